@@ -1,0 +1,3 @@
+//! Converts, quantizes, inspects and verifies GGUF files of Gemma 4 drafters.
+
+pub mod quant;

@@ -1,0 +1,3 @@
+//! One file a family of block formats.
+
+pub(super) mod float;

@@ -1,0 +1,131 @@
+//! Tensor types and their codecs: what a block is, and how blocks become numbers and numbers blocks.
+//!
+//! A type is one row of the table in [`types`] and one codec under `codec/`. Every encoder writes, bit for bit, what
+//! ggml's reference quantizer writes for the same numbers. Portable code is the truth; faster paths must match it.
+
+mod codec;
+pub mod types;
+
+pub use types::GgmlType;
+
+/// Whole blocks to numbers. The lengths match: `out.len()` is the number of elements in `blocks`.
+type Decode = fn(blocks: &[u8], out: &mut [f32]);
+
+/// One row of numbers to whole blocks, the row a multiple of the block length; finite where the type is quantized.
+/// `importance`, where given, holds a weight for each column of the row.
+type Encode = fn(row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
+
+/// The two directions of one tensor type.
+#[derive(Debug)]
+struct Codec {
+    decode: Decode,
+    /// `None`: the type can be read but not written.
+    encode: Option<Encode>,
+}
+
+/// Why numbers could not be encoded or decoded.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum QuantError {
+    /// The type has no codec in this direction.
+    #[error("{0} is not a type that can be {1} here")]
+    Unsupported(GgmlType, &'static str),
+    /// The row length is no multiple of the block length.
+    #[error("a row of {row_len} elements does not divide into {ty} blocks of {}", ty.block_len())]
+    RowLength {
+        /// The type asked for.
+        ty: GgmlType,
+        /// Elements a row.
+        row_len: usize,
+    },
+    /// The byte and element counts do not belong together.
+    #[error("{elements} {ty} elements do not take {bytes} bytes")]
+    Size {
+        /// The type.
+        ty: GgmlType,
+        /// Elements given.
+        elements: usize,
+        /// Bytes given.
+        bytes: usize,
+    },
+    /// A NaN or an infinity, which no block can hold.
+    #[error("{value} at element {index}")]
+    NonFinite {
+        /// Position among the elements given, counted from 0.
+        index: usize,
+        /// The value found.
+        value: f32,
+    },
+}
+
+impl GgmlType {
+    /// Whether [`GgmlType::decode`] can read this type.
+    pub fn can_decode(self) -> bool {
+        self.codec().is_some()
+    }
+
+    /// Whether [`GgmlType::encode`] can write this type.
+    pub fn can_encode(self) -> bool {
+        self.codec().is_some_and(|c| c.encode.is_some())
+    }
+
+    /// Decodes whole blocks into numbers.
+    pub fn decode(self, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+        let codec = self.codec().ok_or(QuantError::Unsupported(self, "decoded"))?;
+        self.check_size(out.len(), blocks.len())?;
+        (codec.decode)(blocks, out);
+        Ok(())
+    }
+
+    /// Encodes rows of `row_len` numbers into blocks, each row by itself.
+    ///
+    /// `importance` holds one weight a column, as an importance matrix does; it changes how scales are chosen, not
+    /// the format. A NaN or infinity is an error for quantized types and kept for the others.
+    pub fn encode(
+        self,
+        rows: &[f32],
+        row_len: usize,
+        importance: Option<&[f32]>,
+        blocks: &mut [u8],
+    ) -> Result<(), QuantError> {
+        let encode = self
+            .codec()
+            .and_then(|c| c.encode)
+            .ok_or(QuantError::Unsupported(self, "encoded"))?;
+        self.check_size(rows.len(), blocks.len())?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if row_len == 0
+            || !self.fits_row(row_len as u64)
+            || !rows.len().is_multiple_of(row_len)
+            || importance.is_some_and(|weights| weights.len() != row_len)
+        {
+            return Err(QuantError::RowLength { ty: self, row_len });
+        }
+        if self.is_quantized()
+            && let Some(index) = rows.iter().position(|v| !v.is_finite())
+        {
+            return Err(QuantError::NonFinite {
+                index,
+                value: rows[index],
+            });
+        }
+        let row_bytes = row_len / self.block_len() * self.block_bytes();
+        for (row, out) in rows.chunks_exact(row_len).zip(blocks.chunks_exact_mut(row_bytes)) {
+            encode(row, importance, out);
+        }
+        Ok(())
+    }
+
+    fn check_size(self, elements: usize, bytes: usize) -> Result<(), QuantError> {
+        if self.bytes(elements as u64) == Some(bytes as u64) {
+            Ok(())
+        } else {
+            Err(QuantError::Size {
+                ty: self,
+                elements,
+                bytes,
+            })
+        }
+    }
+}
