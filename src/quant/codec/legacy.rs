@@ -1,4 +1,4 @@
-//! Q4_0, Q4_1, Q5_0, Q5_1, Q8_0: 32 elements and one scale, without a super-block.
+//! Q4_0, Q4_1, Q5_0, Q5_1: 32 elements and one scale, without a super-block.
 //!
 //! | type | block | value |
 //! |---|---|---|
@@ -6,14 +6,14 @@
 //! | Q4_1 | d, m: f16, 16 bytes of nibbles | d * q + m |
 //! | Q5_0 | d: f16, fifth bits: u32, 16 bytes of nibbles | d * (q - 16) |
 //! | Q5_1 | d, m: f16, fifth bits: u32, 16 bytes of nibbles | d * q + m |
-//! | Q8_0 | d: f16, 32 signed bytes | d * q |
 //!
 //! Byte `i` of the nibbles holds element `i` in its low half and element `i + 16` in its high half; bit `i` of the fifth
-//! bits belongs to element `i`. Layouts: `ggml-common.h`; rounding: the `quantize_row_*_ref` of `ggml-quants.c`.
+//! bits belongs to element `i`. Layouts: `ggml-common.h`; rounding: `quantize_q4_0` and so
+//! on.
 
-use super::number::{read_f16, write_f16};
+use super::number::{inverse, largest_magnitude, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
-use super::{decode_each, encode_each, planes};
+use super::{decode_each, planes};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
@@ -99,39 +99,6 @@ pub(in crate::quant) static Q5_1: Codec = Codec {
         dispatch!(path.level(), simd => {
             encode(simd, row, importance, blocks, affine::<31>, search_affine::<_, 31>, write_q5_1);
         });
-    }),
-};
-
-pub(in crate::quant) static Q8_0: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[d0, d1, ref levels @ ..]: &[u8; 34], out: &mut [f32; LEN]| {
-                let d = read_f16([d0, d1]);
-                for (v, q) in out.iter_mut().zip(levels) {
-                    *v = f32::from(*q as i8) * d;
-                }
-            },
-        );
-    },
-    encode: Some(|path, row, _, blocks| {
-        encode_each(
-            path,
-            row,
-            blocks,
-            #[inline(always)]
-            |row, [d0, d1, levels @ ..]: &mut [u8; 34]| {
-                let d = largest_magnitude(row) / 127.0;
-                [*d0, *d1] = write_f16(d);
-                let id = inverse(d).unwrap_or(0.0);
-                for (q, v) in levels.iter_mut().zip(row) {
-                    *q = round_half_away(v * id) as u8;
-                }
-            },
-        );
     }),
 };
 
@@ -293,27 +260,4 @@ fn search_affine<S: Simd, const TOP: i32>(simd: S, x: &Groups<LEN>, weights: &Gr
         m: -found.minima[lane],
         levels: std::array::from_fn(|i| found.level(lane, x[i][lane])),
     })
-}
-
-/// 1 / `d`, where 0 stands for the inverse of 0; `None` where it overflows. ggml's conversion of the then infinite
-/// quotients gives level 0 for every element.
-#[inline(always)]
-fn inverse(d: f32) -> Option<f32> {
-    let id = if d == 0.0 { 0.0 } else { 1.0 / d };
-    id.is_finite().then_some(id)
-}
-
-/// The largest magnitude. Without a NaN the bits of magnitudes are in the order of their values.
-#[inline(always)]
-fn largest_magnitude(x: &[f32; LEN]) -> f32 {
-    let bits = x
-        .iter()
-        .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
-    f32::from_bits(bits)
-}
-
-/// The nearest integer, halves away from zero: the number before 1/2 carries every half over and nothing below it.
-#[inline(always)]
-fn round_half_away(value: f32) -> i32 {
-    (value + 0.5f32.next_down().copysign(value)) as i32
 }
