@@ -1,3 +1,5 @@
 //! Converts, quantizes, inspects and verifies GGUF files of Gemma 4 drafters.
 
+pub mod gguf;
+mod mapped;
 pub mod quant;
