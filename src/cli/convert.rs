@@ -119,7 +119,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     tell(&plan);
     if !args.dry_run {
         let bar = progress_bar(&plan);
-        convert::execute(&plan, &path, &inputs, args.force, &|bytes| bar.inc(bytes))?;
+        convert::execute(
+            &plan.layout,
+            &plan.tensors,
+            &path,
+            &inputs,
+            args.force,
+            &|bytes| bar.inc(bytes),
+        )?;
         bar.finish_and_clear();
     }
     if args.json {

@@ -1,8 +1,9 @@
-//! Carries a plan out: reads each tensor from its map, encodes it in chunks on all cores and writes each chunk at its
+//! Writes planned tensors: reads each from its map, encodes it in chunks on all cores and writes each chunk at its
 //! known place. Memory is a few chunks a core, whatever the model's size; the bytes do not depend on the cores.
 
 use super::error::ConvertError;
-use super::plan::{Plan, PlannedTensor};
+use super::plan::PlannedTensor;
+use crate::gguf::Layout;
 use crate::output::OutputFile;
 use crate::quant::{GgmlType, QuantError};
 use rayon::prelude::*;
@@ -25,18 +26,19 @@ struct Buffers {
     bytes: Vec<u8>,
 }
 
-/// Writes the planned file to `path`. `progress` is told the number of output bytes as they are written.
+/// Writes a laid-out file to `path`, whole or not at all. `inputs` are the files that it may not replace. `progress` is
+/// told the number of output bytes as they are written.
 pub fn execute(
-    plan: &Plan,
+    layout: &Layout,
+    tensors: &[PlannedTensor],
     path: &Path,
     inputs: &[PathBuf],
     force: bool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), ConvertError> {
-    let output = OutputFile::create(path, plan.layout.file_len, inputs, force)?;
-    output.write_at(&plan.layout.header, 0)?;
-    let chunks: Vec<Chunk> = plan
-        .tensors
+    let output = OutputFile::create(path, layout.file_len, inputs, force)?;
+    output.write_at(&layout.header, 0)?;
+    let chunks: Vec<Chunk> = tensors
         .iter()
         .enumerate()
         .flat_map(|(tensor, planned)| {
@@ -52,8 +54,8 @@ pub fn execute(
     let failure = chunks
         .par_iter()
         .map_init(Buffers::default, |buffers, chunk| {
-            let offset = plan.layout.offsets[chunk.tensor];
-            write_chunk(&plan.tensors[chunk.tensor], chunk, offset, &output, buffers)
+            let offset = layout.offsets[chunk.tensor];
+            write_chunk(&tensors[chunk.tensor], chunk, offset, &output, buffers)
                 .map(progress)
                 .err()
         })

@@ -100,6 +100,17 @@ pub struct Plan<'a> {
 }
 
 impl PlannedTensor<'_> {
+    /// What the layout needs to know.
+    pub fn spec(&self) -> OutputTensor {
+        OutputTensor {
+            name: self.name.as_str().into(),
+            dims: self.dims.clone(),
+            ty: self.ty.into(),
+            // A row that does not divide into blocks makes the layout fail.
+            size: self.ty.bytes(self.elements()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.dims.iter().product()
@@ -166,7 +177,7 @@ pub fn plan<'a>(
     let tokenizer = write_vocabulary(&mut metadata, checkpoint, target, options, rows, &mut warnings)?;
     warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);
 
-    let outputs: Vec<OutputTensor> = tensors.iter().map(output_tensor).collect();
+    let outputs: Vec<OutputTensor> = tensors.iter().map(PlannedTensor::spec).collect();
     let layout = Layout::new(&metadata, &outputs)?;
     let source_name = general.folder_name().to_owned();
     let Hparams { derived, .. } = hparams;
@@ -182,16 +193,6 @@ pub fn plan<'a>(
         outtype,
         source_name,
     })
-}
-
-fn output_tensor(tensor: &PlannedTensor) -> OutputTensor {
-    OutputTensor {
-        name: tensor.name.as_str().into(),
-        dims: tensor.dims.clone(),
-        ty: tensor.ty.into(),
-        // Types are chosen so that rows divide into blocks, and shapes come from files that fit in memory.
-        size: tensor.ty.bytes(tensor.elements()).unwrap_or(u64::MAX),
-    }
 }
 
 /// A target has the right architecture and no tensor of a type that nobody knows.
