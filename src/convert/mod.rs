@@ -5,9 +5,11 @@ mod error;
 mod execute;
 mod general;
 mod hparams;
+mod keys;
 mod model_id;
 mod plan;
 mod target;
+mod tensors;
 mod types;
 mod vocab;
 

@@ -1,7 +1,9 @@
 //! The target's GGUF as a source: its numbers, and which of its layers a drafter reads.
 
+use super::error::ConvertError;
+use super::hparams::Hparams;
 use crate::arch::{Arch, LayerKind};
-use crate::gguf::{Array, Gguf, GgufError, KeyError, Value, escape};
+use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Value, escape};
 
 /// A GGUF that is a target for drafters of a given architecture.
 #[derive(Debug, Clone, Copy)]
@@ -11,16 +13,24 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Takes a file as target; `Err` holds the architecture of one that is of another kind.
-    pub(super) fn new(gguf: &'a Gguf, arch: &'a Arch) -> Result<Result<Target<'a>, String>, GgufError> {
+    /// Takes a file as target: it has the right architecture, and no tensor of a type that nobody knows.
+    pub(super) fn accept(gguf: &'a Gguf, arch: &'a Arch) -> Result<Target<'a>, ConvertError> {
         let found = gguf.key(gguf.metadata().string("general.architecture"))?;
         if found != arch.target.as_str() {
-            return Ok(Err(escape(found)));
+            return Err(ConvertError::TargetArchitecture {
+                path: gguf.path().to_owned(),
+                found: escape(found),
+                expected: arch.target.clone(),
+            });
         }
-        Ok(Ok(Target {
+        if let Some(info) = gguf.tensors().find(|info| info.ty.known().is_none()) {
+            let (name, id) = (escape(&info.name), info.ty.0);
+            return Err(gguf.error(FormatError::TensorType { name, id }).into());
+        }
+        Ok(Target {
             gguf,
             architecture: &arch.target,
-        }))
+        })
     }
 
     /// A number; of an array, the entry of the layer of this kind whose keys and values a drafter reads.
@@ -77,4 +87,30 @@ impl<'a> Target<'a> {
                 )))
             })
     }
+}
+
+/// Drafter and target agree on every number that they must share.
+pub(super) fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), ConvertError> {
+    let path = || target.gguf.path().to_owned();
+    for pair in &arch.pairs {
+        let ours = hparams
+            .get(&pair.hparam, None)
+            .or_else(|| hparams.get(pair.or.as_deref()?, None));
+        let Some(ours) = ours else { continue };
+        let theirs = target.number(&pair.target, pair.of_layer)?;
+        let theirs = theirs.ok_or_else(|| ConvertError::TargetKey {
+            path: path(),
+            key: pair.target.clone(),
+        })?;
+        if ours != theirs {
+            let what = pair.what.clone();
+            return Err(ConvertError::TargetNumber {
+                path: path(),
+                what,
+                target: theirs,
+                drafter: ours,
+            });
+        }
+    }
+    Ok(())
 }
