@@ -131,6 +131,11 @@ impl GgmlType {
         self.block_len() > 1
     }
 
+    /// Whether the elements are integers, which stand for indices rather than for weights.
+    pub fn is_integer(self) -> bool {
+        matches!(self, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64)
+    }
+
     /// Whether a row of this many elements divides into whole blocks.
     pub fn fits_row(self, row_len: u64) -> bool {
         row_len.is_multiple_of(self.block_len() as u64)

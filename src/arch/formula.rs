@@ -1,0 +1,104 @@
+//! Formulas over named numbers: `heads * head_dim`, `head_dim.full / 2`. Left to right, no precedence.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+/// A product or quotient of names and numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Formula {
+    text: String,
+    first: Operand,
+    rest: Vec<(Operator, Operand)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Operand {
+    Number(f64),
+    Name(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Operator {
+    Times,
+    Over,
+}
+
+impl Formula {
+    /// Parses words separated by blanks: an operand, then operators (`*`, `/`) and operands in turn.
+    pub fn parse(text: &str) -> Result<Formula, String> {
+        let mut words = text.split_whitespace();
+        let first = words
+            .next()
+            .map(Operand::parse)
+            .ok_or_else(|| "an empty formula".to_owned())?;
+        let mut rest = Vec::new();
+        while let Some(operator) = words.next() {
+            let operator = match operator {
+                "*" => Operator::Times,
+                "/" => Operator::Over,
+                other => return Err(format!("{other:?} in formula {text:?} is neither * nor /")),
+            };
+            let operand = words
+                .next()
+                .ok_or_else(|| format!("formula {text:?} ends in an operator"))?;
+            rest.push((operator, Operand::parse(operand)));
+        }
+        Ok(Formula {
+            text: text.to_owned(),
+            first,
+            rest,
+        })
+    }
+
+    /// The value, with names looked up by `value_of`; the first name that has no value is the error.
+    pub fn eval(&self, value_of: &dyn Fn(&str) -> Option<f64>) -> Result<f64, String> {
+        let value = |operand: &Operand| match operand {
+            Operand::Number(number) => Ok(*number),
+            Operand::Name(name) => value_of(name).ok_or_else(|| name.clone()),
+        };
+        let mut result = value(&self.first)?;
+        for (operator, operand) in &self.rest {
+            match operator {
+                Operator::Times => result *= value(operand)?,
+                Operator::Over => result /= value(operand)?,
+            }
+        }
+        Ok(result)
+    }
+}
+
+impl Operand {
+    fn parse(word: &str) -> Operand {
+        word.parse()
+            .map_or_else(|_| Operand::Name(word.to_owned()), Operand::Number)
+    }
+}
+
+impl std::fmt::Display for Formula {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Formula {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Formula, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Formula::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_apply_from_left_to_right() {
+        let value_of = |name: &str| (name == "head_dim.full").then_some(64.0);
+        let eval = |text| Formula::parse(text).unwrap().eval(&value_of);
+        assert_eq!(eval("2 * head_dim.full / 4"), Ok(32.0));
+        assert_eq!(eval("heads * 2"), Err("heads".to_owned()));
+        assert!(Formula::parse("2 *").is_err());
+        assert!(Formula::parse("2 + 2").is_err());
+        assert!(Formula::parse(" ").is_err());
+    }
+}

@@ -1,0 +1,349 @@
+//! Reads `arch/*.toml`: what an architecture's numbers, metadata and tensors are and how they are spelled.
+//!
+//! The files' format is described in `arch/README.md`. They are compiled in; `--arch FILE` reads another.
+
+mod formula;
+mod pattern;
+
+pub use formula::Formula;
+pub use pattern::{Match, Pattern};
+
+use crate::quant::GgmlType;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// An architecture.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arch {
+    /// `general.architecture` of the files it describes.
+    pub architecture: String,
+    /// `general.architecture` of the targets that a drafter of this kind drafts for.
+    pub target: String,
+    /// `model_type` in `config.json`.
+    pub model_types: Vec<String>,
+    /// How the kinds of layers are known.
+    pub layer_types: LayerTypes,
+    /// Settings that `config.json` must not change.
+    #[serde(default, rename = "expect")]
+    pub expectations: Vec<Expectation>,
+    /// Named numbers, each after those its formulas use.
+    #[serde(default, rename = "hparam")]
+    pub hparams: Vec<HparamSpec>,
+    /// Metadata in the order of the file.
+    #[serde(default)]
+    pub metadata: Vec<MetadataSpec>,
+    /// Tensors.
+    #[serde(default, rename = "tensor")]
+    pub tensors: Vec<TensorSpec>,
+    /// Source tensors that are left out.
+    #[serde(default, rename = "ignore")]
+    pub ignored: Vec<IgnoreSpec>,
+    /// Numbers that a drafter and its target must share.
+    #[serde(default, rename = "pair")]
+    pub pairs: Vec<PairSpec>,
+}
+
+/// How the kinds of layers are known.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerTypes {
+    /// JSON pointer.
+    pub config: String,
+    /// Word for a layer with a sliding window.
+    pub sliding: String,
+    /// Word for a layer that sees everything.
+    pub full: String,
+    /// Without a config: the source tensor whose first axis is as long as a head of its layer.
+    pub head_dim_of: Pattern,
+    /// The target's key for the length of a sliding layer's heads.
+    pub target_sliding: String,
+    /// The target's key for the length of a full layer's heads.
+    pub target_full: String,
+}
+
+/// A setting of `config.json` that must be absent, null, or one of the given values.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// JSON pointer.
+    pub config: String,
+    /// Values that are understood.
+    pub one_of: Vec<serde_json::Value>,
+}
+
+/// A named number and where it comes from.
+///
+/// A name that ends in `.sliding` or `.full` speaks for the layers of that kind; formulas that are read for a certain
+/// layer may leave the ending off. `true` counts as 1; `false` and null count as absent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HparamSpec {
+    /// Name.
+    pub name: String,
+    /// Whether it may stay unknown.
+    #[serde(default)]
+    pub optional: bool,
+    /// Origins, the first that has the number wins.
+    pub from: Vec<Origin>,
+}
+
+/// Where a number comes from.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Origin {
+    /// `config.json`, by JSON pointer; `{full}` and `{sliding}` stand for the first layer of that kind.
+    Config {
+        /// JSON pointer.
+        config: String,
+        /// What to multiply it by.
+        times: Option<Formula>,
+        /// Whether to cut off what is behind the point.
+        #[serde(default)]
+        floor: bool,
+        /// Name of a number without which this origin is passed over.
+        when: Option<String>,
+    },
+    /// Length of an axis (outermost is 0) of a source tensor.
+    Axis {
+        /// The tensor.
+        axis_of: String,
+        /// The axis.
+        axis: usize,
+        /// What to divide it by.
+        divide: Option<Formula>,
+    },
+    /// Number of layers that have this source tensor.
+    Layers {
+        /// Name with `{l}`.
+        layers_of: Pattern,
+    },
+    /// A key of the target's metadata.
+    Target {
+        /// The key.
+        target: String,
+        /// Where the value is an array: take the entry of the layer whose keys and values the drafter reads.
+        of_layer: Option<LayerKind>,
+        /// Pass over a value that is no array.
+        #[serde(default)]
+        array_only: bool,
+    },
+    /// Length of an array in the target's metadata.
+    TargetLen {
+        /// The key.
+        target_len: String,
+    },
+    /// Number of elements that are 1 in a tensor of the target.
+    TargetOnes {
+        /// The tensor.
+        target_ones: String,
+    },
+    /// A formula over numbers known already.
+    Formula {
+        /// The formula.
+        formula: Formula,
+        /// Name of a number without which this origin is passed over.
+        when: Option<String>,
+    },
+}
+
+/// A kind of layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerKind {
+    /// With a sliding window.
+    Sliding,
+    /// Seeing everything.
+    Full,
+}
+
+impl LayerKind {
+    /// `sliding` or `full`, as in names and patterns.
+    pub fn name(self) -> &'static str {
+        match self {
+            LayerKind::Sliding => "sliding",
+            LayerKind::Full => "full",
+        }
+    }
+}
+
+/// A metadata key and its value.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataSpec {
+    /// The key.
+    pub key: String,
+    /// Type of a single value.
+    #[serde(rename = "type")]
+    pub ty: Option<ScalarType>,
+    /// A single value.
+    pub value: Option<Formula>,
+    /// An array by layer instead.
+    pub by_layer: Option<ByLayer>,
+    /// Whether the key is left out when its value is unknown.
+    #[serde(default)]
+    pub optional: bool,
+    /// Written only when this group of tensors is.
+    pub group: Option<String>,
+}
+
+/// An array with an entry for each layer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ByLayer {
+    /// Name of a number without which the single value is written.
+    pub when: Option<String>,
+    /// Type of the elements.
+    #[serde(rename = "type")]
+    pub ty: ScalarType,
+    /// Value of an element.
+    pub value: Formula,
+}
+
+/// Types of metadata values that an architecture file can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum ScalarType {
+    U32,
+    I32,
+    F32,
+    Bool,
+}
+
+/// A tensor.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorSpec {
+    /// Name in the checkpoint; absent for tensors that are computed.
+    pub hf: Option<Pattern>,
+    /// Name in the GGUF.
+    pub gguf: Pattern,
+    /// Lengths, outermost first.
+    pub shape: Vec<Formula>,
+    /// Names of source tensors that serve where the first is missing.
+    #[serde(default)]
+    pub instead: Vec<String>,
+    /// Name of the target's tensor that serves where the checkpoint has none.
+    pub from_target: Option<String>,
+    /// How it is computed.
+    pub generate: Option<Generator>,
+    /// A fixed type.
+    #[serde(default, rename = "type", deserialize_with = "ggml_type")]
+    pub ty: Option<GgmlType>,
+    /// Whether it takes the output type; `false` keeps it in F32.
+    #[serde(default = "yes")]
+    pub quantize: bool,
+    /// Whether it may be missing.
+    #[serde(default)]
+    pub optional: bool,
+    /// Written only when this group is asked for.
+    pub group: Option<String>,
+}
+
+/// Tensors that no checkpoint holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Generator {
+    /// Divisors of the rotary frequencies of full layers: `rotated_pairs` ones, then 1e30, which stops the rest.
+    RopeFreqs,
+}
+
+/// A source tensor that is left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IgnoreSpec {
+    /// Name in the checkpoint.
+    pub hf: Pattern,
+    /// Why.
+    pub reason: String,
+    /// A source tensor whose data it must repeat.
+    pub same_as: Option<String>,
+}
+
+/// A number that a drafter and its target must share.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairSpec {
+    /// What it is, in words.
+    pub what: String,
+    /// The drafter's number.
+    pub hparam: String,
+    /// The drafter's number where the first is unknown.
+    pub or: Option<String>,
+    /// The target's key.
+    pub target: String,
+    /// Where the key holds an array: the entry of the layer whose keys and values the drafter reads.
+    pub of_layer: Option<LayerKind>,
+}
+
+/// An architecture file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", path.display())]
+pub struct ArchError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub message: String,
+    /// Set where the operating system refused.
+    #[source]
+    pub io: Option<std::io::Error>,
+}
+
+impl Arch {
+    /// The Gemma 4 drafter, as compiled in.
+    pub fn gemma4_assistant() -> Result<Arch, ArchError> {
+        let path = Path::new("arch/gemma4_assistant.toml");
+        Arch::parse(include_str!("../../arch/gemma4_assistant.toml"), path)
+    }
+
+    /// Reads an architecture file.
+    pub fn read(path: &Path) -> Result<Arch, ArchError> {
+        let text = std::fs::read_to_string(path).map_err(|e| ArchError {
+            path: path.to_owned(),
+            message: e.to_string(),
+            io: Some(e),
+        })?;
+        Arch::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Arch, ArchError> {
+        toml::from_str(text).map_err(|e| ArchError {
+            path: path.to_owned(),
+            message: e.to_string(),
+            io: None,
+        })
+    }
+}
+
+fn ggml_type<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<GgmlType>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let unknown = || serde::de::Error::custom(format!("unknown tensor type {name:?}"));
+    GgmlType::from_name(&name).map(Some).ok_or_else(unknown)
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compiled_in_file_is_read_and_its_names_are_unique() {
+        let arch = Arch::gemma4_assistant().unwrap();
+        assert_eq!(arch.architecture, "gemma4-assistant");
+        let mut names: Vec<String> = arch.tensors.iter().map(|t| t.gguf.to_string()).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), arch.tensors.len());
+        for spec in &arch.metadata {
+            assert!(
+                spec.by_layer.is_some() || (spec.ty.is_some() && spec.value.is_some()),
+                "{}",
+                spec.key
+            );
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What can be wrong with a checkpoint.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A checkpoint file that cannot be read, with its path.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", path.display())]
+pub struct CheckpointError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub kind: CheckpointErrorKind,
+}
+
+impl CheckpointError {
+    pub(crate) fn new(path: impl Into<PathBuf>, kind: impl Into<CheckpointErrorKind>) -> CheckpointError {
+        CheckpointError {
+            path: path.into(),
+            kind: kind.into(),
+        }
+    }
+}
+
+/// What is wrong with a checkpoint file. Offsets count from the start of the file.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum CheckpointErrorKind {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("file is {len} bytes long, too short for a safetensors header")]
+    TooShort { len: usize },
+    #[error(
+        "header claims {claimed} bytes, the file has {left} behind its first 8; it is truncated or no safetensors file"
+    )]
+    HeaderLength { claimed: u64, left: usize },
+    #[error("header of {claimed} bytes is over the limit of {limit} that safetensors sets")]
+    HeaderLimit { claimed: u64, limit: u64 },
+    #[error("header is not valid JSON: {0}")]
+    HeaderJson(String),
+    #[error("tensor {name} stands twice in the header")]
+    DuplicateTensor { name: String },
+    #[error("tensor {name} has the unknown dtype {dtype}; F32, F16 and BF16 can be converted")]
+    Dtype { name: String, dtype: String },
+    #[error("tensor {name}: {message}")]
+    TensorInfo { name: String, message: String },
+    #[error(
+        "tensor {name} of shape {shape:?} and dtype {dtype} takes {expected} bytes, its offsets span {found}"
+    )]
+    TensorSize {
+        name: String,
+        dtype: String,
+        shape: Vec<usize>,
+        expected: u64,
+        found: u64,
+    },
+    #[error(
+        "tensor {name} ends at offset {end}, beyond the end of the file at {file}; the file is truncated"
+    )]
+    OutOfFile { name: String, end: u64, file: u64 },
+    #[error("tensors {first} and {second} overlap at offset {offset}")]
+    Overlap {
+        first: String,
+        second: String,
+        offset: u64,
+    },
+    #[error("{bytes} bytes at offset {offset} belong to no tensor")]
+    Hole { offset: u64, bytes: u64 },
+    #[error("not valid JSON: {0}")]
+    Json(String),
+    #[error("key {key} should be {expected}")]
+    Key { key: String, expected: &'static str },
+    #[error("the index names the shard {shard:?}, which lies outside its folder")]
+    ShardOutside { shard: String },
+    #[error("the index names the shard {shard:?}, which is not there; download it too")]
+    ShardMissing { shard: String },
+    #[error("the index places tensor {name} in {shard}, which does not hold it")]
+    ShardTensor { name: String, shard: String },
+    #[error("tensor {name} stands in two shards, {first} and {second}")]
+    ShardDuplicate {
+        name: String,
+        first: String,
+        second: String,
+    },
+    #[error(
+        "no *.safetensors file in this folder; give the folder of a drafter's checkpoint or its safetensors file"
+    )]
+    NoWeights,
+    #[error("{} safetensors files and no index ({}); name the one to convert", .0.len(), .0.join(", "))]
+    Ambiguous(Vec<String>),
+    #[error("this is a GGUF file; convert reads a drafter's safetensors checkpoint")]
+    IsGguf,
+    #[error(
+        "tensor {name} marks a quantized checkpoint ({what}), which cannot be converted; \
+         use the checkpoint with bf16, f16 or f32 weights that it was made from"
+    )]
+    Quantized { name: String, what: String },
+    #[error("{0}")]
+    Tokenizer(String),
+}

@@ -1,0 +1,184 @@
+//! The Hugging Face side: a checkpoint's weights (one safetensors file or shards) and the files beside them.
+
+mod error;
+pub mod safetensors;
+mod shards;
+pub mod tokenizer;
+mod tokenizer_json;
+
+pub use error::{CheckpointError, CheckpointErrorKind};
+pub use safetensors::{SafetensorsFile, SourceTensor};
+
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A checkpoint: its weights, and where the files beside them lie.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What the user gave.
+    given: PathBuf,
+    folder: PathBuf,
+    files: Vec<SafetensorsFile>,
+    /// Tensor name to file and position.
+    index: HashMap<String, (usize, usize)>,
+}
+
+impl Checkpoint {
+    /// Opens a `.safetensors` file, a checkpoint folder, or a Hugging Face cache snapshot (whose files are symlinks).
+    pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
+        let is_folder = path
+            .metadata()
+            .map_err(|e| CheckpointError::new(path, e))?
+            .is_dir();
+        let folder = if is_folder { path } else { parent(path) };
+        let files = if is_folder {
+            shards::in_folder(path)?
+        } else {
+            shards::of_file(path)?
+        };
+        let mut index: HashMap<String, (usize, usize)> = HashMap::new();
+        for (f, file) in files.iter().enumerate() {
+            for (t, tensor) in file.tensors().enumerate() {
+                if let Some((first, _)) = index.insert(tensor.name.to_owned(), (f, t)) {
+                    let shown = |file: &SafetensorsFile| file_name(file.path());
+                    return Err(CheckpointError::new(
+                        path,
+                        CheckpointErrorKind::ShardDuplicate {
+                            name: tensor.name.to_owned(),
+                            first: shown(&files[first]),
+                            second: shown(file),
+                        },
+                    ));
+                }
+            }
+        }
+        Ok(Checkpoint {
+            given: path.to_owned(),
+            folder: folder.to_owned(),
+            files,
+            index,
+        })
+    }
+
+    /// What the user gave: the folder or the file.
+    pub fn path(&self) -> &Path {
+        &self.given
+    }
+
+    /// The folder of the weights, where config and tokenizer files are looked for.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The weight files.
+    pub fn files(&self) -> &[SafetensorsFile] {
+        &self.files
+    }
+
+    /// All tensors: shard by shard, by name within each, the order in which upstream's converter writes them.
+    pub fn tensors(&self) -> impl Iterator<Item = SourceTensor<'_>> {
+        self.files.iter().flat_map(|file| {
+            let mut tensors: Vec<SourceTensor> = file.tensors().collect();
+            tensors.sort_by_key(|tensor| tensor.name);
+            tensors
+        })
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<SourceTensor<'_>> {
+        let &(file, at) = self.index.get(name)?;
+        self.files[file].tensors().nth(at)
+    }
+
+    /// Refuses a checkpoint whose weights were quantized by another program.
+    pub fn refuse_quantized(&self) -> Result<(), CheckpointError> {
+        for tensor in self.tensors() {
+            if let Some(what) = quantization_mark(&tensor) {
+                let kind = CheckpointErrorKind::Quantized {
+                    name: tensor.name.to_owned(),
+                    what,
+                };
+                return Err(CheckpointError::new(tensor.path, kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// A JSON file beside the weights, if it is there.
+    pub fn json(&self, name: &str) -> Result<Option<Value>, CheckpointError> {
+        let path = self.folder.join(name);
+        let Some(text) = read_optional(&path)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|e| CheckpointError::new(path, CheckpointErrorKind::Json(e.to_string())))
+    }
+
+    /// A text file beside the weights, if it is there.
+    pub fn text(&self, name: &str) -> Result<Option<String>, CheckpointError> {
+        let path = self.folder.join(name);
+        let Some(text) = read_optional(&path)? else {
+            return Ok(None);
+        };
+        String::from_utf8(text).map(Some).map_err(|e| {
+            CheckpointError::new(
+                path,
+                CheckpointErrorKind::Io(io::Error::new(io::ErrorKind::InvalidData, e)),
+            )
+        })
+    }
+}
+
+/// Suffixes of the tensors with which quantized checkpoints carry their scales: MLX and AWQ (`.scales`, `.biases`),
+/// GPTQ (`.qweight`), FP8 and NVFP4 (`weight_scale`), compressed-tensors (`weight_packed`).
+const QUANTIZATION_SUFFIXES: &[&str] = &[
+    ".scales",
+    ".biases",
+    ".qweight",
+    ".qzeros",
+    ".weight_scale",
+    ".weight_scale_inv",
+    ".weight_scale_2",
+    ".weight_packed",
+    ".weight_global_scale",
+    ".input_scale",
+    ".absmax",
+];
+
+/// What shows that a tensor belongs to a quantized checkpoint, if anything does.
+fn quantization_mark(tensor: &SourceTensor) -> Option<String> {
+    if let Some(suffix) = QUANTIZATION_SUFFIXES
+        .iter()
+        .find(|suffix| tensor.name.ends_with(**suffix))
+    {
+        return Some(format!("a {suffix} tensor"));
+    }
+    let is_weight = tensor.name.ends_with(".weight") && tensor.ggml_type().is_none();
+    is_weight.then(|| format!("dtype {}", tensor.dtype))
+}
+
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(CheckpointError::new(path, e)),
+    }
+}
+
+/// The folder of a file, `.` where the path has none.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,243 @@
+//! GGUF files on disk: one file, or a split model (`NAME-00001-of-00003.gguf`) read as one.
+
+use super::error::{FormatError, GgufError, GgufErrorKind};
+use super::metadata::{KeyError, Metadata};
+use super::reader::{Endian, Header, TensorInfo, escape};
+use crate::mapped::MappedFile;
+use crate::quant::GgmlType;
+use bstr::{BStr, BString, ByteSlice};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// One file of a model.
+#[derive(Debug)]
+pub struct Part {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its header.
+    pub header: Header,
+    map: MappedFile,
+}
+
+/// A model: the metadata of its first file and the tensors of all.
+#[derive(Debug)]
+pub struct Gguf {
+    parts: Vec<Part>,
+    /// Tensor name to part and position.
+    index: HashMap<BString, (usize, usize)>,
+}
+
+/// A tensor with its data.
+#[derive(Debug, Clone, Copy)]
+pub struct Tensor<'a> {
+    /// What the header says of it.
+    pub info: &'a TensorInfo,
+    /// Its type.
+    pub ty: GgmlType,
+    /// Its bytes as in the file.
+    pub data: &'a [u8],
+}
+
+impl Gguf {
+    /// Opens the model that `path` belongs to. Any part of a split model will do; the others must lie beside it.
+    /// All tensor ranges are checked; data is not read.
+    pub fn open(path: &Path) -> Result<Gguf, GgufError> {
+        let first = Part::open(path)?;
+        first.check_ranges()?;
+        let parts = match SplitName::of(path, &first.header)? {
+            None => vec![first],
+            Some(split) => split.open_all()?,
+        };
+        let mut index = HashMap::new();
+        for (p, part) in parts.iter().enumerate() {
+            for (t, info) in part.header.tensors.iter().enumerate() {
+                if index.insert(info.name.clone(), (p, t)).is_some() {
+                    let message = format!("tensor {} stands in two parts", escape(&info.name));
+                    return Err(GgufError::new(&part.path, GgufErrorKind::Split(message)));
+                }
+            }
+        }
+        Ok(Gguf { parts, index })
+    }
+
+    /// The files, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The path of the first file.
+    pub fn path(&self) -> &Path {
+        &self.parts[0].path
+    }
+
+    /// The first file's metadata, which speaks for the model.
+    pub fn metadata(&self) -> &Metadata {
+        &self.parts[0].header.metadata
+    }
+
+    /// All tensors, in file order.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.parts.iter().flat_map(|part| &part.header.tensors)
+    }
+
+    /// What the header says of the tensor of this name.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        let &(part, at) = self.index.get(BStr::new(name))?;
+        Some(&self.parts[part].header.tensors[at])
+    }
+
+    /// The tensor of this name with its data, if it exists. Unknown types and big-endian data are errors.
+    pub fn tensor(&self, name: &str) -> Result<Option<Tensor<'_>>, GgufError> {
+        match self.index.get(BStr::new(name)) {
+            None => Ok(None),
+            Some(&(part, at)) => self.parts[part].tensor(at).map(Some),
+        }
+    }
+
+    /// An error that carries this model's path.
+    pub fn error(&self, kind: impl Into<GgufErrorKind>) -> GgufError {
+        GgufError::new(self.path(), kind)
+    }
+
+    /// Gives a metadata error this model's path.
+    pub fn key<T>(&self, result: Result<T, KeyError>) -> Result<T, GgufError> {
+        result.map_err(|e| self.error(e))
+    }
+}
+
+impl Part {
+    fn open(path: &Path) -> Result<Part, GgufError> {
+        let map = MappedFile::open(path).map_err(|e| GgufError::new(path, e))?;
+        let header = Header::parse(&map).map_err(|e| GgufError::new(path, e))?;
+        Ok(Part {
+            path: path.to_owned(),
+            header,
+            map,
+        })
+    }
+
+    fn check_ranges(&self) -> Result<(), GgufError> {
+        self.header
+            .check_ranges(self.map.len() as u64)
+            .map_err(|e| GgufError::new(&self.path, e))
+    }
+
+    /// Length of the file in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    fn tensor(&self, at: usize) -> Result<Tensor<'_>, GgufError> {
+        let info = &self.header.tensors[at];
+        let fail = |kind: GgufErrorKind| GgufError::new(&self.path, kind);
+        let name = || escape(&info.name);
+        let ty = info.ty.known().ok_or_else(|| {
+            fail(
+                FormatError::TensorType {
+                    name: name(),
+                    id: info.ty.0,
+                }
+                .into(),
+            )
+        })?;
+        if self.header.endian == Endian::Big {
+            return Err(fail(GgufErrorKind::BigEndian));
+        }
+        let start = self.header.data_offset.saturating_add(info.offset);
+        let end = start.saturating_add(info.size().unwrap_or(u64::MAX));
+        let data = usize::try_from(start)
+            .ok()
+            .zip(usize::try_from(end).ok())
+            .and_then(|(start, end)| self.map.get(start..end))
+            .ok_or_else(|| {
+                fail(
+                    FormatError::OutOfFile {
+                        name: name(),
+                        start,
+                        end,
+                        file: self.file_len(),
+                    }
+                    .into(),
+                )
+            })?;
+        Ok(Tensor { info, ty, data })
+    }
+}
+
+/// The name of a split model's file, taken apart: `PREFIX-00002-of-00003.gguf`.
+struct SplitName {
+    prefix: PathBuf,
+    count: usize,
+}
+
+impl SplitName {
+    /// Recognizes a split model by its `split.count` key.
+    fn of(path: &Path, header: &Header) -> Result<Option<SplitName>, GgufError> {
+        let count = match header.metadata.uint("split.count") {
+            Ok(count) if count > 1 => count,
+            Ok(_) | Err(KeyError::Missing(_)) => return Ok(None),
+            Err(error) => return Err(GgufError::new(path, error)),
+        };
+        let bad = || {
+            let message = format!(
+                "one of {count} parts of a split model, but its name does not end in -00001-of-{count:05}.gguf; \
+                 give the parts their original names"
+            );
+            GgufError::new(path, GgufErrorKind::Split(message))
+        };
+        // The last 20 bytes are `-00001-of-00003.gguf`; the count in the name bounds the count in the file.
+        let name = path.file_name().ok_or_else(bad)?.as_encoded_bytes();
+        let (prefix, suffix) = name
+            .split_at_checked(name.len().saturating_sub(20))
+            .ok_or_else(bad)?;
+        let is_number = |b: &[u8]| b.len() == 5 && b.iter().all(u8::is_ascii_digit);
+        let expected = format!("-of-{count:05}.gguf");
+        if count > 99_999
+            || suffix.first() != Some(&b'-')
+            || !suffix.get(1..6).is_some_and(is_number)
+            || suffix.get(6..) != Some(expected.as_bytes())
+        {
+            return Err(bad());
+        }
+        let prefix = path.with_file_name(prefix.to_os_str().map_err(|_| bad())?);
+        Ok(Some(SplitName {
+            prefix,
+            count: count as usize,
+        }))
+    }
+
+    fn part_path(&self, number: usize) -> PathBuf {
+        let mut name = self.prefix.clone().into_os_string();
+        name.push(format!("-{number:05}-of-{:05}.gguf", self.count));
+        name.into()
+    }
+
+    fn open_all(&self) -> Result<Vec<Part>, GgufError> {
+        let mut parts = Vec::new();
+        for number in 1..=self.count {
+            let path = self.part_path(number);
+            let part = Part::open(&path)?;
+            part.check_ranges()?;
+            let split_error = |message: String| GgufError::new(&path, GgufErrorKind::Split(message));
+            let meta = &part.header.metadata;
+            let no = meta.uint("split.no").map_err(|e| GgufError::new(&path, e))?;
+            let count = meta.uint("split.count").map_err(|e| GgufError::new(&path, e))?;
+            if (no, count) != (number as u64 - 1, self.count as u64) {
+                return Err(split_error(format!(
+                    "says it is part {} of {count}, its name says part {number} of {}",
+                    no.saturating_add(1),
+                    self.count
+                )));
+            }
+            parts.push(part);
+        }
+        let found: usize = parts.iter().map(|part| part.header.tensors.len()).sum();
+        if let Ok(expected) = parts[0].header.metadata.uint("split.tensors.count")
+            && expected != found as u64
+        {
+            let message = format!("the parts hold {found} tensors, split.tensors.count says {expected}");
+            return Err(GgufError::new(&parts[0].path, GgufErrorKind::Split(message)));
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,151 @@
+//! Lays a GGUF file out: the header's bytes and where each tensor goes. Writing the data is the caller's part, at the
+//! offsets given here, in any order.
+
+use super::limits::DEFAULT_ALIGNMENT;
+use super::metadata::Metadata;
+use super::reader::{MAGIC, TypeId};
+use super::value::{Array, Value};
+use bstr::BString;
+use byteorder::{LittleEndian, WriteBytesExt};
+use std::io;
+
+/// A tensor to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Name.
+    pub name: BString,
+    /// Lengths, innermost first.
+    pub dims: Vec<u64>,
+    /// Type.
+    pub ty: TypeId,
+    /// Bytes of data.
+    pub size: u64,
+}
+
+/// Where everything goes in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The bytes in front of the data section, without the padding up to it.
+    pub header: Vec<u8>,
+    /// Where each tensor's data starts, counted from the start of the file.
+    pub offsets: Vec<u64>,
+    /// Length of the whole file. What lies between header and tensors, and behind each tensor up to the alignment,
+    /// the last one too, is zero.
+    pub file_len: u64,
+}
+
+/// A file that the format cannot express.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// `general.alignment` is no u32 power of two.
+    #[error("general.alignment must be a u32 power of two")]
+    Alignment,
+    /// The sizes add up to more than 64 bits hold.
+    #[error("the file would be larger than 64-bit offsets can express")]
+    TooLarge,
+}
+
+impl Layout {
+    /// Lays out a little-endian file of version 3.
+    pub fn new(metadata: &Metadata, tensors: &[TensorSpec]) -> Result<Layout, LayoutError> {
+        let alignment = match metadata.get("general.alignment") {
+            None => DEFAULT_ALIGNMENT,
+            Some(&Value::U32(value)) if value.is_power_of_two() => value.into(),
+            Some(_) => return Err(LayoutError::Alignment),
+        };
+        let mut relative = Vec::with_capacity(tensors.len());
+        let mut data_len = 0_u64;
+        for tensor in tensors {
+            relative.push(data_len);
+            data_len = data_len
+                .checked_add(tensor.size)
+                .and_then(|end| end.checked_next_multiple_of(alignment))
+                .ok_or(LayoutError::TooLarge)?;
+        }
+        // Writing to a Vec cannot fail.
+        let mut header = Vec::new();
+        write_header(&mut header, metadata, tensors, &relative).map_err(|_| LayoutError::TooLarge)?;
+
+        let data_offset = (header.len() as u64).next_multiple_of(alignment);
+        let file_len = data_offset.checked_add(data_len).ok_or(LayoutError::TooLarge)?;
+        let offsets = relative.iter().map(|offset| data_offset + offset).collect();
+        Ok(Layout {
+            header,
+            offsets,
+            file_len,
+        })
+    }
+}
+
+fn write_header(
+    out: &mut Vec<u8>,
+    metadata: &Metadata,
+    tensors: &[TensorSpec],
+    offsets: &[u64],
+) -> io::Result<()> {
+    out.extend(MAGIC);
+    out.write_u32::<LittleEndian>(3)?;
+    out.write_u64::<LittleEndian>(tensors.len() as u64)?;
+    out.write_u64::<LittleEndian>(metadata.len() as u64)?;
+    for (key, value) in metadata.iter() {
+        write_string(out, key)?;
+        out.write_u32::<LittleEndian>(value.value_type() as u32)?;
+        write_value(out, value)?;
+    }
+    for (tensor, &offset) in tensors.iter().zip(offsets) {
+        write_string(out, &tensor.name)?;
+        out.write_u32::<LittleEndian>(tensor.dims.len() as u32)?;
+        for &dim in &tensor.dims {
+            out.write_u64::<LittleEndian>(dim)?;
+        }
+        out.write_u32::<LittleEndian>(tensor.ty.0)?;
+        out.write_u64::<LittleEndian>(offset)?;
+    }
+    Ok(())
+}
+
+fn write_string(out: &mut Vec<u8>, string: &[u8]) -> io::Result<()> {
+    out.write_u64::<LittleEndian>(string.len() as u64)?;
+    out.extend(string);
+    Ok(())
+}
+
+fn write_value(out: &mut Vec<u8>, value: &Value) -> io::Result<()> {
+    match value {
+        Value::U8(v) => out.push(*v),
+        Value::I8(v) => out.write_i8(*v)?,
+        Value::Bool(v) => out.push((*v).into()),
+        Value::U16(v) => out.write_u16::<LittleEndian>(*v)?,
+        Value::I16(v) => out.write_i16::<LittleEndian>(*v)?,
+        Value::U32(v) => out.write_u32::<LittleEndian>(*v)?,
+        Value::I32(v) => out.write_i32::<LittleEndian>(*v)?,
+        Value::F32(v) => out.write_f32::<LittleEndian>(*v)?,
+        Value::U64(v) => out.write_u64::<LittleEndian>(*v)?,
+        Value::I64(v) => out.write_i64::<LittleEndian>(*v)?,
+        Value::F64(v) => out.write_f64::<LittleEndian>(*v)?,
+        Value::String(v) => write_string(out, v)?,
+        Value::Array(v) => write_array(out, v)?,
+    }
+    Ok(())
+}
+
+fn write_array(out: &mut Vec<u8>, array: &Array) -> io::Result<()> {
+    out.write_u32::<LittleEndian>(array.element_type() as u32)?;
+    out.write_u64::<LittleEndian>(array.len() as u64)?;
+    match array {
+        Array::U8(v) => out.extend(v),
+        Array::I8(v) => out.extend(v.iter().map(|&x| x as u8)),
+        Array::Bool(v) => out.extend(v.iter().map(|&x| u8::from(x))),
+        Array::U16(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::I16(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::U32(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::I32(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::F32(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::U64(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::I64(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::F64(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Array::String(v) => v.iter().try_for_each(|s| write_string(out, s))?,
+        Array::Array(v) => v.iter().try_for_each(|a| write_array(out, a))?,
+    }
+    Ok(())
+}
