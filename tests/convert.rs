@@ -1,5 +1,5 @@
 //! What a conversion writes, held against what upstream's tools wrote for the same checkpoints.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

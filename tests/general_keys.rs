@@ -1,5 +1,5 @@
 //! `general.*` keys for the folder names and the model card that upstream's converter was run on.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What a conversion refuses: exit code, one clear line, and nothing written.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

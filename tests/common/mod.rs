@@ -1,5 +1,5 @@
 //! What the integration tests share: fixtures, the program, small checkpoints and targets made on the spot.
-#![allow(dead_code, missing_docs, clippy::expect_used)] // each test file uses its own part
+#![allow(dead_code, missing_docs, clippy::expect_used, clippy::unwrap_used)] // each test file uses its own part
 
 use assert_cmd::Command;
 use gguf_conv::gguf::{Array, Layout, Metadata, TensorSpec, Value};
