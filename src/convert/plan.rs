@@ -96,6 +96,8 @@ pub struct Plan<'a> {
     pub outtype: GgmlType,
     /// What the checkpoint is called: its folder or file.
     pub source_name: String,
+    /// `general.architecture` of the output.
+    pub architecture: String,
 }
 
 impl PlannedTensor<'_> {
@@ -191,6 +193,7 @@ pub fn plan<'a>(
         tokenizer,
         outtype,
         source_name,
+        architecture: arch.architecture.clone(),
     })
 }
 

@@ -293,7 +293,7 @@ pub(super) fn assign_types<'a>(
             None if !spec.quantize => GgmlType::F32,
             None => file_type.of(spec.from_target.is_some(), tensor.row_len()),
         };
-        let decodes = tensor.source.ty == tensor.ty || tensor.source.ty.can_decode();
+        let decodes = tensor.source.ty == tensor.ty || !tensor.source.ty.is_integer();
         if !decodes && spec.ty.is_none() {
             return Err(ConvertError::TensorDtype {
                 path: tensor.source.path.to_owned(),
