@@ -4,4 +4,5 @@ pub mod arch;
 pub mod checkpoint;
 pub mod gguf;
 mod mapped;
+pub mod model;
 pub mod quant;

@@ -9,7 +9,7 @@ pub mod types;
 pub use types::GgmlType;
 
 /// Whole blocks to numbers. The lengths match: `out.len()` is the number of elements in `blocks`.
-type Decode = fn(blocks: &[u8], out: &mut [f32]);
+pub type Decode = fn(blocks: &[u8], out: &mut [f32]);
 
 /// One row of numbers to whole blocks, the row a multiple of the block length; finite where the type is quantized.
 /// `importance`, where given, holds a weight for each column of the row.
@@ -66,6 +66,11 @@ impl GgmlType {
     /// Whether [`GgmlType::encode`] can write this type.
     pub fn can_encode(self) -> bool {
         self.codec().is_some_and(|c| c.encode.is_some())
+    }
+
+    /// The decoder itself, for loops that made sure of the lengths.
+    pub fn decoder(self) -> Option<Decode> {
+        self.codec().map(|codec| codec.decode)
     }
 
     /// Decodes whole blocks into numbers.
