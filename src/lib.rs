@@ -2,7 +2,13 @@
 
 pub mod arch;
 pub mod checkpoint;
+pub mod cli;
+pub mod convert;
+mod error;
 pub mod gguf;
 mod mapped;
 pub mod model;
+pub mod output;
 pub mod quant;
+
+pub use error::{Error, Fault};

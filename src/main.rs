@@ -1,3 +1,9 @@
-//! The command line.
+//! The command line: parse, dispatch, exit code.
 
-fn main() {}
+use clap::Parser;
+use gguf_conv::cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gguf_conv::cli::run(Cli::parse())
+}

@@ -22,7 +22,7 @@ pub struct Arch {
     pub target: String,
     /// `model_type` in `config.json`.
     pub model_types: Vec<String>,
-    /// Where `config.json` lists the kinds of layers.
+    /// How the kinds of layers are known.
     pub layer_types: LayerTypes,
     /// Settings that `config.json` must not change.
     #[serde(default, rename = "expect")]
@@ -44,7 +44,7 @@ pub struct Arch {
     pub pairs: Vec<PairSpec>,
 }
 
-/// Where `config.json` lists the kinds of layers, and its words for them.
+/// How the kinds of layers are known.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerTypes {
@@ -54,6 +54,12 @@ pub struct LayerTypes {
     pub sliding: String,
     /// Word for a layer that sees everything.
     pub full: String,
+    /// Without a config: the source tensor whose first axis is as long as a head of its layer.
+    pub head_dim_of: Pattern,
+    /// The target's key for the length of a sliding layer's heads.
+    pub target_sliding: String,
+    /// The target's key for the length of a full layer's heads.
+    pub target_full: String,
 }
 
 /// A setting of `config.json` that must be absent, null, or one of the given values.

@@ -6,7 +6,7 @@
 
 use super::ops::dot;
 use super::weights::Tensor;
-use crate::quant::Decode;
+use crate::quant::Decoder;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
@@ -35,7 +35,7 @@ pub struct Matrix<'a> {
     row_bytes: usize,
     piece_bytes: usize,
     data: &'a [u8],
-    decode: Decode,
+    decoder: Decoder,
 }
 
 impl<'a> Matrix<'a> {
@@ -49,7 +49,7 @@ impl<'a> Matrix<'a> {
             row_bytes: ty.bytes(cols as u64)? as usize,
             piece_bytes: ty.bytes(PIECE as u64)? as usize,
             data: tensor.data,
-            decode: ty.decoder()?,
+            decoder: ty.decoder()?,
         })
     }
 
@@ -80,7 +80,7 @@ impl<'a> Matrix<'a> {
     /// Decodes all rows.
     pub fn decode(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.cols];
-        (self.decode)(self.data, &mut out);
+        self.decoder.decode(self.data, &mut out);
         out
     }
 
@@ -140,7 +140,7 @@ impl<'a> Matrix<'a> {
             for (i, blocks) in row.chunks(self.piece_bytes).enumerate() {
                 let start = i * PIECE;
                 let weights = &mut piece[..PIECE.min(self.cols - start)];
-                (self.decode)(blocks, weights);
+                self.decoder.decode(blocks, weights);
                 for (x, out) in x.chunks_exact(self.cols).zip(out.iter_mut()) {
                     *out += dot(weights, &x[start..start + weights.len()]);
                 }

@@ -4,16 +4,18 @@
 //! ggml's reference quantizer writes for the same numbers. Portable code is the truth; faster paths must match it.
 
 mod codec;
+mod simd;
 pub mod types;
 
+pub use simd::Path;
 pub use types::GgmlType;
 
 /// Whole blocks to numbers. The lengths match: `out.len()` is the number of elements in `blocks`.
-pub type Decode = fn(blocks: &[u8], out: &mut [f32]);
+type Decode = fn(path: Path, blocks: &[u8], out: &mut [f32]);
 
-/// One row of numbers to whole blocks, the row a multiple of the block length; finite where the type is quantized.
-/// `importance`, where given, holds a weight for each column of the row.
-type Encode = fn(row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
+/// Numbers to whole blocks, finite where the type is quantized. Without `importance` any number of rows in one go, since
+/// no block then depends on another; with it one row, and a weight for each of its columns.
+type Encode = fn(path: Path, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
 
 /// The two directions of one tensor type.
 #[derive(Debug)]
@@ -21,6 +23,25 @@ struct Codec {
     decode: Decode,
     /// `None`: the type can be read but not written.
     encode: Option<Encode>,
+}
+
+/// The decoder of one type on this processor.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    decode: Decode,
+    path: Path,
+}
+
+impl Decoder {
+    /// Whole blocks to numbers; `out` is as long as the blocks have elements, which is not checked again.
+    pub fn decode(self, blocks: &[u8], out: &mut [f32]) {
+        (self.decode)(self.path, blocks, out);
+    }
+
+    /// The instructions that it uses, for loops that go along with it.
+    pub fn path(self) -> Path {
+        self.path
+    }
 }
 
 /// Why numbers could not be encoded or decoded.
@@ -68,16 +89,25 @@ impl GgmlType {
         self.codec().is_some_and(|c| c.encode.is_some())
     }
 
-    /// The decoder itself, for loops that made sure of the lengths.
-    pub fn decoder(self) -> Option<Decode> {
-        self.codec().map(|codec| codec.decode)
+    /// The decoder by itself, chosen once for loops over many pieces; `None` where the type cannot be decoded.
+    pub fn decoder(self) -> Option<Decoder> {
+        let path = Path::best();
+        self.codec().map(|codec| Decoder {
+            decode: codec.decode,
+            path,
+        })
     }
 
     /// Decodes whole blocks into numbers.
     pub fn decode(self, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+        self.decode_on(Path::best(), blocks, out)
+    }
+
+    /// [`GgmlType::decode`] with the instructions of `path`; the numbers do not depend on it.
+    pub fn decode_on(self, path: Path, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
         let codec = self.codec().ok_or(QuantError::Unsupported(self, "decoded"))?;
         self.check_size(out.len(), blocks.len())?;
-        (codec.decode)(blocks, out);
+        (codec.decode)(path, blocks, out);
         Ok(())
     }
 
@@ -87,6 +117,18 @@ impl GgmlType {
     /// the format. A NaN or infinity is an error for quantized types and kept for the others.
     pub fn encode(
         self,
+        rows: &[f32],
+        row_len: usize,
+        importance: Option<&[f32]>,
+        blocks: &mut [u8],
+    ) -> Result<(), QuantError> {
+        self.encode_on(Path::best(), rows, row_len, importance, blocks)
+    }
+
+    /// [`GgmlType::encode`] with the instructions of `path`; the bytes do not depend on it.
+    pub fn encode_on(
+        self,
+        path: Path,
         rows: &[f32],
         row_len: usize,
         importance: Option<&[f32]>,
@@ -108,16 +150,21 @@ impl GgmlType {
             return Err(QuantError::RowLength { ty: self, row_len });
         }
         if self.is_quantized()
-            && let Some(index) = rows.iter().position(|v| !v.is_finite())
+            && let Some(index) = first_non_finite(path, rows)
         {
             return Err(QuantError::NonFinite {
                 index,
                 value: rows[index],
             });
         }
-        let row_bytes = row_len / self.block_len() * self.block_bytes();
-        for (row, out) in rows.chunks_exact(row_len).zip(blocks.chunks_exact_mut(row_bytes)) {
-            encode(row, importance, out);
+        match importance {
+            None => encode(path, rows, None, blocks),
+            Some(_) => {
+                let row_bytes = row_len / self.block_len() * self.block_bytes();
+                for (row, out) in rows.chunks_exact(row_len).zip(blocks.chunks_exact_mut(row_bytes)) {
+                    encode(path, row, importance, out);
+                }
+            }
         }
         Ok(())
     }
@@ -133,4 +180,27 @@ impl GgmlType {
             })
         }
     }
+}
+
+/// Position of the first NaN or infinity.
+fn first_non_finite(path: Path, values: &[f32]) -> Option<usize> {
+    const STRETCH: usize = 1024;
+    // A stretch is judged as a whole, which takes a few instructions for many numbers, and searched only where it must be.
+    path.run(
+        #[inline(always)]
+        || {
+            values.chunks(STRETCH).enumerate().find_map(|(i, stretch)| {
+                let largest = stretch
+                    .iter()
+                    .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
+                if largest < f32::INFINITY.to_bits() {
+                    return None;
+                }
+                stretch
+                    .iter()
+                    .position(|v| !v.is_finite())
+                    .map(|at| i * STRETCH + at)
+            })
+        },
+    )
 }

@@ -1,0 +1,349 @@
+//! `gguf-conv DRAFTER`: arguments, progress and report of a conversion.
+
+use super::Outcome;
+use super::print::{self, SCHEMA_VERSION};
+use crate::Error;
+use crate::arch::Arch;
+use crate::checkpoint::Checkpoint;
+use crate::convert::{self, ConvertError, Options, OutType, Plan, TokenizerSource};
+use crate::gguf::{Gguf, escape};
+use crate::output;
+use clap::ValueEnum;
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// Arguments of a conversion.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The drafter: a checkpoint folder, a Hugging Face cache snapshot, or a .safetensors file
+    drafter: PathBuf,
+    /// GGUF of the model that the drafter drafts for (any part, if it is split): checked against the drafter, and the
+    /// source of what the drafter's folder lacks
+    #[arg(long, value_name = "T.gguf")]
+    target: Option<PathBuf>,
+    /// Output file [default: mtp-NAME-TYPE.gguf in the current folder, a name that llama.cpp finds by itself]
+    #[arg(short, long, value_name = "D.gguf")]
+    output: Option<PathBuf>,
+    /// Type of the weights; auto keeps bf16 and f16 as they are
+    #[arg(long, value_enum, default_value = "auto", ignore_case = true)]
+    outtype: OutTypeArg,
+    /// Give the embedding the output type too, wherever it fits
+    #[arg(long)]
+    pure: bool,
+    /// Which tokenizer to write; auto takes the drafter's where its folder has one
+    #[arg(long, value_enum, default_value = "auto")]
+    tokenizer: TokenizerArg,
+    /// Write the centroid head too (llama.cpp does not load such a file)
+    #[arg(long)]
+    keep_centroids: bool,
+    /// Show what would be written and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    force: bool,
+    /// Report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Architecture file to use instead of the one compiled in
+    #[arg(long, value_name = "FILE")]
+    arch: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OutTypeArg {
+    Auto,
+    F32,
+    F16,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TokenizerArg {
+    Auto,
+    Drafter,
+    Target,
+}
+
+impl From<OutTypeArg> for OutType {
+    fn from(arg: OutTypeArg) -> OutType {
+        match arg {
+            OutTypeArg::Auto => OutType::Auto,
+            OutTypeArg::F32 => OutType::F32,
+            OutTypeArg::F16 => OutType::F16,
+            OutTypeArg::Bf16 => OutType::BF16,
+            OutTypeArg::Q8_0 => OutType::Q8_0,
+            OutTypeArg::Q4_0 => OutType::Q4_0,
+        }
+    }
+}
+
+impl From<TokenizerArg> for TokenizerSource {
+    fn from(arg: TokenizerArg) -> TokenizerSource {
+        match arg {
+            TokenizerArg::Auto => TokenizerSource::Auto,
+            TokenizerArg::Drafter => TokenizerSource::Drafter,
+            TokenizerArg::Target => TokenizerSource::Target,
+        }
+    }
+}
+
+/// Plans the conversion, then writes the file or shows the plan.
+pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+    let arch = match &args.arch {
+        Some(path) => Arch::read(path),
+        None => Arch::gemma4_assistant(),
+    }
+    .map_err(ConvertError::from)?;
+    let checkpoint = Checkpoint::open(&args.drafter).map_err(ConvertError::from)?;
+    let target = args.target.as_deref().map(Gguf::open).transpose()?;
+    let options = Options {
+        outtype: args.outtype.into(),
+        pure: args.pure,
+        keep_centroids: args.keep_centroids,
+        tokenizer: args.tokenizer.into(),
+    };
+    // A wrong output path is told before the work of planning.
+    let inputs = inputs(&checkpoint, target.as_ref());
+    if let Some(path) = args.output.as_deref().filter(|_| !args.dry_run) {
+        output::check(path, &inputs, args.force).map_err(ConvertError::from)?;
+    }
+    let plan = convert::plan(&arch, &checkpoint, target.as_ref(), options)?;
+    let path = args.output.clone().unwrap_or_else(|| default_name(&plan));
+    tell(&plan);
+    if !args.dry_run {
+        let bar = progress_bar(&plan);
+        convert::execute(
+            &plan.layout,
+            &plan.tensors,
+            &path,
+            &inputs,
+            args.force,
+            &|bytes| bar.inc(bytes),
+        )?;
+        bar.finish_and_clear();
+    }
+    if args.json {
+        print::stdout_json(&report(&plan, &path, args.dry_run))?;
+    } else if args.dry_run {
+        print::stdout(&(plan_text(&plan) + &summary(&plan, &path, "would write")))?;
+    } else {
+        print::stdout(&summary(&plan, &path, "wrote"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Every file that is read, so that none is written over.
+fn inputs(checkpoint: &Checkpoint, target: Option<&Gguf>) -> Vec<PathBuf> {
+    const COMPANIONS: [&str; 6] = [
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "README.md",
+    ];
+    let weights = checkpoint.files().iter().map(|file| file.path().to_owned());
+    let parts = target
+        .iter()
+        .flat_map(|target| target.parts())
+        .map(|part| part.path.clone());
+    let companions = COMPANIONS.iter().map(|name| checkpoint.folder().join(name));
+    weights.chain(parts).chain(companions).collect()
+}
+
+/// `mtp-NAME-TYPE.gguf`: llama.cpp looks for a drafter by the `mtp-` in front.
+fn default_name(plan: &Plan) -> PathBuf {
+    let name = plan.source_name.replace([' ', '/', '\\'], "-");
+    let name = name
+        .strip_suffix("-assistant")
+        .filter(|name| !name.is_empty())
+        .unwrap_or(&name);
+    format!("mtp-{name}-{}.gguf", plan.outtype).into()
+}
+
+/// What was left out, derived, or may surprise, on standard error.
+fn tell(plan: &Plan) {
+    for warning in &plan.warnings {
+        print::warn(warning);
+    }
+    for derived in &plan.derived {
+        eprintln!(
+            "derived: {} = {} from {}",
+            derived.name, derived.value, derived.from
+        );
+    }
+    let mut reasons: Vec<&str> = plan
+        .ignored
+        .iter()
+        .map(|ignored| ignored.reason.as_str())
+        .collect();
+    reasons.dedup();
+    for reason in reasons {
+        let names: Vec<&str> = plan
+            .ignored
+            .iter()
+            .filter(|i| i.reason == reason)
+            .map(|i| i.name.as_str())
+            .collect();
+        eprintln!("left out: {} ({reason})", names.join(", "));
+    }
+    if plan.tokenizer == "target" {
+        eprintln!("tokenizer: from the target");
+    }
+}
+
+fn progress_bar(plan: &Plan) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(plan.layout.file_len), target);
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn parameters(plan: &Plan) -> u64 {
+    plan.tensors.iter().map(|tensor| tensor.elements()).sum()
+}
+
+fn summary(plan: &Plan, path: &Path, verb: &str) -> String {
+    let parameters = parameters(plan);
+    let data: u64 = plan
+        .tensors
+        .iter()
+        .filter_map(|tensor| tensor.ty.bytes(tensor.elements()))
+        .sum();
+    format!(
+        "{verb} {}: {}, {} tensors, {} parameters, {:.2} bits per weight\n",
+        path.display(),
+        HumanBytes(plan.layout.file_len),
+        plan.tensors.len(),
+        print::count(parameters),
+        data as f64 * 8.0 / parameters.max(1) as f64,
+    )
+}
+
+fn plan_text(plan: &Plan) -> String {
+    let metadata: Vec<Vec<String>> = plan
+        .metadata
+        .iter()
+        .map(|(key, value)| vec![escape(key), value.type_name(), print::value(value, false)])
+        .collect();
+    let tensors: Vec<Vec<String>> = plan
+        .tensors
+        .iter()
+        .zip(&plan.layout.offsets)
+        .map(|(tensor, offset)| {
+            vec![
+                tensor.name.clone(),
+                tensor.ty.to_string(),
+                print::shape(&tensor.dims),
+                format!("at {offset}"),
+                format!("from {} ({})", tensor.source.origin, tensor.source.ty),
+            ]
+        })
+        .collect();
+    format!(
+        "metadata\n{}tensors\n{}",
+        print::columns(&metadata),
+        print::columns(&tensors)
+    )
+}
+
+/// The JSON report.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema_version: u32,
+    dry_run: bool,
+    output: String,
+    size_bytes: u64,
+    parameters: u64,
+    outtype: &'a str,
+    tokenizer: &'a str,
+    warnings: &'a [String],
+    derived: Vec<DerivedReport<'a>>,
+    ignored: Vec<IgnoredReport<'a>>,
+    metadata: Vec<super::inspect::KeyReport>,
+    tensors: Vec<TensorReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct DerivedReport<'a> {
+    name: &'a str,
+    value: &'a str,
+    from: &'a str,
+}
+
+#[derive(Serialize)]
+struct IgnoredReport<'a> {
+    name: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct TensorReport<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    ty: &'a str,
+    shape: &'a [u64],
+    file_offset: u64,
+    size_bytes: Option<u64>,
+    source: &'a str,
+    source_type: &'a str,
+}
+
+fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool) -> Report<'a> {
+    Report {
+        schema_version: SCHEMA_VERSION,
+        dry_run,
+        output: path.display().to_string(),
+        size_bytes: plan.layout.file_len,
+        parameters: parameters(plan),
+        outtype: plan.outtype.name(),
+        tokenizer: plan.tokenizer,
+        warnings: &plan.warnings,
+        derived: plan
+            .derived
+            .iter()
+            .map(|d| DerivedReport {
+                name: &d.name,
+                value: &d.value,
+                from: &d.from,
+            })
+            .collect(),
+        ignored: plan
+            .ignored
+            .iter()
+            .map(|i| IgnoredReport {
+                name: &i.name,
+                reason: &i.reason,
+            })
+            .collect(),
+        metadata: super::inspect::keys(&plan.metadata),
+        tensors: plan
+            .tensors
+            .iter()
+            .zip(&plan.layout.offsets)
+            .map(|(tensor, &file_offset)| TensorReport {
+                name: &tensor.name,
+                ty: tensor.ty.name(),
+                shape: &tensor.dims,
+                file_offset,
+                size_bytes: tensor.ty.bytes(tensor.elements()),
+                source: &tensor.source.origin,
+                source_type: tensor.source.ty.name(),
+            })
+            .collect(),
+    }
+}

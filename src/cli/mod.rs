@@ -1,0 +1,79 @@
+//! The command line: one file a subcommand, each with its arguments and how it prints.
+//!
+//! Results go to standard output, everything else to standard error.
+
+mod convert;
+mod inspect;
+mod print;
+
+use crate::{Error, Fault};
+use clap::{Parser, Subcommand};
+use std::io;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  gguf-conv gemma-4-12B-it-assistant/ -o drafter.gguf
+          convert a checkpoint folder, 8 bits a weight
+  gguf-conv drafter.safetensors --target gemma-4-12B-it-Q4_K_M.gguf --outtype q4_0
+          convert a lone file; what its folder lacks comes from the target
+  gguf-conv DRAFTER --target TARGET.gguf --dry-run
+          show what would be written
+  gguf-conv inspect drafter.gguf
+          show what a file holds
+
+Exit codes:
+  0  done
+  1  a check or verification found a difference
+  2  wrong usage
+  3  an input is bad
+  4  the system failed (disk, permissions)";
+
+/// Turns Gemma 4 drafters into GGUF files for llama.cpp, and shows what is in such files.
+///
+/// Without a subcommand, DRAFTER is converted.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    convert: Option<convert::Args>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Convert a drafter's checkpoint to GGUF (what is done without a subcommand)
+    Convert(convert::Args),
+    /// Show the metadata and tensors of a GGUF file
+    Inspect(inspect::Args),
+}
+
+/// What a command found, for the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Done, and nothing to object to.
+    Done,
+}
+
+/// Runs the command; errors are told in one line on standard error.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match (cli.command, cli.convert) {
+        (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
+        (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        // Who reads the output may stop early.
+        Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(match error.fault() {
+                Fault::Usage => 2,
+                Fault::Input => 3,
+                Fault::System => 4,
+            })
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Why a conversion stops.
+
+use crate::arch::ArchError;
+use crate::checkpoint::CheckpointError;
+use crate::gguf::{GgufError, LayoutError};
+use crate::output::OutputError;
+use crate::quant::QuantError;
+use std::path::PathBuf;
+
+/// Why a conversion stops. Each message names the file, the tensor or key, and the way out.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ConvertError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+
+    #[error(
+        "{}: no config.json beside the weights; download it from the drafter's repository, \
+         or pass --target with the target's GGUF, from which the rest can be derived", path.display()
+    )]
+    NoConfig { path: PathBuf },
+    #[error(
+        "{}: no tokenizer.json beside the weights; download the tokenizer files from the drafter's repository, \
+         or pass --target with the target's GGUF to take its tokenizer", path.display()
+    )]
+    NoTokenizer { path: PathBuf },
+    #[error("--tokenizer target needs --target with the target's GGUF")]
+    TokenizerWithoutTarget,
+    #[error("{}: model_type is {found}, not {expected}; this is no Gemma 4 drafter", path.display())]
+    ModelType {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
+    #[error("{}: {key} is {found}; expected {expected}", path.display())]
+    ConfigValue {
+        path: PathBuf,
+        key: String,
+        found: String,
+        expected: String,
+    },
+    #[error(
+        "{}: {name} is not to be found; looked at {places}{}", path.display(),
+        match (has_config, has_target) {
+            (_, false) => "; pass --target with the target's GGUF",
+            (false, true) => "; add the drafter's config.json",
+            (true, true) => "",
+        }
+    )]
+    MissingNumber {
+        path: PathBuf,
+        name: String,
+        places: String,
+        has_config: bool,
+        has_target: bool,
+    },
+    #[error("architecture file: {name} in formula {formula:?} is not known at that point")]
+    UnknownNumber { name: String, formula: String },
+    #[error("{}: cannot tell sliding from full layers: {why}; add the drafter's config.json", path.display())]
+    LayerKinds { path: PathBuf, why: String },
+
+    #[error("{}: tensor {name} is missing{hint}", path.display())]
+    MissingTensor {
+        path: PathBuf,
+        name: String,
+        hint: String,
+    },
+    #[error("{}: tensor {name} has shape {found:?}, expected {expected:?} ({formula})", path.display())]
+    TensorShape {
+        path: PathBuf,
+        name: String,
+        found: Vec<u64>,
+        expected: Vec<u64>,
+        formula: String,
+    },
+    #[error("{}: tensor {name} has dtype {dtype}, which cannot become {wanted}", path.display())]
+    TensorDtype {
+        path: PathBuf,
+        name: String,
+        dtype: String,
+        wanted: String,
+    },
+    #[error("{}: {count} tensors are not part of a {architecture} drafter: {names}", path.display())]
+    UnexpectedTensors {
+        path: PathBuf,
+        architecture: String,
+        count: usize,
+        names: String,
+    },
+    #[error("{}: {name} differs from {same_as}, but llama.cpp has one table for both", path.display())]
+    NotTied {
+        path: PathBuf,
+        name: String,
+        same_as: String,
+    },
+    #[error(
+        "{path}: tensor {name} holds {value} at {position}, which {ty} cannot hold; the checkpoint is damaged"
+    )]
+    NonFinite {
+        path: String,
+        name: String,
+        value: f32,
+        position: String,
+        ty: &'static str,
+    },
+    #[error("tensor {name}: {source}")]
+    Encode { name: String, source: QuantError },
+    #[error("{path}: tensor {name} holds {value} at element {index}, which is no i32")]
+    Integer {
+        path: String,
+        name: String,
+        value: i64,
+        index: usize,
+    },
+
+    #[error("{}: architecture is {found}; a target for this drafter has {expected}", path.display())]
+    TargetArchitecture {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
+    #[error(
+        "{}: does not belong to this drafter: {what} is {target} in the target and {drafter} in the drafter; \
+         pass the GGUF of the model that the drafter was made for", path.display()
+    )]
+    TargetNumber {
+        path: PathBuf,
+        what: String,
+        target: f64,
+        drafter: f64,
+    },
+    #[error("{}: {key} is missing, so it cannot be checked against the drafter", path.display())]
+    TargetKey { path: PathBuf, key: String },
+    #[error(
+        "{}: does not have the drafter's vocabulary: {difference}; pass the GGUF of the model that the drafter was made for",
+        path.display()
+    )]
+    TargetVocabulary { path: PathBuf, difference: String },
+    #[error("{}: the tokenizer has {tokens} tokens, the embedding {rows} rows{hint}", path.display())]
+    VocabularySize {
+        path: PathBuf,
+        tokens: usize,
+        rows: usize,
+        hint: String,
+    },
+}
+
+impl ConvertError {
+    /// The I/O error at the root, if there is one.
+    pub(crate) fn io(&self) -> Option<&std::io::Error> {
+        use crate::checkpoint::CheckpointErrorKind;
+        use crate::gguf::GgufErrorKind;
+        match self {
+            ConvertError::Checkpoint(CheckpointError {
+                kind: CheckpointErrorKind::Io(e),
+                ..
+            })
+            | ConvertError::Gguf(GgufError {
+                kind: GgufErrorKind::Io(e),
+                ..
+            }) => Some(e),
+            ConvertError::Arch(e) => e.io.as_ref(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Writes planned tensors: reads each from its map, encodes it in chunks on all cores and writes each chunk at its
+//! known place. Memory is a few chunks a core, whatever the model's size; the bytes do not depend on the cores.
+
+use super::error::ConvertError;
+use super::plan::PlannedTensor;
+use crate::gguf::Layout;
+use crate::output::OutputFile;
+use crate::quant::{GgmlType, QuantError};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// Elements a chunk: a multiple of every block length, 1 MiB as f32.
+const CHUNK: usize = 256 * 1024;
+
+/// A run of a tensor's elements.
+struct Chunk {
+    tensor: usize,
+    start: usize,
+    len: usize,
+}
+
+/// Buffers of a worker.
+#[derive(Default)]
+struct Buffers {
+    values: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+/// Writes a laid-out file to `path`, whole or not at all. `inputs` are the files that it may not replace. `progress` is
+/// told the number of output bytes as they are written.
+pub fn execute(
+    layout: &Layout,
+    tensors: &[PlannedTensor],
+    path: &Path,
+    inputs: &[PathBuf],
+    force: bool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), ConvertError> {
+    let output = OutputFile::create(path, layout.file_len, inputs, force)?;
+    output.write_at(&layout.header, 0)?;
+    let chunks: Vec<Chunk> = tensors
+        .iter()
+        .enumerate()
+        .flat_map(|(tensor, planned)| {
+            let elements = planned.elements() as usize;
+            (0..elements).step_by(CHUNK).map(move |start| Chunk {
+                tensor,
+                start,
+                len: CHUNK.min(elements - start),
+            })
+        })
+        .collect();
+    // Of several failures the first in the file's order is reported, so that a run can be repeated.
+    let failure = chunks
+        .par_iter()
+        .map_init(Buffers::default, |buffers, chunk| {
+            let offset = layout.offsets[chunk.tensor];
+            write_chunk(&tensors[chunk.tensor], chunk, offset, &output, buffers)
+                .map(progress)
+                .err()
+        })
+        .find_map_first(|error| error);
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(output.commit()?),
+    }
+}
+
+/// Encodes and writes one chunk; the number of bytes written.
+fn write_chunk(
+    tensor: &PlannedTensor,
+    chunk: &Chunk,
+    offset: u64,
+    output: &OutputFile,
+    buffers: &mut Buffers,
+) -> Result<u64, ConvertError> {
+    let place = |ty: GgmlType| {
+        let bytes = |elements: usize| elements / ty.block_len() * ty.block_bytes();
+        (bytes(chunk.start), bytes(chunk.len))
+    };
+    let (from, len) = place(tensor.source.ty);
+    let source = tensor.source.data.get(from..from + len).ok_or_else(|| {
+        encode_error(
+            tensor,
+            QuantError::Size {
+                ty: tensor.source.ty,
+                elements: chunk.len,
+                bytes: len,
+            },
+        )
+    })?;
+    let (to, _) = place(tensor.ty);
+    let encoded = if tensor.source.ty == tensor.ty {
+        source
+    } else if tensor.ty == GgmlType::I32 {
+        narrow_integers(tensor, chunk, source, &mut buffers.bytes)?;
+        &buffers.bytes
+    } else {
+        encode(tensor, chunk, source, buffers)?;
+        &buffers.bytes
+    };
+    output.write_at(encoded, offset + to as u64)?;
+    Ok(encoded.len() as u64)
+}
+
+fn encode(
+    tensor: &PlannedTensor,
+    chunk: &Chunk,
+    source: &[u8],
+    buffers: &mut Buffers,
+) -> Result<(), ConvertError> {
+    let (ty, blocks) = (tensor.ty, chunk.len / tensor.ty.block_len());
+    buffers.values.resize(chunk.len, 0.0);
+    buffers.bytes.resize(blocks * ty.block_bytes(), 0);
+    tensor
+        .source
+        .ty
+        .decode(source, &mut buffers.values)
+        .map_err(|e| encode_error(tensor, e))?;
+    // Without importance a row's blocks do not depend on each other, so the chunk can stand as one row.
+    ty.encode(&buffers.values, chunk.len, None, &mut buffers.bytes)
+        .map_err(|error| match error {
+            QuantError::NonFinite { index, value } => ConvertError::NonFinite {
+                path: tensor.source.path.display().to_string(),
+                name: tensor.source.origin.clone(),
+                value,
+                position: position(tensor, chunk.start + index),
+                ty: ty.name(),
+            },
+            other => encode_error(tensor, other),
+        })
+}
+
+fn encode_error(tensor: &PlannedTensor, source: QuantError) -> ConvertError {
+    ConvertError::Encode {
+        name: tensor.name.clone(),
+        source,
+    }
+}
+
+/// An element's place in words: row and column for a matrix.
+fn position(tensor: &PlannedTensor, index: usize) -> String {
+    let row_len = tensor.row_len() as usize;
+    if tensor.dims.len() < 2 || row_len == 0 {
+        return format!("element {index}");
+    }
+    format!("row {}, column {}", index / row_len, index % row_len)
+}
+
+/// i64 to i32, as the token ordering is stored.
+fn narrow_integers(
+    tensor: &PlannedTensor,
+    chunk: &Chunk,
+    source: &[u8],
+    bytes: &mut Vec<u8>,
+) -> Result<(), ConvertError> {
+    bytes.clear();
+    for (i, value) in source.as_chunks().0.iter().enumerate() {
+        let value = i64::from_le_bytes(*value);
+        let narrow = i32::try_from(value).map_err(|_| ConvertError::Integer {
+            path: tensor.source.path.display().to_string(),
+            name: tensor.source.origin.clone(),
+            value,
+            index: chunk.start + i,
+        })?;
+        bytes.extend(narrow.to_le_bytes());
+    }
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! The drafter's numbers: from its `config.json`, or from its tensors and the target where there is none.
+
+use super::ConvertError;
+use super::target::Target;
+use crate::arch::{Arch, Formula, HparamSpec, LayerKind, Match, Origin};
+use crate::checkpoint::Checkpoint;
+use serde_json::Value as Json;
+use std::collections::HashMap;
+
+/// Where numbers can come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub arch: &'a Arch,
+    pub checkpoint: &'a Checkpoint,
+    pub config: Option<&'a Json>,
+    pub target: Option<Target<'a>>,
+}
+
+/// A number that no config stated, and what it was derived from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Derived {
+    /// Its name in the architecture file.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What it was derived from.
+    pub from: String,
+}
+
+/// The numbers of a drafter by name, and the kind of each layer.
+#[derive(Debug)]
+pub(super) struct Hparams {
+    numbers: HashMap<String, f64>,
+    pub layers: Vec<LayerKind>,
+    pub derived: Vec<Derived>,
+}
+
+impl Hparams {
+    /// Works every number of the architecture out.
+    pub(super) fn resolve(sources: Sources) -> Result<Hparams, ConvertError> {
+        let mut hparams = Hparams {
+            numbers: HashMap::new(),
+            layers: Vec::new(),
+            derived: Vec::new(),
+        };
+        for spec in &sources.arch.hparams {
+            match hparams.origin_of(spec, sources)? {
+                Some((value, origin)) => {
+                    hparams.numbers.insert(spec.name.clone(), value);
+                    if let Some(from) = origin {
+                        hparams.derived.push(Derived {
+                            name: spec.name.clone(),
+                            value: value.to_string(),
+                            from,
+                        });
+                    }
+                }
+                None if spec.optional => {}
+                None => return Err(missing(spec, sources)),
+            }
+            if spec.name == "layers" {
+                hparams.resolve_layers(sources)?;
+            }
+        }
+        Ok(hparams)
+    }
+
+    /// A number by name; for a certain layer also by the part of a name in front of `.sliding` or `.full`.
+    pub(super) fn get(&self, name: &str, layer: Option<usize>) -> Option<f64> {
+        if let Some(value) = self.numbers.get(name) {
+            return Some(*value);
+        }
+        let kind = self.layers.get(layer?)?;
+        if name == "is_sliding" {
+            return Some((*kind == LayerKind::Sliding).into());
+        }
+        self.numbers.get(&format!("{name}.{}", kind.name())).copied()
+    }
+
+    /// Adds a number that is decided elsewhere.
+    pub(super) fn set(&mut self, name: &str, value: f64) {
+        self.numbers.insert(name.to_owned(), value);
+    }
+
+    /// A number that counts something, if it is known and whole.
+    pub(super) fn count(&self, name: &str) -> Option<usize> {
+        self.get(name, None).and_then(whole)
+    }
+
+    /// The value of a formula, `layer` being the one it is read for.
+    pub(super) fn eval(&self, formula: &Formula, layer: Option<usize>) -> Result<f64, ConvertError> {
+        formula
+            .eval(&|name| self.get(name, layer))
+            .map_err(|name| ConvertError::UnknownNumber {
+                name,
+                formula: formula.to_string(),
+            })
+    }
+
+    /// The first origin that has the number, with words for it where it is not the config or a formula.
+    fn origin_of(
+        &self,
+        spec: &HparamSpec,
+        sources: Sources,
+    ) -> Result<Option<(f64, Option<String>)>, ConvertError> {
+        for origin in &spec.from {
+            if let Some(value) = self.value_at(origin, sources)? {
+                return Ok(Some((value, derivation(origin, &self.layers))));
+            }
+        }
+        Ok(None)
+    }
+
+    fn value_at(&self, origin: &Origin, sources: Sources) -> Result<Option<f64>, ConvertError> {
+        let Sources {
+            checkpoint, target, ..
+        } = sources;
+        let is_off = |when: &Option<String>| when.as_ref().is_some_and(|name| self.get(name, None).is_none());
+        match origin {
+            Origin::Config {
+                config,
+                times,
+                floor,
+                when,
+            } => {
+                let pointer = self.fill_layer(config);
+                let value = sources.config.and_then(|json| json.pointer(&pointer));
+                let Some(mut value) = (match value {
+                    _ if is_off(when) => None,
+                    None | Some(Json::Null | Json::Bool(false)) => None,
+                    Some(Json::Bool(true)) => Some(1.0),
+                    Some(value) => Some(value.as_f64().ok_or_else(|| ConvertError::ConfigValue {
+                        path: checkpoint.folder().join("config.json"),
+                        key: pointer.clone(),
+                        found: value.to_string(),
+                        expected: "a number".to_owned(),
+                    })?),
+                }) else {
+                    return Ok(None);
+                };
+                if let Some(times) = times {
+                    value *= self.eval(times, None)?;
+                }
+                Ok(Some(if *floor { value.floor() } else { value }))
+            }
+            Origin::Axis {
+                axis_of,
+                axis,
+                divide,
+            } => {
+                let Some(tensor) = checkpoint.tensor(&self.fill_layer(axis_of)) else {
+                    return Ok(None);
+                };
+                let Some(&len) = tensor.shape.get(*axis) else {
+                    return Ok(None);
+                };
+                let divisor = divide
+                    .as_ref()
+                    .map_or(Ok(1.0), |formula| self.eval(formula, None))?;
+                Ok(Some(len as f64 / divisor))
+            }
+            Origin::Layers { layers_of } => {
+                let count = checkpoint
+                    .tensors()
+                    .filter(|tensor| layers_of.matches(tensor.name).is_some())
+                    .count();
+                Ok((count > 0).then_some(count as f64))
+            }
+            Origin::Target {
+                target: key,
+                of_layer,
+                array_only,
+            } => {
+                let Some(target) = target else { return Ok(None) };
+                let is_array = target.gguf.metadata().array(key).is_ok();
+                if *array_only && !is_array {
+                    return Ok(None);
+                }
+                Ok(target.number(key, *of_layer)?)
+            }
+            Origin::TargetLen { target_len } => {
+                let array = target.and_then(|t| t.gguf.metadata().get(target_len)?.as_array());
+                Ok(array.map(|array| array.len() as f64))
+            }
+            Origin::TargetOnes { target_ones } => {
+                let Some(target) = target else { return Ok(None) };
+                let Some(tensor) = target.gguf.tensor(target_ones)? else {
+                    return Ok(None);
+                };
+                let mut values = vec![0.0; tensor.info.elements() as usize];
+                let decoded = tensor.ty.decode(tensor.data, &mut values);
+                Ok(decoded
+                    .is_ok()
+                    .then(|| values.iter().filter(|v| **v == 1.0).count() as f64))
+            }
+            Origin::Formula { formula, when } => {
+                if is_off(when) {
+                    return Ok(None);
+                }
+                Ok(Some(self.eval(formula, None)?))
+            }
+        }
+    }
+
+    /// `{full}` and `{sliding}` stand for the first layer of their kind.
+    fn fill_layer(&self, name: &str) -> String {
+        fill_layer(name, &self.layers)
+    }
+
+    /// The kind of each layer: as the config lists them, else by the length of the heads in drafter and target.
+    fn resolve_layers(&mut self, sources: Sources) -> Result<(), ConvertError> {
+        let Sources {
+            arch,
+            checkpoint,
+            config,
+            target,
+        } = sources;
+        let types = &arch.layer_types;
+        let count = self.count("layers").ok_or_else(|| ConvertError::UnknownNumber {
+            name: "layers".to_owned(),
+            formula: types.config.clone(),
+        })?;
+        if let Some(list) = config
+            .and_then(|json| json.pointer(&types.config))
+            .filter(|v| !v.is_null())
+        {
+            let bad = || ConvertError::ConfigValue {
+                path: checkpoint.folder().join("config.json"),
+                key: types.config.clone(),
+                found: list.to_string(),
+                expected: format!("a list of {count} of {:?} and {:?}", types.sliding, types.full),
+            };
+            let list = list
+                .as_array()
+                .filter(|list| list.len() == count)
+                .ok_or_else(bad)?;
+            for word in list {
+                self.layers.push(match word.as_str() {
+                    Some(word) if word == types.sliding => LayerKind::Sliding,
+                    Some(word) if word == types.full => LayerKind::Full,
+                    _ => return Err(bad()),
+                });
+            }
+            return Ok(());
+        }
+        let undecided = |why: &str| ConvertError::LayerKinds {
+            path: checkpoint.path().to_owned(),
+            why: why.to_owned(),
+        };
+        let target = target.ok_or_else(|| undecided("there is no config.json and no --target"))?;
+        let length = |key: &str| target.number(key, None);
+        let (sliding, full) = (length(&types.target_sliding)?, length(&types.target_full)?);
+        if sliding == full {
+            return Err(undecided(
+                "the target's sliding and full layers have heads of the same length",
+            ));
+        }
+        for layer in 0..count {
+            let name = types.head_dim_of.name(layer);
+            let head_dim = checkpoint
+                .tensor(&name)
+                .and_then(|tensor| tensor.shape.first().map(|&n| n as f64));
+            self.layers.push(match head_dim {
+                None => return Err(undecided(&format!("tensor {name} is missing"))),
+                length if length == sliding => LayerKind::Sliding,
+                length if length == full => LayerKind::Full,
+                Some(length) => {
+                    let why = format!("{name} is {length} long, which is no head length of the target");
+                    return Err(undecided(&why));
+                }
+            });
+        }
+        self.derived.push(Derived {
+            name: "layer kinds".to_owned(),
+            value: self
+                .layers
+                .iter()
+                .map(|kind| kind.name())
+                .collect::<Vec<_>>()
+                .join(", "),
+            from: format!("{} against the target's head lengths", types.head_dim_of),
+        });
+        Ok(())
+    }
+}
+
+/// A whole number that fits, or nothing.
+pub(super) fn whole(value: f64) -> Option<usize> {
+    (value >= 0.0 && value.fract() == 0.0 && value < 2_f64.powi(53)).then_some(value as usize)
+}
+
+fn fill_layer(name: &str, layers: &[LayerKind]) -> String {
+    let mut name = name.to_owned();
+    for kind in [LayerKind::Full, LayerKind::Sliding] {
+        if let Some(layer) = layers.iter().position(|k| *k == kind) {
+            name = name.replace(&format!("{{{}}}", kind.name()), &layer.to_string());
+        }
+    }
+    name
+}
+
+/// Words for an origin that is neither the config nor a formula.
+fn derivation(origin: &Origin, layers: &[LayerKind]) -> Option<String> {
+    match origin {
+        Origin::Config { .. } | Origin::Formula { .. } => None,
+        Origin::Axis { axis_of, .. } => Some(format!("shape of {}", fill_layer(axis_of, layers))),
+        Origin::Layers { layers_of } => Some(format!("number of {layers_of}")),
+        Origin::Target { target: key, .. } | Origin::TargetLen { target_len: key } => {
+            Some(format!("{key} of the target"))
+        }
+        Origin::TargetOnes { target_ones } => Some(format!("{target_ones} of the target")),
+    }
+}
+
+/// The error for a number that no origin has: which places were looked at.
+fn missing(spec: &HparamSpec, sources: Sources) -> ConvertError {
+    let places: Vec<String> = spec
+        .from
+        .iter()
+        .filter_map(|origin| match origin {
+            Origin::Config { config, .. } => Some(format!("{config} of config.json")),
+            other => derivation(other, &[]),
+        })
+        .collect();
+    ConvertError::MissingNumber {
+        path: sources.checkpoint.path().to_owned(),
+        name: spec.name.clone(),
+        places: places.join(", "),
+        has_config: sources.config.is_some(),
+        has_target: sources.target.is_some(),
+    }
+}
+
+/// The layer that a match speaks of.
+pub(super) fn layer_of(found: Match) -> Option<usize> {
+    match found {
+        Match::Whole => None,
+        Match::Layer(layer) => Some(layer),
+    }
+}

@@ -1,0 +1,176 @@
+//! Writes the metadata that an architecture file asks for, and the tokenizer.
+
+use super::error::ConvertError;
+use super::hparams::{Derived, Hparams};
+use super::plan::{Options, TokenizerSource};
+use super::vocab;
+use crate::arch::{MetadataSpec, ScalarType};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::tokenizer::Tokenizer;
+use crate::gguf::{Array, Gguf, Metadata, Value, escape};
+use std::path::Path;
+
+/// Writes one key of the architecture file.
+pub(super) fn write_key(
+    metadata: &mut Metadata,
+    spec: &MetadataSpec,
+    hparams: &Hparams,
+    options: Options,
+) -> Result<(), ConvertError> {
+    if spec.group.is_some() && !options.keep_centroids {
+        return Ok(());
+    }
+    let applies = |when: &Option<String>| when.as_ref().is_none_or(|name| hparams.get(name, None).is_some());
+    if let Some(by_layer) = spec.by_layer.as_ref().filter(|by_layer| applies(&by_layer.when)) {
+        let values = (0..hparams.layers.len()).map(|layer| hparams.eval(&by_layer.value, Some(layer)));
+        metadata.set(
+            spec.key.as_str(),
+            array(by_layer.ty, values.collect::<Result<Vec<f64>, _>>()?),
+        );
+        return Ok(());
+    }
+    let (Some(ty), Some(formula)) = (spec.ty, &spec.value) else {
+        return Ok(());
+    };
+    match hparams.eval(formula, None) {
+        Ok(value) => metadata.set(spec.key.as_str(), scalar(ty, value)),
+        Err(_) if spec.optional => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+// Casts from f64 saturate; counts were read from files as whole numbers below 2^53.
+fn scalar(ty: ScalarType, value: f64) -> Value {
+    match ty {
+        ScalarType::U32 => Value::U32(value as u32),
+        ScalarType::I32 => Value::I32(value as i32),
+        ScalarType::F32 => Value::F32(value as f32),
+        ScalarType::Bool => Value::Bool(value != 0.0),
+    }
+}
+
+fn array(ty: ScalarType, values: Vec<f64>) -> Array {
+    match ty {
+        ScalarType::U32 => Array::U32(values.into_iter().map(|v| v as u32).collect()),
+        ScalarType::I32 => Array::I32(values.into_iter().map(|v| v as i32).collect()),
+        ScalarType::F32 => Array::F32(values.into_iter().map(|v| v as f32).collect()),
+        ScalarType::Bool => Array::Bool(values.into_iter().map(|v| v != 0.0).collect()),
+    }
+}
+
+/// Sampling parameters of the target, for a drafter that has no `generation_config.json`.
+pub(super) fn copy_sampling(metadata: &mut Metadata, derived: &mut Vec<Derived>, target: &Gguf) {
+    for (key, value) in target
+        .metadata()
+        .iter()
+        .filter(|(key, _)| key.starts_with(b"general.sampling."))
+    {
+        metadata.set(key, value.clone());
+        let value = value
+            .as_f64()
+            .or_else(|| value.as_u64().map(|n| n as f64))
+            .map_or_else(String::new, |n| n.to_string());
+        derived.push(Derived {
+            name: escape(key),
+            value,
+            from: "the target".to_owned(),
+        });
+    }
+}
+
+/// Writes the tokenizer and says where it comes from.
+pub(super) fn write_vocabulary(
+    metadata: &mut Metadata,
+    checkpoint: &Checkpoint,
+    target: Option<&Gguf>,
+    options: Options,
+    rows: usize,
+    warnings: &mut Vec<String>,
+) -> Result<&'static str, ConvertError> {
+    let own = match options.tokenizer {
+        TokenizerSource::Target => None,
+        TokenizerSource::Auto | TokenizerSource::Drafter => Tokenizer::read(checkpoint)?,
+    };
+    let wrong_size = |path: &Path, tokens: usize, hint: &str| ConvertError::VocabularySize {
+        path: path.to_owned(),
+        tokens,
+        rows,
+        hint: hint.to_owned(),
+    };
+    let path = checkpoint.folder().join("tokenizer.json");
+    match (own, target) {
+        (Some(tokenizer), _) => {
+            let tokens = tokenizer.tokens.len();
+            if tokens < rows {
+                return Err(wrong_size(
+                    &path,
+                    tokens,
+                    "; pass --tokenizer target with the target's GGUF",
+                ));
+            }
+            if tokens > rows {
+                warnings.push(format!(
+                    "tokenizer.json has {tokens} tokens, the embedding {rows} rows; the last {} are left out, \
+                     as llama.cpp loads no file where the two differ",
+                    tokens - rows
+                ));
+            }
+            vocab::write_tokenizer(metadata, &tokenizer, rows);
+            if let Some(target) = target {
+                check_vocabulary(metadata, target, warnings)?;
+            }
+            Ok("drafter")
+        }
+        (None, Some(target)) if options.tokenizer != TokenizerSource::Drafter => {
+            let tokens = vocab::tokens(target)?.len();
+            if tokens != rows {
+                return Err(ConvertError::TargetVocabulary {
+                    path: target.path().to_owned(),
+                    difference: format!("it has {tokens} tokens, the drafter's embedding {rows} rows"),
+                });
+            }
+            vocab::copy_tokenizer(metadata, target);
+            Ok("target")
+        }
+        (None, None) if options.tokenizer == TokenizerSource::Target => {
+            Err(ConvertError::TokenizerWithoutTarget)
+        }
+        (None, _) => Err(ConvertError::NoTokenizer {
+            path: checkpoint.path().to_owned(),
+        }),
+    }
+}
+
+/// The target has the same tokens; llama.cpp also compares what it puts in front of and behind a text.
+fn check_vocabulary(
+    metadata: &Metadata,
+    target: &Gguf,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConvertError> {
+    let Some(Value::Array(Array::String(ours))) = metadata.get("tokenizer.ggml.tokens") else {
+        return Ok(());
+    };
+    if let Some(difference) = vocab::difference(ours, vocab::tokens(target)?) {
+        return Err(ConvertError::TargetVocabulary {
+            path: target.path().to_owned(),
+            difference,
+        });
+    }
+    for key in [
+        "model",
+        "bos_token_id",
+        "eos_token_id",
+        "add_bos_token",
+        "add_eos_token",
+    ] {
+        let key = format!("tokenizer.ggml.{key}");
+        if metadata.get(&key) != target.metadata().get(&key) {
+            warnings.push(format!(
+                "{key} differs from the target's, and llama.cpp may refuse to speculate; \
+                 --tokenizer target takes the target's tokenizer"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! The plan of a conversion: every key, every tensor with its source, type and place. Pure data; nothing is written.
+
+use super::error::ConvertError;
+use super::general::General;
+use super::hparams::{Derived, Hparams, Sources};
+use super::keys::{copy_sampling, write_key, write_vocabulary};
+use super::target::{Target, check_pair};
+use super::tensors::{assign_types, source_tensors};
+use super::types::OutType;
+use crate::arch::Arch;
+use crate::checkpoint::Checkpoint;
+use crate::gguf::{Gguf, Layout, Metadata, TensorSpec as OutputTensor};
+use crate::quant::GgmlType;
+use serde_json::Value as Json;
+use std::borrow::Cow;
+use std::path::Path;
+
+/// Which tokenizer goes into the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenizerSource {
+    /// The drafter's where its folder has one, else the target's.
+    #[default]
+    Auto,
+    /// The drafter's.
+    Drafter,
+    /// The target's.
+    Target,
+}
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Output type.
+    pub outtype: OutType,
+    /// The output type for the embedding too.
+    pub pure: bool,
+    /// Write the centroid head.
+    pub keep_centroids: bool,
+    /// Which tokenizer to write.
+    pub tokenizer: TokenizerSource,
+}
+
+/// Where the numbers of an output tensor come from.
+#[derive(Debug, Clone)]
+pub struct Source<'a> {
+    /// In words: the checkpoint's tensor, the target's, or how it is computed.
+    pub origin: String,
+    /// The file, for messages.
+    pub path: &'a Path,
+    /// Type of the elements.
+    pub ty: GgmlType,
+    /// The elements.
+    pub data: Cow<'a, [u8]>,
+}
+
+/// A tensor of the output.
+#[derive(Debug, Clone)]
+pub struct PlannedTensor<'a> {
+    /// Name in the output.
+    pub name: String,
+    /// Lengths, innermost first.
+    pub dims: Vec<u64>,
+    /// Type in the output.
+    pub ty: GgmlType,
+    /// Where its numbers come from.
+    pub source: Source<'a>,
+}
+
+/// A source tensor that is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Everything about an output file before a byte of it is written.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Keys and values in order.
+    pub metadata: Metadata,
+    /// Tensors in order.
+    pub tensors: Vec<PlannedTensor<'a>>,
+    /// Where everything goes.
+    pub layout: Layout,
+    /// Source tensors left out.
+    pub ignored: Vec<Ignored>,
+    /// Numbers that no config stated.
+    pub derived: Vec<Derived>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// Where the tokenizer comes from, in words.
+    pub tokenizer: &'static str,
+    /// The output type, settled.
+    pub outtype: GgmlType,
+    /// What the checkpoint is called: its folder or file.
+    pub source_name: String,
+}
+
+impl PlannedTensor<'_> {
+    /// What the layout needs to know.
+    pub fn spec(&self) -> OutputTensor {
+        OutputTensor {
+            name: self.name.as_str().into(),
+            dims: self.dims.clone(),
+            ty: self.ty.into(),
+            // A row that does not divide into blocks makes the layout fail.
+            size: self.ty.bytes(self.elements()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> u64 {
+        self.dims.iter().product()
+    }
+
+    /// Elements a row.
+    pub fn row_len(&self) -> u64 {
+        self.dims.first().copied().unwrap_or(1)
+    }
+}
+
+/// Plans the conversion of `checkpoint`, with `target` as a further source.
+pub fn plan<'a>(
+    arch: &Arch,
+    checkpoint: &'a Checkpoint,
+    target: Option<&'a Gguf>,
+    options: Options,
+) -> Result<Plan<'a>, ConvertError> {
+    checkpoint.refuse_quantized()?;
+    let target_source = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
+    let config = checkpoint.json("config.json")?;
+    match &config {
+        Some(config) => check_config(arch, checkpoint, config)?,
+        None if target.is_none() => {
+            return Err(ConvertError::NoConfig {
+                path: checkpoint.path().to_owned(),
+            });
+        }
+        None => {}
+    }
+    let sources = Sources {
+        arch,
+        checkpoint,
+        config: config.as_ref(),
+        target: target_source,
+    };
+    let mut hparams = Hparams::resolve(sources)?;
+    if let Some(target) = target_source {
+        check_pair(arch, &hparams, target)?;
+    }
+
+    let mut warnings = Vec::new();
+    let (sourced, ignored) = source_tensors(arch, checkpoint, target, &hparams, options, &mut warnings)?;
+    let first_matrix = sourced
+        .iter()
+        .find(|(spec, t)| spec.quantize && t.dims.len() >= 2)
+        .map(|(_, t)| t.source.ty);
+    let file_type = options.outtype.settle(first_matrix, options.pure);
+    let tensors = assign_types(sourced, file_type)?;
+    hparams.set("file_type", file_type.id.into());
+
+    let mut metadata = Metadata::default();
+    metadata.set("general.architecture", arch.architecture.as_str());
+    metadata.set("general.type", "model");
+    let general = General::read(checkpoint)?;
+    if let Some(target) = target.filter(|_| !general.has_generation_config()) {
+        copy_sampling(&mut metadata, &mut hparams.derived, target);
+    }
+    general.write(&mut metadata, tensors.iter().map(PlannedTensor::elements).sum());
+    for spec in &arch.metadata {
+        write_key(&mut metadata, spec, &hparams, options)?;
+    }
+    let rows = hparams.count("vocab").unwrap_or(0);
+    let tokenizer = write_vocabulary(&mut metadata, checkpoint, target, options, rows, &mut warnings)?;
+    warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);
+
+    let outputs: Vec<OutputTensor> = tensors.iter().map(PlannedTensor::spec).collect();
+    let layout = Layout::new(&metadata, &outputs)?;
+    let source_name = general.folder_name().to_owned();
+    let Hparams { derived, .. } = hparams;
+    let outtype = file_type.main;
+    Ok(Plan {
+        metadata,
+        tensors,
+        layout,
+        ignored,
+        derived,
+        warnings,
+        tokenizer,
+        outtype,
+        source_name,
+    })
+}
+
+/// The config is that of a drafter, and sets nothing that this program does not know.
+fn check_config(arch: &Arch, checkpoint: &Checkpoint, config: &Json) -> Result<(), ConvertError> {
+    let path = || checkpoint.folder().join("config.json");
+    let model_type = config
+        .get("model_type")
+        .and_then(Json::as_str)
+        .unwrap_or_default();
+    if !arch.model_types.iter().any(|known| known == model_type) {
+        return Err(ConvertError::ModelType {
+            path: path(),
+            found: format!("{model_type:?}"),
+            expected: arch.model_types.join(" or "),
+        });
+    }
+    for expectation in &arch.expectations {
+        let value = config
+            .pointer(&expectation.config)
+            .filter(|value| !value.is_null());
+        if let Some(value) = value.filter(|value| !expectation.one_of.contains(value)) {
+            let expected: Vec<String> = expectation.one_of.iter().map(Json::to_string).collect();
+            return Err(ConvertError::ConfigValue {
+                path: path(),
+                key: expectation.config.clone(),
+                found: value.to_string(),
+                expected: expected.join(" or "),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What stock llama.cpp would not load.
+fn warn_of_refusals(
+    arch: &Arch,
+    hparams: &Hparams,
+    options: Options,
+    tensors: &[PlannedTensor],
+    warnings: &mut Vec<String>,
+) {
+    let in_group = |tensor: &&PlannedTensor| {
+        arch.tensors
+            .iter()
+            .any(|spec| spec.group.is_some() && spec.gguf.matches(&tensor.name).is_some())
+    };
+    if options.keep_centroids && tensors.iter().any(|tensor| in_group(&tensor)) {
+        warnings.push(
+            "llama.cpp will not load this file: it refuses the tensors of the centroid head".to_owned(),
+        );
+    }
+    if hparams.get("backbone", None) == hparams.get("hidden", None) {
+        warnings.push(
+            "llama.cpp will not load this file: it refuses a drafter as wide as its target \
+             (embedding_length_out equal to embedding_length)"
+                .to_owned(),
+        );
+    }
+}

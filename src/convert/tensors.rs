@@ -1,0 +1,308 @@
+//! Finds a source for every tensor of the architecture, and a reason for every source tensor that is left out.
+
+use super::error::ConvertError;
+use super::hparams::{Hparams, layer_of, whole};
+use super::plan::{Ignored, Options, PlannedTensor, Source};
+use super::types::FileType;
+use crate::arch::{Arch, Formula, Generator, TensorSpec};
+use crate::checkpoint::{Checkpoint, SourceTensor};
+use crate::gguf::Gguf;
+use crate::quant::GgmlType;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A tensor with the line of the architecture file that asks for it. Its type is still the source's.
+pub(super) type Sourced<'s, 'a> = (&'s TensorSpec, PlannedTensor<'a>);
+
+/// Finds a source for every tensor of the architecture and a reason for every source tensor that is left over.
+pub(super) fn source_tensors<'s, 'a>(
+    arch: &'s Arch,
+    checkpoint: &'a Checkpoint,
+    target: Option<&'a Gguf>,
+    hparams: &Hparams,
+    options: Options,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<Sourced<'s, 'a>>, Vec<Ignored>), ConvertError> {
+    let mut front = Vec::new();
+    let mut wanted: HashMap<String, (&TensorSpec, Option<usize>)> = HashMap::new();
+    let mut dropped: HashMap<String, &TensorSpec> = HashMap::new();
+    for spec in &arch.tensors {
+        let layers = if spec.gguf.is_by_layer() {
+            hparams.layers.len()
+        } else {
+            1
+        };
+        for layer in 0..layers {
+            let at = spec.gguf.is_by_layer().then_some(layer);
+            let Some(hf) = &spec.hf else {
+                front.push((spec, generate(spec, at, checkpoint, hparams)?));
+                continue;
+            };
+            let name = hf.name(layer);
+            if spec.group.is_some() && !options.keep_centroids {
+                dropped.insert(name, spec);
+                continue;
+            }
+            let names = std::iter::once(&name).chain(&spec.instead);
+            if let Some(found) = names.into_iter().find(|name| checkpoint.tensor(name).is_some()) {
+                wanted.insert(found.clone(), (spec, at));
+            } else if let Some(tensor) = from_target(spec, at, target, hparams, &name)? {
+                warnings.push(format!(
+                    "the drafter has no {name}; its rows are taken from the target"
+                ));
+                front.push((spec, tensor));
+            } else if !spec.optional {
+                let hint = match (&spec.from_target, target) {
+                    (Some(_), None) => "; pass --target to take the target's".to_owned(),
+                    _ => String::new(),
+                };
+                return Err(ConvertError::MissingTensor {
+                    path: checkpoint.path().to_owned(),
+                    name,
+                    hint,
+                });
+            }
+        }
+    }
+
+    let mut ignored = Vec::new();
+    let mut unexpected = Vec::new();
+    for tensor in checkpoint.tensors() {
+        if let Some(&(spec, layer)) = wanted.get(tensor.name) {
+            front.push((spec, from_checkpoint(spec, layer, tensor, hparams)?));
+        } else if dropped.contains_key(tensor.name) {
+            let reason =
+                "centroid head: llama.cpp scores the whole vocabulary and loads no file that holds it";
+            ignored.push(Ignored {
+                name: tensor.name.to_owned(),
+                reason: reason.to_owned(),
+            });
+        } else if let Some(reason) = reason_to_ignore(arch, checkpoint, &tensor)? {
+            ignored.push(Ignored {
+                name: tensor.name.to_owned(),
+                reason,
+            });
+        } else {
+            unexpected.push(tensor.name);
+        }
+    }
+    if !unexpected.is_empty() {
+        const SHOWN: usize = 5;
+        let mut names = unexpected
+            .iter()
+            .take(SHOWN)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if unexpected.len() > SHOWN {
+            names.push_str(", …");
+        }
+        return Err(ConvertError::UnexpectedTensors {
+            path: checkpoint.path().to_owned(),
+            architecture: arch.architecture.clone(),
+            count: unexpected.len(),
+            names,
+        });
+    }
+    Ok((front, ignored))
+}
+
+/// The lengths that a tensor must have, outermost first.
+fn expected_shape(
+    spec: &TensorSpec,
+    layer: Option<usize>,
+    hparams: &Hparams,
+) -> Result<Vec<u64>, ConvertError> {
+    let length = |formula: &Formula| {
+        let value = hparams.eval(formula, layer)?;
+        whole(value)
+            .map(|n| n as u64)
+            .ok_or_else(|| ConvertError::UnknownNumber {
+                name: format!("{value}, which is no length,"),
+                formula: formula.to_string(),
+            })
+    };
+    spec.shape.iter().map(length).collect()
+}
+
+fn from_checkpoint<'a>(
+    spec: &TensorSpec,
+    layer: Option<usize>,
+    tensor: SourceTensor<'a>,
+    hparams: &Hparams,
+) -> Result<PlannedTensor<'a>, ConvertError> {
+    let expected = expected_shape(spec, layer, hparams)?;
+    let found: Vec<u64> = tensor.shape.iter().map(|&n| n as u64).collect();
+    let is_scalar = found.is_empty() && expected == [1];
+    if found != expected && !is_scalar {
+        let formula = spec
+            .shape
+            .iter()
+            .map(Formula::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(ConvertError::TensorShape {
+            path: tensor.path.to_owned(),
+            name: tensor.name.to_owned(),
+            found,
+            expected,
+            formula,
+        });
+    }
+    let is_integer = |ty| matches!(ty, GgmlType::I32 | GgmlType::I64);
+    let is_float = |ty| matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
+    let wants_integer = spec.ty.is_some_and(is_integer);
+    let ty = tensor.ggml_type().filter(|&ty| {
+        if wants_integer {
+            is_integer(ty)
+        } else {
+            is_float(ty)
+        }
+    });
+    let ty = ty.ok_or_else(|| ConvertError::TensorDtype {
+        path: tensor.path.to_owned(),
+        name: tensor.name.to_owned(),
+        dtype: tensor.dtype.to_string(),
+        wanted: if wants_integer {
+            "i32"
+        } else {
+            "a tensor of numbers"
+        }
+        .to_owned(),
+    })?;
+    Ok(PlannedTensor {
+        name: spec.gguf.name(layer.unwrap_or(0)),
+        dims: expected.into_iter().rev().collect(),
+        ty,
+        source: Source {
+            origin: tensor.name.to_owned(),
+            path: tensor.path,
+            ty,
+            data: Cow::Borrowed(tensor.data),
+        },
+    })
+}
+
+fn from_target<'a>(
+    spec: &TensorSpec,
+    layer: Option<usize>,
+    target: Option<&'a Gguf>,
+    hparams: &Hparams,
+    hf_name: &str,
+) -> Result<Option<PlannedTensor<'a>>, ConvertError> {
+    let (Some(name), Some(target)) = (&spec.from_target, target) else {
+        return Ok(None);
+    };
+    let Some(tensor) = target.tensor(name)? else {
+        return Ok(None);
+    };
+    let expected = expected_shape(spec, layer, hparams)?;
+    let found: Vec<u64> = tensor.info.dims.iter().rev().copied().collect();
+    if found != expected {
+        return Err(ConvertError::TensorShape {
+            path: target.path().to_owned(),
+            name: format!("{name}, which would stand in for the drafter's {hf_name},"),
+            found,
+            expected,
+            formula: spec
+                .shape
+                .iter()
+                .map(Formula::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        });
+    }
+    Ok(Some(PlannedTensor {
+        name: spec.gguf.name(layer.unwrap_or(0)),
+        dims: tensor.info.dims.clone(),
+        ty: tensor.ty,
+        source: Source {
+            origin: format!("{name} of the target"),
+            path: target.path(),
+            ty: tensor.ty,
+            data: Cow::Borrowed(tensor.data),
+        },
+    }))
+}
+
+fn generate<'a>(
+    spec: &TensorSpec,
+    layer: Option<usize>,
+    checkpoint: &'a Checkpoint,
+    hparams: &Hparams,
+) -> Result<PlannedTensor<'a>, ConvertError> {
+    let expected = expected_shape(spec, layer, hparams)?;
+    let values: Vec<f32> = match spec.generate {
+        Some(Generator::RopeFreqs) => {
+            let rotated = hparams.get("rotated_pairs", None).unwrap_or(0.0) as u64;
+            let pairs = expected.iter().product::<u64>();
+            (0..pairs)
+                .map(|pair| if pair < rotated { 1.0 } else { 1e30 })
+                .collect()
+        }
+        None => Vec::new(),
+    };
+    Ok(PlannedTensor {
+        name: spec.gguf.name(layer.unwrap_or(0)),
+        dims: expected.into_iter().rev().collect(),
+        ty: GgmlType::F32,
+        source: Source {
+            origin: "computed".to_owned(),
+            path: checkpoint.path(),
+            ty: GgmlType::F32,
+            data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        },
+    })
+}
+
+/// Why a source tensor that no rule wants may be left out.
+fn reason_to_ignore(
+    arch: &Arch,
+    checkpoint: &Checkpoint,
+    tensor: &SourceTensor,
+) -> Result<Option<String>, ConvertError> {
+    for rule in &arch.ignored {
+        if rule.hf.matches(tensor.name).map(layer_of).is_none() {
+            continue;
+        }
+        if let Some(same_as) = &rule.same_as {
+            let twin = checkpoint.tensor(same_as);
+            if twin.is_none_or(|twin| {
+                (twin.dtype, twin.shape, twin.data) != (tensor.dtype, tensor.shape, tensor.data)
+            }) {
+                return Err(ConvertError::NotTied {
+                    path: tensor.path.to_owned(),
+                    name: tensor.name.to_owned(),
+                    same_as: same_as.clone(),
+                });
+            }
+        }
+        return Ok(Some(rule.reason.clone()));
+    }
+    Ok(None)
+}
+
+/// Gives every tensor its type.
+pub(super) fn assign_types<'a>(
+    sourced: Vec<Sourced<'_, 'a>>,
+    file_type: FileType,
+) -> Result<Vec<PlannedTensor<'a>>, ConvertError> {
+    let typed = sourced.into_iter().map(|(spec, mut tensor)| {
+        tensor.ty = match spec.ty {
+            Some(ty) => ty,
+            None if !spec.quantize => GgmlType::F32,
+            None => file_type.of(spec.from_target.is_some(), tensor.row_len()),
+        };
+        let decodes = tensor.source.ty == tensor.ty || tensor.source.ty.can_decode();
+        if !decodes && spec.ty.is_none() {
+            return Err(ConvertError::TensorDtype {
+                path: tensor.source.path.to_owned(),
+                name: tensor.source.origin,
+                dtype: tensor.source.ty.to_string(),
+                wanted: tensor.ty.to_string(),
+            });
+        }
+        Ok(tensor)
+    });
+    typed.collect()
+}

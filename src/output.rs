@@ -1,0 +1,265 @@
+//! Output files that appear whole or not at all.
+//!
+//! Data goes to a file without a name (Linux) or a temporary sibling (elsewhere, and on file systems that know no
+//! unnamed files), is synced, and only then gets the final name. A program that is killed, or a disk that fills up,
+//! leaves the final name as it was.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Why an output file could not be made.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum OutputError {
+    #[error("{} exists already; pass --force to replace it", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is one of the inputs; name another output", .0.display())]
+    IsInput(PathBuf),
+    #[error("{} is no regular file, so it is not replaced; name another output", .0.display())]
+    NotAFile(PathBuf),
+    #[error("the folder {} of the output does not exist; create it first", .0.display())]
+    NoFolder(PathBuf),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// A file that is being written and does not have its name yet.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    force: bool,
+    pending: Pending,
+}
+
+#[derive(Debug)]
+enum Pending {
+    /// A file without a name, which the system drops if it never gets one.
+    #[cfg(target_os = "linux")]
+    Unnamed(File),
+    /// A temporary file beside the final name, deleted when dropped.
+    Named(NamedTempFile),
+}
+
+/// Refuses an output path that is one of the inputs, or exists where `force` is not set, or is no regular file.
+pub fn check(path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), OutputError> {
+    let parent = parent(path);
+    if !parent.is_dir() {
+        return Err(OutputError::NoFolder(parent.to_owned()));
+    }
+    let Ok(meta) = path.symlink_metadata() else {
+        return Ok(());
+    };
+    if inputs.iter().any(|input| is_same_file(path, input)) {
+        return Err(OutputError::IsInput(path.to_owned()));
+    }
+    // A link is replaced, not what it leads to.
+    if !meta.is_file() && !meta.is_symlink() {
+        return Err(OutputError::NotAFile(path.to_owned()));
+    }
+    if !force {
+        return Err(OutputError::Exists(path.to_owned()));
+    }
+    Ok(())
+}
+
+impl OutputFile {
+    /// Begins a file of `len` bytes, all zero. See [`check`] for when `path` is refused.
+    pub fn create(path: &Path, len: u64, inputs: &[PathBuf], force: bool) -> Result<OutputFile, OutputError> {
+        check(path, inputs, force)?;
+        let fail = |source| OutputError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let pending = Pending::create(path).map_err(fail)?;
+        let output = OutputFile {
+            path: path.to_owned(),
+            force,
+            pending,
+        };
+        output.file().set_len(len).map_err(fail)?;
+        Ok(output)
+    }
+
+    fn file(&self) -> &File {
+        match &self.pending {
+            #[cfg(target_os = "linux")]
+            Pending::Unnamed(file) => file,
+            Pending::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Writes `bytes` at `offset`. Threads may write at different places at the same time.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), OutputError> {
+        write_all_at(self.file(), bytes, offset).map_err(|source| OutputError::Io {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Makes sure that the data is on the disk, then gives the file its name.
+    pub fn commit(self) -> Result<(), OutputError> {
+        let path = self.path.clone();
+        let result = self.file().sync_all().and_then(|()| match self.pending {
+            #[cfg(target_os = "linux")]
+            Pending::Unnamed(file) => link(&file, &self.path, self.force),
+            Pending::Named(file) if self.force => file.persist(&self.path).map(drop).map_err(|e| e.error),
+            Pending::Named(file) => file.persist_noclobber(&self.path).map(drop).map_err(|e| e.error),
+        });
+        result.map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => OutputError::Exists(path.clone()),
+            _ => OutputError::Io {
+                path: path.clone(),
+                source,
+            },
+        })?;
+        // The name itself is on the disk once the folder is; not every system can sync a folder.
+        let _ = File::open(parent(&path)).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+}
+
+impl Pending {
+    fn create(path: &Path) -> io::Result<Pending> {
+        #[cfg(target_os = "linux")]
+        if let Some(file) = unnamed_file(parent(path)) {
+            return Ok(Pending::Unnamed(file));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".gguf-conv-").suffix(".part");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        builder.tempfile_in(parent(path)).map(Pending::Named)
+    }
+}
+
+/// A file without a name in this folder, where the file system has such files.
+#[cfg(target_os = "linux")]
+fn unnamed_file(folder: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok()?;
+    // Naming it later goes through /proc.
+    Path::new("/proc/self/fd").is_dir().then(|| file.into())
+}
+
+/// Gives an unnamed file its name. Links never replace, so with `force` the file gets a temporary name first.
+#[cfg(target_os = "linux")]
+fn link(file: &File, path: &Path, force: bool) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    use std::os::fd::AsRawFd;
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link_as = |name: &Path| linkat(CWD, source.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW);
+    if force && path.symlink_metadata().is_ok() {
+        let temporary = tempfile::Builder::new()
+            .prefix(".gguf-conv-")
+            .suffix(".part")
+            .make_in(parent(path), |name| link_as(name).map_err(io::Error::from))?;
+        return temporary.persist(path).map(drop).map_err(|e| e.error);
+    }
+    link_as(path).map_err(io::Error::from)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Whether two paths lead to one file, through links of either kind.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if let (Ok(a), Ok(b)) = (a.metadata(), b.metadata()) {
+            return (a.dev(), a.ino()) == (b.dev(), b.ino());
+        }
+    }
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gets_its_name_only_when_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let output = OutputFile::create(&path, 4, &[], false).unwrap();
+        output.write_at(b"ab", 1).unwrap();
+        assert!(!path.exists());
+        output.commit().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"\0ab\0");
+        let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn an_existing_file_stays_unless_forced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        std::fs::write(&path, "old").unwrap();
+        assert!(matches!(
+            OutputFile::create(&path, 3, &[], false),
+            Err(OutputError::Exists(_))
+        ));
+        drop(OutputFile::create(&path, 3, &[], true).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        let output = OutputFile::create(&path, 3, &[], true).unwrap();
+        output.write_at(b"new", 0).unwrap();
+        output.commit().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let output = OutputFile::create(&path, 3, &[], false).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        assert!(matches!(output.commit(), Err(OutputError::Exists(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn inputs_folders_and_missing_folders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("in");
+        std::fs::write(&input, "x").unwrap();
+        let link = folder.path().join("link");
+        std::fs::hard_link(&input, &link).unwrap();
+        let inputs = [input.clone()];
+        for same in [&input, &link] {
+            assert!(matches!(check(same, &inputs, true), Err(OutputError::IsInput(_))));
+        }
+        assert!(matches!(
+            check(folder.path(), &[], true),
+            Err(OutputError::NotAFile(_))
+        ));
+        assert!(matches!(
+            check(&folder.path().join("no/out"), &[], false),
+            Err(OutputError::NoFolder(_))
+        ));
+    }
+}

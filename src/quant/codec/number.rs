@@ -1,0 +1,114 @@
+//! The few number conversions that all formats share, each with the rounding of ggml's build for x86-64.
+
+/// The smallest positive f16, 2^-24.
+const F16_ULP: f32 = 1.0 / 16_777_216.0;
+
+/// An f16's bits to its value; a NaN keeps its payload.
+#[inline(always)]
+pub(super) fn f16_value(bits: u16) -> f32 {
+    let sign = u32::from(bits & 0x8000) << 16;
+    let magnitude = u32::from(bits & 0x7fff);
+    let rebiased = (magnitude << 13) + (112 << 23);
+    let value = if magnitude < 0x0400 {
+        (magnitude as f32 * F16_ULP).to_bits()
+    } else if magnitude < 0x7c00 {
+        rebiased
+    } else {
+        rebiased + (112 << 23)
+    };
+    f32::from_bits(sign | value)
+}
+
+/// The f16 nearest to `value`, ties to even, as bits; past the largest it is an infinity.
+#[inline(always)]
+pub(super) fn f16_bits(value: f32) -> u16 {
+    let sign = (value.to_bits() >> 16) & 0x8000;
+    let magnitude = value.to_bits() & 0x7fff_ffff;
+    // Below 2^-14 the halves are multiples of 2^-24, which is the last place of an f32 in [0.5, 1).
+    let subnormal = (f32::from_bits(magnitude) + 0.5)
+        .to_bits()
+        .wrapping_sub(0.5f32.to_bits());
+    let rebiased = magnitude.wrapping_sub(112 << 23);
+    let normal = rebiased.wrapping_add(0x0fff + ((rebiased >> 13) & 1)) >> 13;
+    let rounded = if magnitude > 0x7f80_0000 {
+        0x7e00
+    } else if magnitude >= 0x4780_0000 {
+        0x7c00
+    } else if magnitude < 0x3880_0000 {
+        subnormal
+    } else {
+        normal
+    };
+    (sign | rounded) as u16
+}
+
+/// A little-endian f16 in a block.
+#[inline(always)]
+pub(super) fn read_f16(bytes: [u8; 2]) -> f32 {
+    f16_value(u16::from_le_bytes(bytes))
+}
+
+/// A number as a little-endian f16 for a block.
+#[inline(always)]
+pub(super) fn write_f16(value: f32) -> [u8; 2] {
+    f16_bits(value).to_le_bytes()
+}
+
+/// 1.5 * 2^23. Added to a number below 2^22 in magnitude, it leaves the nearest integer in the low bits.
+pub(super) const MAGIC: f32 = 12_582_912.0;
+
+/// Nearest integer, ties to even. Past 2^22 in magnitude the result wraps,
+/// a NaN gives 0 and an infinity -2^22, all of which the formats' extreme blocks depend on.
+#[inline(always)]
+pub(super) fn nearest_int(value: f32) -> i32 {
+    ((value + MAGIC).to_bits() & 0x007f_ffff) as i32 - 0x0040_0000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+
+    #[test]
+    fn every_f16_widens_and_narrows_as_the_half_crate_does() {
+        for bits in 0..=u16::MAX {
+            let expected = f16::from_bits(bits);
+            if expected.is_nan() {
+                assert!(f16_value(bits).is_nan());
+                assert_eq!(f16_bits(f16_value(bits)), bits & 0x8000 | 0x7e00);
+            } else {
+                assert_eq!(f16_value(bits).to_bits(), expected.to_f32_const().to_bits());
+                assert_eq!(f16_bits(f16_value(bits)), bits);
+            }
+        }
+    }
+
+    #[test]
+    fn narrowing_rounds_ties_to_even() {
+        // Every f16, the points half-way to its neighbours, and the numbers beside those points.
+        for bits in 0..0x7c00u16 {
+            let (low, high) = (f16_value(bits), f16_value(bits + 1).min(65536.0));
+            let middle = (low + high) / 2.0;
+            for value in [middle.next_down(), middle, middle.next_up()] {
+                assert_eq!(f16_bits(value), f16::from_f32_const(value).to_bits(), "{value}");
+                assert_eq!(
+                    f16_bits(-value),
+                    f16::from_f32_const(-value).to_bits(),
+                    "-{value}"
+                );
+            }
+        }
+        assert_eq!(f16_bits(f32::MAX), 0x7c00);
+        assert_eq!(f16_bits(f32::MIN_POSITIVE), 0);
+    }
+
+    #[test]
+    fn nearest_int_rounds_ties_to_even_and_wraps() {
+        for (value, expected) in [(0.5, 0), (1.5, 2), (-0.5, 0), (-1.5, -2), (2.4, 2), (-7.6, -8)] {
+            assert_eq!(nearest_int(value), expected, "{value}");
+        }
+        assert_eq!(nearest_int(f32::NAN), 0);
+        assert_eq!(nearest_int(f32::INFINITY), -0x0040_0000);
+        assert_eq!(nearest_int(f32::NEG_INFINITY), -0x0040_0000);
+    }
+}

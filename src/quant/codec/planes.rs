@@ -1,0 +1,51 @@
+//! Levels of a few bits packed into bytes, the one way in which almost all formats do it.
+//!
+//! A stripe of `STRIPE` bytes holds `8 / BITS` runs of `STRIPE` levels: the first run in the low bits of its bytes, the
+//! next one above it. Q4_0 is one stripe of 16 bytes with 4 bits a level; Q2_K has two stripes of 32 bytes with 2 bits.
+
+/// The levels in `bytes`.
+#[inline(always)]
+pub(super) fn unpack<const BITS: usize, const STRIPE: usize, const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
+    let mut levels = [0; LEN];
+    let stripes = bytes.as_chunks::<STRIPE>().0;
+    for (stripe, levels) in stripes.iter().zip(levels.chunks_exact_mut(STRIPE * 8 / BITS)) {
+        for (run, levels) in levels.as_chunks_mut::<STRIPE>().0.iter_mut().enumerate() {
+            for (byte, level) in stripe.iter().zip(levels) {
+                *level = (byte >> (run * BITS)) & (0xff >> (8 - BITS));
+            }
+        }
+    }
+    levels
+}
+
+/// The low `BITS` bits of each level into `bytes`.
+#[inline(always)]
+pub(super) fn pack<const BITS: usize, const STRIPE: usize>(levels: &[u8], bytes: &mut [u8]) {
+    let stripes = bytes.as_chunks_mut::<STRIPE>().0;
+    for (stripe, levels) in stripes.iter_mut().zip(levels.chunks_exact(STRIPE * 8 / BITS)) {
+        *stripe = [0; STRIPE];
+        for (run, levels) in levels.as_chunks::<STRIPE>().0.iter().enumerate() {
+            for (byte, level) in stripe.iter_mut().zip(levels) {
+                *byte |= (level & (0xff >> (8 - BITS))) << (run * BITS);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_runs_from_the_low_bits_up() {
+        let levels: [u8; 16] = std::array::from_fn(|i| i as u8 % 4);
+        let mut bytes = [0xff; 4];
+        pack::<2, 2>(&levels, &mut bytes);
+        // Elements 0, 2, 4, 6 and 1, 3, 5, 7 share the first stripe.
+        assert_eq!(
+            bytes,
+            [0b10_00_10_00, 0b11_01_11_01, 0b10_00_10_00, 0b11_01_11_01]
+        );
+        assert_eq!(unpack::<2, 2, 16>(&bytes), levels);
+    }
+}

@@ -1,0 +1,94 @@
+//! Q6_K: 16 groups of 16 elements, each group with an 8-bit scale, the scales with one f16.
+//!
+//! Block: low 4 bits of the levels (128 bytes, stripes of 64), high 2 bits (64 bytes, stripes of 32), scales (16 signed
+//! bytes), d: f16. Value: d * scale * (q - 32). Layout: `block_q6_K` of `ggml-common.h`; rounding: `quantize_q6_K`.
+
+use super::number::{nearest_int, read_f16, write_f16};
+use super::search::{self, ALL_ZERO, LANES};
+use super::{decode_each, planes};
+use crate::quant::Codec;
+use fearless_simd::{Simd, dispatch};
+
+const LEN: usize = 256;
+const BYTES: usize = 210;
+const GROUP: usize = 16;
+
+pub(in crate::quant) static Q6_K: Codec = Codec {
+    decode: |path, blocks, out| decode_each(path, blocks, out, decode),
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
+    }),
+};
+
+#[inline(always)]
+fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let (low, rest) = block.split_at(128);
+    let (high, rest) = rest.split_at(64);
+    let low = planes::unpack::<4, 64, LEN>(low);
+    let high = planes::unpack::<2, 32, LEN>(high);
+    let d = read_f16([rest[16], rest[17]]);
+    for (g, group) in out.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
+        let scale = d * f32::from(rest[g] as i8);
+        for (i, v) in group.iter_mut().enumerate() {
+            let at = g * GROUP + i;
+            *v = scale * (f32::from(low[at] | high[at] << 4) - 32.0);
+        }
+    }
+}
+
+#[inline(always)]
+fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
+    let blocks = blocks.as_chunks_mut::<BYTES>().0;
+    for (i, (x, block)) in row.as_chunks::<LEN>().0.iter().zip(blocks).enumerate() {
+        let groups = search::columns::<GROUP>(x);
+        let weights = match importance {
+            Some(importance) => search::columns(&importance[i * LEN..][..LEN]),
+            None => groups.map(|row| row.map(|v| v * v)),
+        };
+        let found = search::symmetric::<S, 32, GROUP>(simd, &groups, &weights);
+        encode_block(x, &found, block);
+    }
+}
+
+#[inline(always)]
+fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTES]) {
+    let mut largest = 0.0f32;
+    for scale in found.scales {
+        if scale.abs() > largest.abs() {
+            largest = scale;
+        }
+    }
+    if largest.abs() < ALL_ZERO {
+        *block = [0; BYTES];
+        return;
+    }
+    let inverse = -128.0 / largest;
+    let d = write_f16(1.0 / inverse);
+    let scales: [i8; LANES] = found.scales.map(|s| nearest_int(inverse * s).min(127) as i8);
+
+    let mut levels = [0u8; LEN];
+    for (g, (x, levels)) in x
+        .as_chunks::<GROUP>()
+        .0
+        .iter()
+        .zip(levels.as_chunks_mut::<GROUP>().0)
+        .enumerate()
+    {
+        // The levels that fit the scale as it is stored, or where that is zero those of the search.
+        let d = read_f16(d) * f32::from(scales[g]);
+        *levels = if d == 0.0 {
+            x.map(|v| found.level(g, v))
+        } else {
+            x.map(|v| (nearest_int(v / d).clamp(-32, 31) + 32) as u8)
+        };
+    }
+
+    let (low, rest) = block.split_at_mut(128);
+    let (high, rest) = rest.split_at_mut(64);
+    planes::pack::<4, 64>(&levels, low);
+    planes::pack::<2, 32>(&levels.map(|q| q >> 4), high);
+    for (byte, scale) in rest.iter_mut().zip(scales) {
+        *byte = scale as u8;
+    }
+    [rest[16], rest[17]] = d;
+}

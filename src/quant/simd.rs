@@ -1,0 +1,68 @@
+//! The instruction sets that the codecs are compiled for, and the choice among them while the program runs.
+//!
+//! The codecs are written once, as plain loops and as loops over [`fearless_simd`]'s vectors, and are compiled for every
+//! instruction set below. None of them reassociates a sum or fuses a multiplication with an addition, so that all
+//! give the same bytes; the tests hold every path to those of the first.
+
+use fearless_simd::{Level, dispatch};
+
+/// An instruction set that the codecs can run on here.
+#[derive(Debug, Clone, Copy)]
+pub struct Path(Level);
+
+impl Path {
+    /// What every processor of this target has: SSE2 on x86-64, NEON on aarch64.
+    pub fn portable() -> Path {
+        Path(Level::baseline())
+    }
+
+    /// The widest set that this processor has.
+    pub fn best() -> Path {
+        Path(Level::new())
+    }
+
+    /// Every set that this processor has, the portable one first and the best last.
+    pub fn available() -> Vec<Path> {
+        let mut paths = vec![Path::portable()];
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        {
+            let best = Level::new();
+            paths.extend(best.as_sse2().map(|token| Path(Level::Sse2(token))));
+            paths.extend(best.as_sse4_2().map(|token| Path(Level::Sse4_2(token))));
+            paths.extend(best.as_avx2().map(|token| Path(Level::Avx2(token))));
+            paths.extend(best.as_avx512().map(|token| Path(Level::Avx512(token))));
+        }
+        #[cfg(target_arch = "aarch64")]
+        paths.extend(Level::new().as_neon().map(|token| Path(Level::Neon(token))));
+        paths.dedup_by_key(|path| path.name());
+        paths
+    }
+
+    /// The set's name: `AVX2`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Level::Sse2(_) => "SSE2",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Level::Sse4_2(_) => "SSE4.2",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Level::Avx2(_) => "AVX2",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Level::Avx512(_) => "AVX-512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => "NEON",
+            _ => "scalar",
+        }
+    }
+
+    pub(super) fn level(self) -> Level {
+        self.0
+    }
+
+    /// Runs `work` compiled for this set. Only code that is inlined into `work` is: hence `#[inline(always)]` on it
+    /// and on what it calls.
+    #[inline(always)]
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        dispatch!(self.0, _simd => work())
+    }
+}
