@@ -10,5 +10,6 @@ mod mapped;
 pub mod model;
 pub mod output;
 pub mod quant;
+pub mod verify;
 
 pub use error::{Error, Fault};
