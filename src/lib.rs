@@ -39,7 +39,9 @@ pub mod convert;
 mod error;
 pub mod gguf;
 mod mapped;
+pub mod model;
 pub mod output;
 pub mod quant;
+pub mod verify;
 
 pub use error::{Error, Fault};
