@@ -7,22 +7,14 @@
 use super::block32::{Block32, LEN};
 use super::number::{inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
-use super::{decode_each, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
         pub(in crate::quant) static $name: Codec = Codec {
-            decode: |path, blocks, out| {
-                decode_each(
-                    path,
-                    blocks,
-                    out,
-                    #[inline(always)]
-                    |block: &[u8; $bytes], out| decode::<$centred, $bits>(block, out),
-                );
-            },
+            decode: decode_blocks!(decode::<_, $centred, $bits, $bytes>),
             encode: Some(|path, row, importance, blocks| {
                 dispatch!(path.level(), simd => {
                     encode::<_, $centred, $bits, $bytes>(simd, row, importance, blocks);
@@ -46,7 +38,11 @@ struct Fit {
 }
 
 #[inline(always)]
-fn decode<const CENTRED: bool, const BITS: usize>(block: &[u8], out: &mut [f32; LEN]) {
+fn decode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
+    simd: S,
+    block: &[u8; BYTES],
+    out: &mut [f32; LEN],
+) {
     let (head, nibbles) = block.split_at(block.len() - LEN / 2);
     let mut levels = planes::unpack::<4, 16, LEN>(nibbles);
     if BITS == 5 {
@@ -58,9 +54,9 @@ fn decode<const CENTRED: bool, const BITS: usize>(block: &[u8], out: &mut [f32; 
     }
     let d = read_f16([head[0], head[1]]);
     if CENTRED {
-        planes::signed_values(&levels, out, d, 1 << (BITS - 1));
+        planes::scaled(simd, &levels, 1 << (BITS - 1), d, out);
     } else {
-        planes::values(&levels, out, d, read_f16([head[2], head[3]]));
+        planes::scaled_and_moved(simd, &levels, d, read_f16([head[2], head[3]]), out);
     }
 }
 

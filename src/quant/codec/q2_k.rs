@@ -6,7 +6,7 @@
 
 use super::number::{read_f16, write_f16};
 use super::search::{self, LANES, Trials};
-use super::{decode_each, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
@@ -15,38 +15,26 @@ const BYTES: usize = 84;
 const GROUP: usize = 16;
 
 pub(in crate::quant) static Q2_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block, out| {
-                decode(block, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode),
     encode: Some(|path, row, importance, blocks| {
         dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
     }),
 };
 
 #[inline(always)]
-fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let (scales, rest) = block.split_at(16);
     let (levels, rest) = rest.split_at(64);
     let levels = planes::unpack::<2, 32, LEN>(levels);
     let (d, dmin) = (read_f16([rest[0], rest[1]]), read_f16([rest[2], rest[3]]));
-    for (g, (out, levels)) in out
-        .as_chunks_mut::<GROUP>()
+    let groups = levels
+        .as_chunks::<GROUP>()
         .0
-        .iter_mut()
-        .zip(levels.as_chunks::<GROUP>().0)
-        .enumerate()
-    {
-        let scale = d * f32::from(scales[g] & 0x0f);
-        let minimum = dmin * f32::from(scales[g] >> 4);
-        planes::values(levels, out, scale, -minimum);
+        .iter()
+        .zip(out.as_chunks_mut::<GROUP>().0);
+    for ((levels, out), byte) in groups.zip(scales) {
+        let (scale, minimum) = (d * f32::from(byte & 0x0f), dmin * f32::from(byte >> 4));
+        planes::scaled_and_moved(simd, levels, scale, -minimum, out);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, LANES};
-use super::{decode_each, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
@@ -15,37 +15,28 @@ const BYTES: usize = 110;
 const GROUP: usize = 16;
 
 pub(in crate::quant) static Q3_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block, out| {
-                decode(block, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode),
     encode: Some(|path, row, importance, blocks| {
         dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
     }),
 };
 
 #[inline(always)]
-fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let (third, rest) = block.split_at(32);
     let (low, rest) = rest.split_at(64);
     let third = planes::unpack::<1, 32, LEN>(third);
-    let low = planes::unpack::<2, 32, LEN>(low);
-    let scale_low = planes::unpack::<4, 8, 16>(&rest[..8]);
-    let scale_high = planes::unpack::<2, 4, 16>(&rest[8..12]);
+    let levels = planes::joined::<2, LEN>(&planes::unpack::<2, 32, LEN>(low), &third);
+    let high = planes::unpack::<2, 4, LANES>(&rest[8..12]);
+    let scales = planes::joined::<4, LANES>(&planes::unpack::<4, 8, LANES>(&rest[..8]), &high);
     let d = read_f16([rest[12], rest[13]]);
-    for (g, out) in out.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
-        let scale = d * (f32::from(scale_low[g] | scale_high[g] << 4) - 32.0);
-        for (i, v) in out.iter_mut().enumerate() {
-            let at = g * GROUP + i;
-            *v = scale * (f32::from(low[at] | third[at] << 2) - 4.0);
-        }
+    let groups = levels
+        .as_chunks::<GROUP>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<GROUP>().0);
+    for ((levels, out), scale) in groups.zip(scales) {
+        planes::scaled(simd, levels, 4, d * (f32::from(scale) - 32.0), out);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::number::{read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
-use super::{decode_each, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 
@@ -17,18 +17,7 @@ const GROUPS: usize = LEN / GROUP;
 const HEAD: usize = 16;
 
 pub(in crate::quant) static Q4_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 144], out| {
-                let levels = planes::unpack::<4, 32, LEN>(&block[HEAD..]);
-                decode(&block[..HEAD], &levels, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode::<_, 144>),
     encode: Some(|path, row, importance, blocks| {
         let trials = Trials {
             first: -1.0,
@@ -41,22 +30,7 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 176], out| {
-                let mut levels = planes::unpack::<4, 32, LEN>(&block[HEAD + 32..]);
-                let fifth = planes::unpack::<1, 32, LEN>(&block[HEAD..HEAD + 32]);
-                for (level, bit) in levels.iter_mut().zip(fifth) {
-                    *level |= bit << 4;
-                }
-                decode(&block[..HEAD], &levels, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode::<_, 176>),
     encode: Some(|path, row, importance, blocks| {
         let trials = Trials {
             first: -0.5,
@@ -69,18 +43,23 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
 };
 
 #[inline(always)]
-fn decode(head: &[u8], levels: &[u8; LEN], out: &mut [f32; LEN]) {
+fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let (head, rest) = block.split_at(HEAD);
+    let (fifth, low) = rest.split_at(rest.len() - LEN / 2);
+    let mut levels = planes::unpack::<4, 32, LEN>(low);
+    if !fifth.is_empty() {
+        levels = planes::joined::<4, LEN>(&levels, &planes::unpack::<1, 32, LEN>(fifth));
+    }
     let (d, dmin) = (read_f16([head[0], head[1]]), read_f16([head[2], head[3]]));
-    for (g, (out, levels)) in out
-        .as_chunks_mut::<GROUP>()
+    let groups = levels
+        .as_chunks::<GROUP>()
         .0
-        .iter_mut()
-        .zip(levels.as_chunks::<GROUP>().0)
-        .enumerate()
-    {
+        .iter()
+        .zip(out.as_chunks_mut::<GROUP>().0);
+    for (g, (levels, out)) in groups.enumerate() {
         let (scale, minimum) = read_scale(&head[4..], g);
         let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
-        planes::values(levels, out, scale, -minimum);
+        planes::scaled_and_moved(simd, levels, scale, -minimum, out);
     }
 }
 
