@@ -9,7 +9,7 @@ use super::number::{inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
 use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u8x32};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
@@ -61,16 +61,13 @@ fn decode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
 }
 
 #[inline(always)]
-fn write<const CENTRED: bool, const BITS: usize>(fit: &Fit, block: &mut [u8]) {
+fn write<S: Simd, const CENTRED: bool, const BITS: usize>(simd: S, fit: &Fit, block: &mut [u8]) {
     let (head, nibbles) = block.split_at_mut(block.len() - LEN / 2);
     planes::pack::<4, 16>(&fit.levels, nibbles);
     if BITS == 5 {
-        let mut bits = 0;
-        for (i, level) in fit.levels.iter().enumerate() {
-            bits |= u32::from(level >> 4) << i;
-        }
+        let bits = u8x32::from_slice(simd, &fit.levels).simd_ge(0x10).to_bitmask();
         let at = head.len() - 4;
-        head[at..].copy_from_slice(&bits.to_le_bytes());
+        head[at..].copy_from_slice(&(bits as u32).to_le_bytes());
     }
     head[..2].copy_from_slice(&write_f16(fit.d));
     if !CENTRED {
@@ -93,7 +90,7 @@ fn encode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
             } else {
                 ranged(simd, x, (1 << BITS) - 1)
             };
-            write::<CENTRED, BITS>(&fit, block);
+            write::<S, CENTRED, BITS>(simd, &fit, block);
         }
         return;
     };
@@ -109,7 +106,7 @@ fn encode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
             search_ranged(simd, &groups, &weights, (1 << BITS) - 1)
         };
         for (fit, block) in fits.iter().zip(blocks) {
-            write::<CENTRED, BITS>(fit, block);
+            write::<S, CENTRED, BITS>(simd, fit, block);
         }
     }
 }
