@@ -9,5 +9,6 @@ pub mod gguf;
 mod mapped;
 pub mod output;
 pub mod quant;
+mod sniff;
 
 pub use error::{Error, Fault};

@@ -7,7 +7,7 @@ pub mod tokenizer;
 mod tokenizer_json;
 
 pub use error::{CheckpointError, CheckpointErrorKind};
-pub use safetensors::{SafetensorsFile, SourceTensor};
+pub use safetensors::{ElementType, SafetensorsFile, SourceTensor};
 
 use serde_json::Value;
 use std::collections::HashMap;
