@@ -1,4 +1,5 @@
 //! Every malformed file under `fixtures/bad/` gives the error that its manifest says, and no more than that.
+#![allow(missing_docs, clippy::expect_used)]
 
 mod common;
 

@@ -37,7 +37,7 @@ pub enum CheckpointErrorKind {
     Stranger(&'static str),
     #[error(
         "header claims {claimed} bytes, the file has {left} behind its first 8; \
-         it is cut short or no safetensors file: download it again"
+         it is truncated or no safetensors file: download it again"
     )]
     HeaderLength { claimed: u64, left: usize },
     #[error("header of {claimed} bytes is over the limit of {limit} that safetensors sets; {DAMAGED}")]
@@ -46,6 +46,8 @@ pub enum CheckpointErrorKind {
     HeaderJson(String),
     #[error("tensor {name} stands twice in the header; {DAMAGED}")]
     DuplicateTensor { name: String },
+    #[error("tensor {name} has the unknown dtype {dtype}; F32, F16 and BF16 can be converted")]
+    Dtype { name: String, dtype: String },
     #[error("__metadata__ holds something else than strings; {DAMAGED}")]
     Metadata,
     #[error("tensor {name}: {message}; {DAMAGED}")]
@@ -62,7 +64,7 @@ pub enum CheckpointErrorKind {
     },
     #[error(
         "tensor {name} ends at offset {end}, beyond the end of the file at {file}; \
-         the file is cut short: download it again"
+         the file is truncated: download it again"
     )]
     OutOfFile { name: String, end: u64, file: u64 },
     #[error("tensors {first} and {second} overlap at offset {offset}; {DAMAGED}")]
