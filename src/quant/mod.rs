@@ -84,13 +84,12 @@ impl GgmlType {
         self.codec().encode.is_some()
     }
 
-    /// The decoder by itself, chosen once for loops over many pieces; `None` where the type cannot be decoded.
-    pub fn decoder(self) -> Option<Decoder> {
-        let path = Path::best();
-        self.codec().map(|codec| Decoder {
-            decode: codec.decode,
-            path,
-        })
+    /// The decoder by itself, chosen once for loops over many pieces.
+    pub fn decoder(self) -> Decoder {
+        Decoder {
+            decode: self.codec().decode,
+            path: Path::best(),
+        }
     }
 
     /// Decodes whole blocks into numbers.
