@@ -1,9 +1,11 @@
 //! What can go wrong, by whose fault it is.
 
+use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
 use crate::output::OutputError;
 use std::io;
+use std::path::PathBuf;
 
 /// Any error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,35 @@ pub enum Error {
     /// A GGUF file could not be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The operating system would not let a file be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is of another kind than any that is read.
+    #[error("{}: neither GGUF nor safetensors; {hint}", path.display())]
+    NoModel {
+        /// The file.
+        path: PathBuf,
+        /// What it may be, and the way out.
+        hint: &'static str,
+    },
+    /// A tensor's data cannot be read as numbers.
+    #[error("tensor {name} of type {type_name} cannot be read: {why}")]
+    Unreadable {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        type_name: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),
@@ -42,8 +73,15 @@ impl Error {
             Error::Gguf(GgufError {
                 kind: GgufErrorKind::Io(e),
                 ..
-            }) => io_fault(e),
-            Error::Gguf(_) => Fault::Input,
+            })
+            | Error::Checkpoint(CheckpointError {
+                kind: CheckpointErrorKind::Io(e),
+                ..
+            })
+            | Error::Read { source: e, .. } => io_fault(e),
+            Error::Gguf(_) | Error::Checkpoint(_) | Error::NoModel { .. } | Error::Unreadable { .. } => {
+                Fault::Input
+            }
             Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
             Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
             Error::Convert(ConvertError::Output(_)) => Fault::Usage,

@@ -297,6 +297,12 @@ impl Arch {
         Arch::parse(include_str!("../../arch/gemma4_assistant.toml"), path)
     }
 
+    /// Gemma 4 itself, the target, as compiled in: only its tensors' names and shapes.
+    pub fn gemma4() -> Result<Arch, ArchError> {
+        let path = Path::new("arch/gemma4.toml");
+        Arch::parse(include_str!("../../arch/gemma4.toml"), path)
+    }
+
     /// Reads an architecture file.
     pub fn read(path: &Path) -> Result<Arch, ArchError> {
         let text = std::fs::read_to_string(path).map_err(|e| ArchError {

@@ -28,6 +28,7 @@ pub struct SafetensorsFile {
     map: MappedFile,
     tensors: Vec<Entry>,
     metadata: Vec<(String, String)>,
+    data_start: u64,
 }
 
 /// The type of a tensor's elements.
@@ -108,6 +109,7 @@ impl SafetensorsFile {
             map,
             tensors: parsed.tensors,
             metadata: parsed.metadata,
+            data_start: parsed.data_start as u64,
         })
     }
 
@@ -119,6 +121,11 @@ impl SafetensorsFile {
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Where the data section starts in the file.
+    pub fn data_start(&self) -> u64 {
+        self.data_start
     }
 
     /// The strings under `__metadata__`, in the order of the header.
@@ -143,6 +150,7 @@ impl SafetensorsFile {
 struct Parsed {
     tensors: Vec<Entry>,
     metadata: Vec<(String, String)>,
+    data_start: usize,
 }
 
 fn parse(bytes: &[u8]) -> Result<Parsed, CheckpointErrorKind> {
@@ -188,7 +196,11 @@ fn parse(bytes: &[u8]) -> Result<Parsed, CheckpointErrorKind> {
         }
     }
     check_coverage(&tensors, data_start, bytes.len())?;
-    Ok(Parsed { tensors, metadata })
+    Ok(Parsed {
+        tensors,
+        metadata,
+        data_start,
+    })
 }
 
 /// The entries of `__metadata__`, strings all.

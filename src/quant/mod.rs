@@ -25,6 +25,25 @@ struct Codec {
     encode: Option<Encode>,
 }
 
+/// The decoder of one type on this processor.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    decode: Decode,
+    path: Path,
+}
+
+impl Decoder {
+    /// Whole blocks to numbers; `out` is as long as the blocks have elements, which is not checked again.
+    pub fn decode(self, blocks: &[u8], out: &mut [f32]) {
+        (self.decode)(self.path, blocks, out);
+    }
+
+    /// The instructions that it uses, for loops that go along with it.
+    pub fn path(self) -> Path {
+        self.path
+    }
+}
+
 /// Why numbers could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum QuantError {
@@ -63,6 +82,14 @@ impl GgmlType {
     /// Whether [`GgmlType::encode`] can write this type; [`GgmlType::decode`] reads all of them.
     pub fn can_encode(self) -> bool {
         self.codec().encode.is_some()
+    }
+
+    /// The decoder by itself, chosen once for loops over many pieces.
+    pub fn decoder(self) -> Decoder {
+        Decoder {
+            decode: self.codec().decode,
+            path: Path::best(),
+        }
     }
 
     /// Decodes whole blocks into numbers.

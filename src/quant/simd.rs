@@ -62,7 +62,7 @@ impl Path {
     /// Runs `work` compiled for this set. Only code that is inlined into `work` is: hence `#[inline(always)]` on it
     /// and on what it calls.
     #[inline(always)]
-    pub(super) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
         dispatch!(self.0, _simd => work())
     }
 }

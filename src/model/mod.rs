@@ -1,0 +1,32 @@
+//! A reference forward pass of drafters and targets on the CPU, in `f32`, written to be read.
+//!
+//! Weights stay as they are stored and are decoded in pieces. Everything reads them through one trait, [`Weights`],
+//! which a GGUF file and a safetensors checkpoint implement, by the names that GGUF gives. Nothing here is shared with
+//! `convert`, so that a mistake there cannot hide itself.
+//!
+//! Shapes are given outermost first: `[tokens, width]` is one row of `width` numbers a token. The formulas are those of
+//! transformers' `models/gemma4` and `models/gemma4_assistant` (5.14) and of llama.cpp's `src/models/gemma4*.cpp`
+//! (October 2026), which differ in one point: [`Window`].
+
+mod attention;
+mod block;
+mod config;
+mod config_json;
+mod drafter;
+mod error;
+mod experts;
+mod head;
+mod matrix;
+pub mod ops;
+mod rope;
+mod target;
+mod weights;
+
+pub use attention::KvCache;
+pub use config::{Config, ExpertConfig, LayerConfig, RopeConfig};
+pub use drafter::{DraftStep, Drafter, SharedKv, Window};
+pub use error::ModelError;
+pub use head::Head;
+pub use matrix::{Matrix, Pass};
+pub use target::{State, Target};
+pub use weights::{CheckpointWeights, Tensor, Weights};

@@ -1,0 +1,119 @@
+//! Small operations on rows of numbers. Sums are taken in `f64`, one after the other, so that no result depends on the
+//! number of threads.
+
+/// Sum of products, in a fixed order: sixteen partial sums, then those from left to right, then the rest.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let mut lanes = [0.0f32; LANES];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// `out += factor * row`.
+pub fn add_scaled(out: &mut [f32], factor: f32, row: &[f32]) {
+    for (out, v) in out.iter_mut().zip(row) {
+        *out += factor * v;
+    }
+}
+
+/// Divides each row of `width` elements by its root mean square (`eps` added to the mean square), in place.
+pub fn rms_norm(rows: &mut [f32], width: usize, eps: f32) {
+    for row in rows.chunks_exact_mut(width) {
+        let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let scale = (1.0 / (sum / width as f64 + f64::from(eps)).sqrt()) as f32;
+        row.iter_mut().for_each(|v| *v *= scale);
+    }
+}
+
+/// [`rms_norm`] over rows as long as `weight`, then times `weight`. Gemma 4 adds no 1 to the weight.
+pub fn weighted_rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
+    rms_norm(rows, weight.len(), eps);
+    for row in rows.chunks_exact_mut(weight.len()) {
+        row.iter_mut().zip(weight).for_each(|(v, w)| *v *= w);
+    }
+}
+
+/// The GELU in its tanh form: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
+pub fn gelu_tanh(x: f32) -> f32 {
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    0.5 * x * (1.0 + (SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x)).tanh())
+}
+
+/// Exponentials that sum to 1, in place.
+pub fn softmax(scores: &mut [f32]) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0f64;
+    for score in scores.iter_mut() {
+        *score = (*score - max).exp();
+        sum += f64::from(*score);
+    }
+    let scale = (1.0 / sum) as f32;
+    scores.iter_mut().for_each(|p| *p *= scale);
+}
+
+/// Presses logits into `-cap..cap`: `cap · tanh(x / cap)`.
+pub fn soft_cap(logits: &mut [f32], cap: f32) {
+    for x in logits {
+        *x = (*x / cap).tanh() * cap;
+    }
+}
+
+/// Position of the largest value, the first of equals. NaN is never the largest.
+pub fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, v) in values.iter().enumerate() {
+        if *v > values[best] || values[best].is_nan() {
+            best = i;
+        }
+    }
+    best
+}
+
+/// Positions of the `count` largest values, largest first, the first of equals first.
+pub fn top(values: &[f32], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+    order.truncate(count);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_sums_to_one_and_keeps_order() {
+        let mut p = [1.0, 3.0, 2.0, -200.0];
+        softmax(&mut p);
+        assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!(argmax(&p), 1);
+        assert_eq!(top(&p, 2), [1, 2]);
+    }
+
+    #[test]
+    fn a_normed_row_has_mean_square_one() {
+        let mut row = [3.0, -4.0, 0.0, 0.0];
+        weighted_rms_norm(&mut row, &[1.0, 2.0, 1.0, 1.0], 0.0);
+        assert!((row[0] - 1.2).abs() < 1e-6);
+        assert!((row[1] + 3.2).abs() < 1e-6);
+    }
+
+    #[test]
+    fn gelu_at_known_points() {
+        assert_eq!(gelu_tanh(0.0), 0.0);
+        assert!((gelu_tanh(1.0) - 0.841_192).abs() < 1e-6);
+        assert!((gelu_tanh(-1.0) + 0.158_808).abs() < 1e-6);
+    }
+
+    #[test]
+    fn argmax_passes_over_nan() {
+        assert_eq!(argmax(&[f32::NAN, 1.0, 2.0, f32::NAN]), 2);
+    }
+}

@@ -1,0 +1,420 @@
+//! The target: Gemma 4's text model, dense, with per-layer embeddings, or with experts.
+
+use super::attention::{KvCache, attend};
+use super::block::{Block, add};
+use super::config::Config;
+use super::drafter::SharedKv;
+use super::error::ModelError;
+use super::experts::Experts;
+use super::matrix::{Matrix, Pass};
+use super::ops::{gelu_tanh, rms_norm, soft_cap, weighted_rms_norm};
+use super::rope::{Angles, Rope};
+use super::weights::{Weights, ropes};
+use crate::arch::LayerKind;
+
+/// Tokens of a prompt that are taken at once: bounds the memory that activations need.
+const PROMPT_BATCH: usize = 512;
+
+/// A target.
+#[derive(Debug)]
+pub struct Target<'a> {
+    config: Config,
+    vocab: usize,
+    token_embd: Matrix<'a>,
+    output: Matrix<'a>,
+    output_norm: Vec<f32>,
+    layers: Vec<Layer<'a>>,
+    per_layer: Option<PerLayerEmbedding<'a>>,
+    rope_full: Rope,
+    rope_sliding: Rope,
+    shared_full: usize,
+    shared_sliding: usize,
+}
+
+#[derive(Debug)]
+struct Layer<'a> {
+    block: Block<'a>,
+    /// The layer whose keys and values it reads: itself, or the last of its kind that has some.
+    kv_layer: usize,
+    own: Option<OwnKv<'a>>,
+    experts: Option<Experts<'a>>,
+    per_layer: Option<PerLayerInput<'a>>,
+}
+
+/// Projections of a layer that has keys and values of its own.
+#[derive(Debug)]
+struct OwnKv<'a> {
+    attn_k: Matrix<'a>,
+    /// Absent where values are the raw keys.
+    attn_v: Option<Matrix<'a>>,
+    attn_k_norm: Vec<f32>,
+}
+
+/// The second embedding, which feeds every layer: `P` is its width.
+#[derive(Debug)]
+struct PerLayerEmbedding<'a> {
+    width: usize,
+    /// `[vocab, layers * P]`.
+    token_embd: Matrix<'a>,
+    /// `[layers * P, width]`.
+    model_proj: Matrix<'a>,
+    proj_norm: Vec<f32>,
+}
+
+/// A layer's use of the second embedding.
+#[derive(Debug)]
+struct PerLayerInput<'a> {
+    /// `[P, width]`.
+    inp_gate: Matrix<'a>,
+    /// `[width, P]`.
+    proj: Matrix<'a>,
+    post_norm: Vec<f32>,
+}
+
+/// What a target remembers of the tokens so far.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// By layer; layers without keys and values have empty ones.
+    caches: Vec<KvCache>,
+    len: usize,
+    /// Whether sliding layers keep what has left their window.
+    keep_all: bool,
+}
+
+impl State {
+    /// Number of tokens so far.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets the tokens from position `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.caches.iter_mut().for_each(|cache| cache.truncate(len));
+        self.len = self.len.min(len);
+    }
+}
+
+impl<'a> Target<'a> {
+    /// Loads a target. All shapes are checked here; nothing is copied but vectors.
+    pub fn load(weights: &'a dyn Weights, config: Config) -> Result<Target<'a>, ModelError> {
+        let width = config.width;
+        let embedding = weights.tensor("token_embd.weight")?;
+        let vocab = embedding.map_or(0, |tensor| tensor.shape.first().copied().unwrap_or(0));
+        let token_embd = weights.shaped("token_embd.weight", &[vocab, width])?;
+        let output = weights.shaped_if_present("output.weight", &[vocab, width])?;
+        let shared = |kind: LayerKind| {
+            config.shared_layer(kind).ok_or_else(|| {
+                config.error(format!(
+                    "no {} layer has keys and values that a drafter could read",
+                    kind.name()
+                ))
+            })
+        };
+        let (rope_full, rope_sliding) = ropes(weights, &config)?;
+        Ok(Target {
+            vocab,
+            token_embd,
+            output: output.unwrap_or(token_embd),
+            output_norm: weights.vector("output_norm.weight", width)?,
+            layers: (0..config.layers.len())
+                .map(|l| Layer::load(weights, &config, l))
+                .collect::<Result<_, _>>()?,
+            per_layer: match config.per_layer_width {
+                0 => None,
+                per_layer => Some(PerLayerEmbedding::load(weights, &config, vocab, per_layer)?),
+            },
+            rope_full,
+            rope_sliding,
+            shared_full: shared(LayerKind::Full)?,
+            shared_sliding: shared(LayerKind::Sliding)?,
+            config,
+        })
+    }
+
+    /// Its numbers.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Size of the vocabulary.
+    pub fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    /// Refuses a prompt that is empty, names unknown tokens, or leaves no room for `generate` tokens.
+    pub fn check_prompt(&self, prompt: &[u32], generate: usize) -> Result<(), ModelError> {
+        if prompt.is_empty() {
+            return Err(ModelError::EmptyPrompt);
+        }
+        if let Some(&token) = prompt.iter().find(|&&token| token as usize >= self.vocab) {
+            return Err(ModelError::Token {
+                path: self.config.path.clone(),
+                token,
+                vocab: self.vocab,
+            });
+        }
+        let tokens = prompt.len().saturating_add(generate);
+        if tokens > self.config.context {
+            return Err(ModelError::ContextLength {
+                path: self.config.path.clone(),
+                tokens,
+                prompt: prompt.len(),
+                context: self.config.context,
+            });
+        }
+        Ok(())
+    }
+
+    /// A state without tokens. With `keep_all`, sliding layers keep what has left their window.
+    pub fn state(&self, keep_all: bool) -> State {
+        State {
+            caches: self
+                .config
+                .layers
+                .iter()
+                .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim))
+                .collect(),
+            len: 0,
+            keep_all,
+        }
+    }
+
+    /// The keys and values that a drafter reads.
+    pub fn shared_kv<'s>(&self, state: &'s State) -> SharedKv<'s> {
+        SharedKv {
+            full: &state.caches[self.shared_full],
+            sliding: &state.caches[self.shared_sliding],
+        }
+    }
+
+    /// The embedding of a token times the root of the width, `[width]`.
+    pub fn embed(&self, token: u32) -> Vec<f32> {
+        let mut row = self.token_embd.row(token as usize);
+        let scale = (self.config.width as f64).sqrt() as f32;
+        row.iter_mut().for_each(|v| *v *= scale);
+        row
+    }
+
+    /// Takes in a prompt batch by batch and hands each batch's hidden states (`[tokens, width]`) to `each`.
+    pub fn read_prompt(&self, state: &mut State, prompt: &[u32], mut each: impl FnMut(&[f32])) {
+        for batch in prompt.chunks(PROMPT_BATCH) {
+            each(&self.forward(state, batch, Pass::Prompt));
+        }
+    }
+
+    /// Takes in tokens and gives their hidden states after the final norm, `[tokens, width]`.
+    pub fn forward(&self, state: &mut State, tokens: &[u32], pass: Pass) -> Vec<f32> {
+        let positions = state.len..state.len + tokens.len();
+        let mut y: Vec<f32> = tokens.iter().flat_map(|&token| self.embed(token)).collect();
+        let per_layer = self
+            .per_layer
+            .as_ref()
+            .map(|p| p.forward(tokens, &y, &self.config, pass));
+        let full = self.rope_full.angles(positions.clone());
+        let sliding = self.rope_sliding.angles(positions.clone());
+        for (l, layer) in self.layers.iter().enumerate() {
+            let angles = match layer.block.config.kind {
+                LayerKind::Full => &full,
+                LayerKind::Sliding => &sliding,
+            };
+            layer.attention(l, &mut y, state, &self.config, angles, pass);
+            layer.feed_forward(&mut y, pass);
+            if let (Some(input), Some(embedding), Some(rows)) =
+                (&layer.per_layer, &self.per_layer, &per_layer)
+            {
+                let rows = embedding.of_layer(rows, l, self.layers.len());
+                input.add(&mut y, rows, self.config.eps, pass);
+            }
+            layer.block.scale_output(&mut y);
+        }
+        state.len = positions.end;
+        if !state.keep_all {
+            for (cache, layer) in state.caches.iter_mut().zip(&self.config.layers) {
+                if layer.kind == LayerKind::Sliding {
+                    // Drafts that are refused are taken back, so more than the window must stay.
+                    cache.forget_before_last(self.config.window + PROMPT_BATCH);
+                }
+            }
+        }
+        weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
+        y
+    }
+
+    /// Scores of the next token for each hidden state, `[tokens, vocab]`.
+    pub fn logits(&self, hidden: &[f32], pass: Pass) -> Vec<f32> {
+        let mut logits = self.output.mul(hidden, pass);
+        if let Some(cap) = self.config.soft_cap {
+            soft_cap(&mut logits, cap);
+        }
+        logits
+    }
+}
+
+impl<'a> Layer<'a> {
+    fn load(weights: &'a dyn Weights, config: &Config, l: usize) -> Result<Layer<'a>, ModelError> {
+        let block = Block::load(weights, config, l)?;
+        let layer = block.config;
+        let name = |part: &str| format!("blk.{l}.{part}.weight");
+        let is_own = l < config.layers.len().saturating_sub(config.shared_kv_layers);
+        let kv_layer = match is_own {
+            true => l,
+            false => config.shared_layer(layer.kind).ok_or_else(|| {
+                let kind = layer.kind.name();
+                config.error(format!(
+                    "layer {l} shares keys and values, and no earlier {kind} layer has any"
+                ))
+            })?,
+        };
+        let lent = config.layers[kv_layer];
+        if (lent.kv_heads, lent.head_dim) != (layer.kv_heads, layer.head_dim) {
+            let message =
+                format!("layers {kv_layer} and {l} share keys and values and differ in their heads");
+            return Err(config.error(message));
+        }
+        let kv_width = layer.kv_heads * layer.head_dim;
+        Ok(Layer {
+            kv_layer,
+            own: match is_own {
+                true => Some(OwnKv {
+                    attn_k: weights.shaped(&name("attn_k"), &[kv_width, config.width])?,
+                    attn_v: weights.shaped_if_present(&name("attn_v"), &[kv_width, config.width])?,
+                    attn_k_norm: weights.vector(&name("attn_k_norm"), layer.head_dim)?,
+                }),
+                false => None,
+            },
+            experts: match config.experts {
+                Some(experts) if weights.tensor(&name("ffn_gate_inp"))?.is_some() => {
+                    Some(Experts::load(weights, config, experts, l)?)
+                }
+                _ => None,
+            },
+            per_layer: match config.per_layer_width {
+                0 => None,
+                per_layer => Some(PerLayerInput {
+                    inp_gate: weights.shaped(&name("inp_gate"), &[per_layer, config.width])?,
+                    proj: weights.shaped(&name("proj"), &[config.width, per_layer])?,
+                    post_norm: weights.vector(&name("post_norm"), config.width)?,
+                }),
+            },
+            block,
+        })
+    }
+
+    fn attention(
+        &self,
+        l: usize,
+        y: &mut [f32],
+        state: &mut State,
+        config: &Config,
+        angles: &Angles,
+        pass: Pass,
+    ) {
+        let layer = self.block.config;
+        let input = self.block.attention_input(y);
+        let queries = self.block.queries(&input, angles, pass);
+        if let Some(own) = &self.own {
+            let (keys, values) = own.keys_and_values(&input, layer.kv_heads, config.eps, angles, pass);
+            state.caches[l].append(&keys, &values);
+        }
+        let first = state.len;
+        let attended = attend(&queries, layer.heads, &state.caches[self.kv_layer], |i| {
+            let end = first + i + 1;
+            match layer.kind {
+                LayerKind::Full => 0..end,
+                LayerKind::Sliding => end.saturating_sub(config.window)..end,
+            }
+        });
+        self.block.add_attention(y, &attended, pass);
+    }
+
+    fn feed_forward(&self, y: &mut [f32], pass: Pass) {
+        let mut out = self.block.feed_forward(y, pass);
+        if let Some(experts) = &self.experts {
+            experts.mix_in(&mut out, y, pass);
+        }
+        self.block.add_feed_forward(y, out);
+    }
+}
+
+impl OwnKv<'_> {
+    /// Keys, normed and turned, and values, normed without weight; both `[tokens, kv_heads, head_dim]`.
+    fn keys_and_values(
+        &self,
+        input: &[f32],
+        kv_heads: usize,
+        eps: f32,
+        angles: &Angles,
+        pass: Pass,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let head_dim = self.attn_k_norm.len();
+        let mut keys = self.attn_k.mul(input, pass);
+        let mut values = match &self.attn_v {
+            Some(attn_v) => attn_v.mul(input, pass),
+            None => keys.clone(),
+        };
+        weighted_rms_norm(&mut keys, &self.attn_k_norm, eps);
+        angles.rotate(&mut keys, kv_heads, head_dim);
+        rms_norm(&mut values, head_dim, eps);
+        (keys, values)
+    }
+}
+
+impl<'a> PerLayerEmbedding<'a> {
+    fn load(
+        weights: &'a dyn Weights,
+        config: &Config,
+        vocab: usize,
+        width: usize,
+    ) -> Result<PerLayerEmbedding<'a>, ModelError> {
+        let all = config.layers.len() * width;
+        Ok(PerLayerEmbedding {
+            width,
+            token_embd: weights.shaped("per_layer_token_embd.weight", &[vocab, all])?,
+            model_proj: weights.shaped("per_layer_model_proj.weight", &[all, config.width])?,
+            proj_norm: weights.vector("per_layer_proj_norm.weight", width)?,
+        })
+    }
+
+    /// `(rms(model_proj · x / √width) · w + token_embd[t] · √P) / √2` for each token with its scaled embedding `x`:
+    /// `[tokens, layers * P]`.
+    fn forward(&self, tokens: &[u32], x: &[f32], config: &Config, pass: Pass) -> Vec<f32> {
+        let mut out = self.model_proj.mul(x, pass);
+        let model_scale = (1.0 / (config.width as f64).sqrt()) as f32;
+        out.iter_mut().for_each(|v| *v *= model_scale);
+        weighted_rms_norm(&mut out, &self.proj_norm, config.eps);
+        let token_scale = (self.width as f64).sqrt() as f32;
+        for (out, &token) in out.chunks_exact_mut(self.token_embd.cols()).zip(tokens) {
+            for (v, e) in out.iter_mut().zip(self.token_embd.row(token as usize)) {
+                *v = (*v + e * token_scale) * std::f32::consts::FRAC_1_SQRT_2;
+            }
+        }
+        out
+    }
+
+    /// One layer's part of what [`PerLayerEmbedding::forward`] made, `[tokens, P]`.
+    fn of_layer(&self, rows: &[f32], l: usize, layers: usize) -> Vec<f32> {
+        rows.chunks_exact(layers * self.width)
+            .flat_map(|row| &row[l * self.width..][..self.width])
+            .copied()
+            .collect()
+    }
+}
+
+impl PerLayerInput<'_> {
+    /// `y += rms(proj · (gelu(inp_gate · y) * rows)) · w`.
+    fn add(&self, y: &mut [f32], rows: Vec<f32>, eps: f32, pass: Pass) {
+        let mut gated = self.inp_gate.mul(y, pass);
+        gated
+            .iter_mut()
+            .zip(rows)
+            .for_each(|(g, p)| *g = gelu_tanh(*g) * p);
+        let mut out = self.proj.mul(&gated, pass);
+        weighted_rms_norm(&mut out, &self.post_norm, eps);
+        add(y, &out);
+    }
+}

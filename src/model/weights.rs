@@ -1,0 +1,189 @@
+//! Where weights come from: one trait over GGUF files and safetensors checkpoints.
+
+use super::config::Config;
+use super::error::ModelError;
+use super::matrix::Matrix;
+use super::rope::Rope;
+use crate::arch::{Arch, LayerKind, Match, TensorSpec};
+use crate::checkpoint::Checkpoint;
+use crate::gguf::Gguf;
+use crate::quant::GgmlType;
+use std::path::Path;
+
+/// A tensor as it is stored. Nothing is decoded until rows are asked for.
+#[derive(Debug, Clone)]
+pub struct Tensor<'a> {
+    /// Type of the elements.
+    pub ty: GgmlType,
+    /// Lengths, outermost first: a matrix is `[rows, cols]`.
+    pub shape: Vec<usize>,
+    /// The blocks of one row behind those of the other.
+    pub data: &'a [u8],
+}
+
+impl Tensor<'_> {
+    /// The elements of a tensor of 32- or 64-bit integers; `None` for other types.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        match self.ty {
+            GgmlType::I32 => {
+                let elements = self.data.as_chunks().0.iter();
+                Some(elements.map(|b| i32::from_le_bytes(*b).into()).collect())
+            }
+            GgmlType::I64 => {
+                let elements = self.data.as_chunks().0.iter();
+                Some(elements.map(|b| i64::from_le_bytes(*b)).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Weights by their name in a GGUF file, whatever holds them.
+pub trait Weights: Sync {
+    /// The file or folder, for messages.
+    fn path(&self) -> &Path;
+
+    /// The tensor of this name, if there is one.
+    fn tensor(&self, name: &str) -> Result<Option<Tensor<'_>>, ModelError>;
+
+    /// A tensor of this shape (outermost first) whose rows can be decoded.
+    fn shaped(&self, name: &str, shape: &[usize]) -> Result<Matrix<'_>, ModelError> {
+        self.shaped_if_present(name, shape)?
+            .ok_or_else(|| ModelError::MissingTensor {
+                path: self.path().to_owned(),
+                tensor: name.to_owned(),
+            })
+    }
+
+    /// As [`Weights::shaped`], for tensors that a model can do without.
+    fn shaped_if_present(&self, name: &str, shape: &[usize]) -> Result<Option<Matrix<'_>>, ModelError> {
+        let Some(tensor) = self.tensor(name)? else {
+            return Ok(None);
+        };
+        if tensor.shape != shape {
+            return Err(ModelError::Shape {
+                path: self.path().to_owned(),
+                tensor: name.to_owned(),
+                found: tensor.shape,
+                expected: shape.to_owned(),
+            });
+        }
+        let ty = tensor.ty;
+        Matrix::new(tensor)
+            .map(Some)
+            .ok_or_else(|| ModelError::TensorType {
+                path: self.path().to_owned(),
+                tensor: name.to_owned(),
+                ty: ty.to_string(),
+            })
+    }
+
+    /// A vector, decoded.
+    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        Ok(self.shaped(name, &[len])?.decode())
+    }
+}
+
+impl Weights for Gguf {
+    fn path(&self) -> &Path {
+        Gguf::path(self)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Option<Tensor<'_>>, ModelError> {
+        let Some(tensor) = Gguf::tensor(self, name)? else {
+            return Ok(None);
+        };
+        // The reader bounds the product of the lengths by the size of the file, so each fits.
+        let shape = tensor.info.dims.iter().rev().map(|&n| n as usize).collect();
+        Ok(Some(Tensor {
+            ty: tensor.ty,
+            shape,
+            data: tensor.data,
+        }))
+    }
+}
+
+/// A checkpoint's weights under the names that GGUF gives them.
+#[derive(Debug)]
+pub struct CheckpointWeights<'a> {
+    checkpoint: &'a Checkpoint,
+    arch: &'a Arch,
+}
+
+impl<'a> CheckpointWeights<'a> {
+    /// `arch` says what the checkpoint calls a tensor.
+    pub fn new(checkpoint: &'a Checkpoint, arch: &'a Arch) -> CheckpointWeights<'a> {
+        CheckpointWeights { checkpoint, arch }
+    }
+
+    /// The checkpoint's names for a tensor, the usual one first.
+    fn names(&self, gguf_name: &str) -> Vec<String> {
+        let fits = |spec: &'a TensorSpec| Some((spec, spec.gguf.matches(gguf_name)?));
+        let Some((spec, fit)) = self.arch.tensors.iter().find_map(fits) else {
+            return Vec::new();
+        };
+        let layer = match fit {
+            Match::Whole => 0,
+            Match::Layer(layer) => layer,
+        };
+        let usual = spec.hf.iter().map(|hf| hf.name(layer));
+        let mut names: Vec<String> = usual.chain(spec.instead.iter().cloned()).collect();
+        // Multimodal checkpoints nest the language model.
+        let nested = names.iter().filter_map(|name| name.strip_prefix("model."));
+        let nested: Vec<String> = nested
+            .map(|rest| format!("model.language_model.{rest}"))
+            .collect();
+        names.extend(nested);
+        names
+    }
+}
+
+impl Weights for CheckpointWeights<'_> {
+    fn path(&self) -> &Path {
+        self.checkpoint.path()
+    }
+
+    fn tensor(&self, name: &str) -> Result<Option<Tensor<'_>>, ModelError> {
+        let names = self.names(name);
+        let Some(found) = names.iter().find_map(|name| self.checkpoint.tensor(name)) else {
+            return Ok(None);
+        };
+        let ty = found.ggml_type().ok_or_else(|| ModelError::TensorType {
+            path: found.path.to_owned(),
+            tensor: found.name.to_owned(),
+            ty: found.dtype.to_string(),
+        })?;
+        let shape = match found.shape {
+            [] => vec![1],
+            shape => shape.to_owned(),
+        };
+        Ok(Some(Tensor {
+            ty,
+            shape,
+            data: found.data,
+        }))
+    }
+}
+
+/// The rotary embeddings of full and sliding layers. A GGUF stops pairs of full layers by `rope_freqs.weight`, a
+/// checkpoint says how many turn.
+pub(super) fn ropes(weights: &dyn Weights, config: &Config) -> Result<(Rope, Rope), ModelError> {
+    let full = &config.rope_full;
+    let pairs = full.dims / 2;
+    let factors = match full.rotated_pairs {
+        Some(rotated) => Some(
+            (0..pairs)
+                .map(|i| if i < rotated { 1.0 } else { f32::INFINITY })
+                .collect(),
+        ),
+        None if config.layers.iter().any(|layer| layer.kind == LayerKind::Full) => {
+            Some(weights.vector("rope_freqs.weight", pairs)?)
+        }
+        None => None,
+    };
+    let sliding = &config.rope_sliding;
+    Ok((
+        Rope::new(full.base, full.dims, factors.as_deref()),
+        Rope::new(sliding.base, sliding.dims, None),
+    ))
+}

@@ -1,0 +1,264 @@
+//! Greedy speculative decoding, round by round as `llama-speculative-simple --spec-type draft-mtp` does it.
+//!
+//! A round starts with a last token that the target has not seen. The drafter guesses what follows, from the hidden
+//! state of the position before; the target reads the last token and the guesses at once and says after each what it
+//! would have written; guesses count until the first that differs, and what the target wrote there starts the next
+//! round. The first round's last token is the last of the prompt.
+
+use crate::model::ops::argmax;
+use crate::model::{DraftStep, Drafter, Pass, SharedKv, State, Target};
+
+/// What came of drafting.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acceptance {
+    /// Rounds, that is, passes of the target.
+    pub rounds: usize,
+    /// Tokens drafted.
+    pub drafted: usize,
+    /// Drafted tokens that the target confirmed.
+    pub accepted: usize,
+    /// By place in the draft: drafted, accepted.
+    pub by_position: Vec<(usize, usize)>,
+}
+
+impl Acceptance {
+    fn count(&mut self, drafted: usize, accepted: usize) {
+        self.rounds += 1;
+        self.drafted += drafted;
+        self.accepted += accepted;
+        if self.by_position.len() < drafted {
+            self.by_position.resize(drafted, (0, 0));
+        }
+        for (i, (d, a)) in self.by_position.iter_mut().take(drafted).enumerate() {
+            *d += 1;
+            *a += usize::from(i < accepted);
+        }
+    }
+
+    /// Accepted tokens out of drafted ones, if any were drafted.
+    pub fn rate(&self) -> Option<f64> {
+        (self.drafted > 0).then(|| self.accepted as f64 / self.drafted as f64)
+    }
+
+    /// Tokens that a pass of the target yields: its own and the accepted ones before it.
+    pub fn mean_length(&self) -> Option<f64> {
+        (self.rounds > 0).then(|| 1.0 + self.accepted as f64 / self.rounds as f64)
+    }
+}
+
+/// How much is drafted and written.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most tokens a draft.
+    pub draft_max: usize,
+    /// Tokens to write; the last round may go beyond.
+    pub generate: usize,
+}
+
+impl Limits {
+    /// Whether another round follows after so many tokens.
+    fn goes_on(self, written: usize) -> bool {
+        self.generate > 0 && written <= self.generate
+    }
+
+    /// Length of the next draft after so many tokens: no longer than what is wanted behind the target's own token.
+    /// Where nothing is, llama.cpp takes the bound of 0 for none, and so does this, to be compared with it.
+    fn draft(self, written: usize) -> usize {
+        match self.generate.saturating_sub(written + 1) {
+            0 => self.draft_max,
+            wanted => self.draft_max.min(wanted),
+        }
+    }
+
+    /// Positions behind the prompt that a run may touch.
+    pub fn room(self) -> usize {
+        match self.generate {
+            0 => 0,
+            generate => generate + self.draft_max + 1,
+        }
+    }
+}
+
+/// The target after all of a prompt but its last token.
+#[derive(Debug)]
+pub struct Start {
+    state: State,
+    /// Hidden state of the last position read; zeros where the prompt is one token.
+    hidden: Vec<f32>,
+    last: u32,
+}
+
+impl Start {
+    /// Reads the prompt, which must not be empty.
+    pub fn new(target: &Target, prompt: &[u32]) -> Start {
+        let mut state = target.state(false);
+        let width = target.config().width;
+        let mut hidden = vec![0.0; width];
+        let (last, before) = prompt
+            .split_last()
+            .map_or((0, prompt), |(last, rest)| (*last, rest));
+        target.read_prompt(&mut state, before, |rows| {
+            hidden.copy_from_slice(&rows[rows.len() - width..]);
+        });
+        Start { state, hidden, last }
+    }
+}
+
+/// Writes with the help of a drafter: the tokens and how its drafts fared.
+pub fn speculate(
+    target: &Target,
+    drafter: &Drafter,
+    start: &Start,
+    limits: Limits,
+) -> (Vec<u32>, Acceptance) {
+    let width = target.config().width;
+    let Start {
+        mut state,
+        mut hidden,
+        mut last,
+    } = start.copy();
+    let mut written = Vec::new();
+    let mut acceptance = Acceptance::default();
+    while limits.goes_on(written.len()) {
+        let position = state.len();
+        let moment = Moment {
+            last,
+            hidden: &hidden,
+            position,
+            kv: target.shared_kv(&state),
+        };
+        let draft = tokens(&moment.draft(target, drafter, limits.draft(written.len())));
+        let batch = [&[last], draft.as_slice()].concat();
+        let rows = target.forward(&mut state, &batch, Pass::Step);
+        let logits = target.logits(&rows, Pass::Step);
+        let own: Vec<u32> = logits
+            .chunks_exact(target.vocab())
+            .map(|logits| argmax(logits) as u32)
+            .collect();
+        let accepted = draft.iter().zip(&own).take_while(|(d, o)| d == o).count();
+        acceptance.count(draft.len(), accepted);
+        written.extend_from_slice(&own[..=accepted]);
+        last = own[accepted];
+        hidden.copy_from_slice(&rows[accepted * width..][..width]);
+        state.truncate(position + accepted + 1);
+    }
+    (written, acceptance)
+}
+
+impl Start {
+    fn copy(&self) -> Start {
+        Start {
+            state: self.state.clone(),
+            hidden: self.hidden.clone(),
+            last: self.last,
+        }
+    }
+}
+
+/// What a drafter is shown at one position of a run of the target alone.
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    /// The last token, which the target has not seen yet.
+    pub last: u32,
+    /// Hidden state of the position before it.
+    pub hidden: &'a [f32],
+    /// Where it will stand.
+    pub position: usize,
+    /// Keys and values up to there.
+    pub kv: SharedKv<'a>,
+}
+
+impl Moment<'_> {
+    /// What a drafter drafts here.
+    pub fn draft(&self, target: &Target, drafter: &Drafter, count: usize) -> Vec<DraftStep> {
+        let embed = |token| target.embed(token);
+        drafter.draft(&embed, self.last, self.hidden, self.position, self.kv, count)
+    }
+}
+
+/// Someone who follows the target as it writes alone.
+pub trait Follower {
+    /// Called before the target reads the last token; `next` is what it will write then.
+    fn follow(&mut self, target: &Target, moment: Moment, next: u32);
+}
+
+/// Writes `limits.room()` tokens with the target alone, one after the other.
+pub fn write_alone(
+    target: &Target,
+    start: &Start,
+    limits: Limits,
+    followers: &mut [&mut dyn Follower],
+) -> Vec<u32> {
+    let Start {
+        mut state,
+        mut hidden,
+        mut last,
+    } = start.copy();
+    let mut written = Vec::new();
+    while written.len() < limits.room() {
+        let position = state.len();
+        let row = target.forward(&mut state, &[last], Pass::Step);
+        let next = argmax(&target.logits(&row, Pass::Step)) as u32;
+        let moment = Moment {
+            last,
+            hidden: &hidden,
+            position,
+            kv: target.shared_kv(&state),
+        };
+        for follower in followers.iter_mut() {
+            follower.follow(target, moment, next);
+        }
+        written.push(next);
+        (last, hidden) = (next, row);
+    }
+    written
+}
+
+/// A drafter that drafts along with a target that writes alone, and counts how its drafts would have fared: the same
+/// as in [`speculate`], since a draft changes nothing of what the target writes.
+pub struct Rehearsal<'a> {
+    drafter: &'a Drafter<'a>,
+    limits: Limits,
+    written: usize,
+    /// The draft of this round and how much of it was confirmed.
+    round: Option<(Vec<u32>, usize)>,
+    /// What came of it so far.
+    pub acceptance: Acceptance,
+}
+
+impl<'a> Rehearsal<'a> {
+    /// Nothing drafted yet.
+    pub fn new(drafter: &'a Drafter<'a>, limits: Limits) -> Rehearsal<'a> {
+        Rehearsal {
+            drafter,
+            limits,
+            written: 0,
+            round: None,
+            acceptance: Acceptance::default(),
+        }
+    }
+}
+
+impl Follower for Rehearsal<'_> {
+    fn follow(&mut self, target: &Target, moment: Moment, next: u32) {
+        let (draft, confirmed) = match self.round.take() {
+            Some(round) => round,
+            None if self.limits.goes_on(self.written) => {
+                let count = self.limits.draft(self.written);
+                (tokens(&moment.draft(target, self.drafter, count)), 0)
+            }
+            None => return,
+        };
+        if draft.get(confirmed) == Some(&next) {
+            self.round = Some((draft, confirmed + 1));
+        } else {
+            self.acceptance.count(draft.len(), confirmed);
+            self.written += confirmed + 1;
+        }
+    }
+}
+
+/// The tokens of a draft.
+pub fn tokens(draft: &[DraftStep]) -> Vec<u32> {
+    draft.iter().map(DraftStep::token).collect()
+}
