@@ -39,9 +39,12 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// The tensor's rows; `None` where its type cannot be decoded.
+    /// The tensor's rows; `None` where its type holds no weights or a row is no whole number of its blocks.
     pub fn new(tensor: Tensor<'a>) -> Option<Matrix<'a>> {
         let ty = tensor.ty;
+        if ty.is_integer() {
+            return None;
+        }
         let cols = tensor.shape.last().copied().unwrap_or(1);
         Some(Matrix {
             rows: tensor.shape.iter().rev().skip(1).product(),

@@ -5,7 +5,7 @@
 //! stripes of 16). Value: d * (scale - 32) * GRID[q]. Layouts: `ggml-common.h`; rounding: `quantize_iq4_nl`.
 
 use super::number::{read_f16, write_f16};
-use super::search::{self, ALL_ZERO, Groups, LANES};
+use super::search::{self, ALL_ZERO, Groups, LANES, load};
 use super::{decode_each, planes};
 use crate::quant::Codec;
 use fearless_simd::{Select, Simd, SimdBase, dispatch, f32x16};
@@ -62,7 +62,11 @@ pub(in crate::quant) static IQ4_XS: Codec = Codec {
 
 #[inline(always)]
 fn decode_group(scale: f32, levels: &[u8]) -> [f32; GROUP] {
-    planes::unpack::<4, 16, GROUP>(levels).map(|q| scale * f32::from(GRID[usize::from(q)]))
+    let mut out = [0.0; GROUP];
+    for (v, q) in out.iter_mut().zip(planes::unpack::<4, 16, GROUP>(levels)) {
+        *v = scale * f32::from(GRID[usize::from(q)]);
+    }
+    out
 }
 
 #[inline(always)]
@@ -70,7 +74,7 @@ fn encode_nl<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: 
     let batches = row.chunks(LANES * GROUP).zip(blocks.chunks_mut(LANES * NL_BYTES));
     for (i, (x, blocks)) in batches.enumerate() {
         let groups = search::columns::<GROUP>(x);
-        let squares = groups.map(|row| row.map(|v| v * v));
+        let squares = search::squares(&groups);
         let weights = match importance {
             None => squares,
             Some(importance) => {
@@ -82,7 +86,11 @@ fn encode_nl<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: 
         let (scales, levels) = search_grid(simd, &groups, &weights);
         for (lane, block) in blocks.as_chunks_mut::<NL_BYTES>().0.iter_mut().enumerate() {
             [block[0], block[1]] = write_f16(scales[lane]);
-            planes::pack::<4, 16>(&levels.map(|row| row[lane] as u8), &mut block[2..]);
+            let mut group = [0; GROUP];
+            for (level, row) in group.iter_mut().zip(&levels) {
+                *level = row[lane] as u8;
+            }
+            planes::pack::<4, 16>(&group, &mut block[2..]);
         }
     }
 }
@@ -100,24 +108,16 @@ fn search_grid<S: Simd>(
     let lowest = f32::from(GRID[0]);
     let (amax, extreme) = search::extremes(simd, x);
 
-    // The sums of w * q * x and of w * q * q over the grid points q that `inverse` gives.
-    let sums = |inverse: f32x16<S>| {
-        let (mut sum_qx, mut sum_q2) = (zero, zero);
-        for (x, w) in x.iter().zip(weights) {
-            let (x, w) = (f32x16::from_slice(simd, x), f32x16::from_slice(simd, w));
-            let q = nearest_point(inverse * x, |level| f32::from(GRID[level]));
-            sum_qx += w * q * x;
-            sum_q2 += w * q * q;
-        }
-        (sum_qx, sum_q2)
-    };
-
     // ggml's first trial has the opposite sign, so that the largest element falls on no point exactly.
-    let (sum_qx, sum_q2) = sums(one / (-extreme / lowest));
+    let (sum_qx, sum_q2) = point_sums(x, weights, one / (-extreme / lowest));
     let mut scales = sum_q2.simd_gt(0.0).select(sum_qx / sum_q2, zero);
     let mut best = scales * sum_qx;
     for step in -7..=7i8 {
-        let (sum_qx, sum_q2) = sums(f32x16::splat(simd, f32::from(step) + lowest) / extreme);
+        let (sum_qx, sum_q2) = point_sums(
+            x,
+            weights,
+            f32x16::splat(simd, f32::from(step) + lowest) / extreme,
+        );
         let better = sum_q2.simd_gt(0.0) & (sum_qx * sum_qx).simd_gt(best * sum_q2);
         scales = better.select(sum_qx / sum_q2, scales);
         best = better.select(scales * sum_qx, best);
@@ -125,23 +125,57 @@ fn search_grid<S: Simd>(
     scales = amax.simd_lt(ALL_ZERO).select(zero, scales);
 
     let inverses = scales.simd_eq(0.0).select(zero, one / scales);
-    let levels = x.map(|row| {
-        let x = f32x16::from_slice(simd, &row);
-        nearest_point(inverses * x, |level| level as f32).into()
-    });
+    let mut levels = *x;
+    for row in &mut levels {
+        *row = nearest_point(inverses * load(simd, row), &INDICES).into();
+    }
     (scales.into(), levels)
 }
 
-/// `value` of the grid point nearest to each lane, the higher of two that are as near; a NaN is past the highest.
+/// The sums of w * q * x and of w * q * q over the grid points q that `inverse` gives.
 #[inline(always)]
-fn nearest_point<S: Simd>(x: f32x16<S>, value: impl Fn(usize) -> f32) -> f32x16<S> {
-    let mut nearest = f32x16::splat(x.simd, value(0));
-    for (level, pair) in GRID.windows(2).enumerate() {
+fn point_sums<S: Simd>(
+    x: &Groups<GROUP>,
+    weights: &Groups<GROUP>,
+    inverse: f32x16<S>,
+) -> (f32x16<S>, f32x16<S>) {
+    let simd = inverse.simd;
+    let (mut sum_qx, mut sum_q2) = (f32x16::splat(simd, 0.0), f32x16::splat(simd, 0.0));
+    for (x, w) in x.iter().zip(weights) {
+        let (x, w) = (load(simd, x), load(simd, w));
+        let q = nearest_point(inverse * x, &POINTS);
+        sum_qx += w * q * x;
+        sum_q2 += w * q * q;
+    }
+    (sum_qx, sum_q2)
+}
+
+/// [`GRID`] as floats.
+const POINTS: [f32; 16] = {
+    let mut points = [0.0; 16];
+    let mut i = 0;
+    while i < 16 {
+        points[i] = GRID[i] as f32;
+        i += 1;
+    }
+    points
+};
+
+const INDICES: [f32; 16] = [
+    0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.,
+];
+
+/// What `values` holds for the grid point nearest to each lane, the higher of two that are as near; a NaN is past the
+/// highest.
+#[inline(always)]
+fn nearest_point<S: Simd>(x: f32x16<S>, values: &[f32; 16]) -> f32x16<S> {
+    let mut nearest = f32x16::splat(x.simd, values[0]);
+    for i in 1..16 {
         // Exact: half of an integer.
-        let middle = (f32::from(pair[0]) + f32::from(pair[1])) / 2.0;
+        let middle = (POINTS[i - 1] + POINTS[i]) / 2.0;
         nearest = x
             .simd_lt(middle)
-            .select(nearest, f32x16::splat(x.simd, value(level + 1)));
+            .select(nearest, f32x16::splat(x.simd, values[i]));
     }
     nearest
 }

@@ -3,8 +3,10 @@
 //! A block is an array of bytes and of the numbers they stand for; a format is a function from one to the other. All
 //! multi-byte fields are little-endian.
 
+mod block32;
 mod number;
 mod planes;
+mod scales;
 mod search;
 
 pub(super) mod float;
@@ -22,7 +24,8 @@ pub(super) mod ternary;
 
 use super::Path;
 
-/// Decodes one block after another.
+/// Decodes one block after another. `decode` is a closure marked `#[inline(always)]`, or else it is not compiled for
+/// `path`; so with [`encode_each`].
 fn decode_each<const BYTES: usize, const LEN: usize>(
     path: Path,
     blocks: &[u8],

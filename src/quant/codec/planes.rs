@@ -32,6 +32,32 @@ pub(super) fn pack<const BITS: usize, const STRIPE: usize>(levels: &[u8], bytes:
     }
 }
 
+/// The bits of each level from bit `BITS` up.
+#[inline(always)]
+pub(super) fn above<const BITS: usize, const LEN: usize>(levels: &[u8; LEN]) -> [u8; LEN] {
+    let mut above = *levels;
+    for level in &mut above {
+        *level >>= BITS;
+    }
+    above
+}
+
+/// `scale` times each level, plus `offset`.
+#[inline(always)]
+pub(super) fn values(levels: &[u8], out: &mut [f32], scale: f32, offset: f32) {
+    for (v, level) in out.iter_mut().zip(levels) {
+        *v = scale * f32::from(*level) + offset;
+    }
+}
+
+/// `scale` times each level less `zero`.
+#[inline(always)]
+pub(super) fn signed_values(levels: &[u8], out: &mut [f32], scale: f32, zero: i8) {
+    for (v, level) in out.iter_mut().zip(levels) {
+        *v = scale * f32::from(*level as i8 - zero);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,8 @@
 //! rounding: `quantize_q2_K`.
 
 use super::number::{read_f16, write_f16};
-use super::search::{self, Groups, LANES, Trials};
-use super::{decode_each, planes};
+use super::search::{self, LANES, Trials};
+use super::{decode_each, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
@@ -15,7 +15,17 @@ const BYTES: usize = 84;
 const GROUP: usize = 16;
 
 pub(in crate::quant) static Q2_K: Codec = Codec {
-    decode: |path, blocks, out| decode_each(path, blocks, out, decode),
+    decode: |path, blocks, out| {
+        decode_each(
+            path,
+            blocks,
+            out,
+            #[inline(always)]
+            |block, out| {
+                decode(block, out);
+            },
+        );
+    },
     encode: Some(|path, row, importance, blocks| {
         dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
     }),
@@ -28,7 +38,7 @@ fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let levels = planes::unpack::<2, 32, LEN>(levels);
     let (d, dmin) = (read_f16([rest[0], rest[1]]), read_f16([rest[2], rest[3]]));
     for (g, (out, levels)) in out
-        .as_chunks_mut()
+        .as_chunks_mut::<GROUP>()
         .0
         .iter_mut()
         .zip(levels.as_chunks::<GROUP>().0)
@@ -36,7 +46,7 @@ fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     {
         let scale = d * f32::from(scales[g] & 0x0f);
         let minimum = dmin * f32::from(scales[g] >> 4);
-        *out = levels.map(|q| scale * f32::from(q) - minimum);
+        planes::values(levels, out, scale, -minimum);
     }
 }
 
@@ -47,26 +57,29 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
         let groups = search::columns::<GROUP>(x);
         match importance {
             None => {
-                let weights: Groups<GROUP> = groups.map(|row| row.map(f32::abs));
+                let mut weights = groups;
+                for w in weights.as_flattened_mut() {
+                    *w = w.abs();
+                }
                 let trials = Trials {
                     first: -0.5,
                     step: 0.1,
                     steps: 15,
                     absolute: true,
                 };
-                let found = search::affine::<S, 3, GROUP>(simd, &groups, &weights, trials);
-                let scales = search::spread::<15, LANES>(&found.scales);
-                let minima = search::spread::<15, LANES>(&found.minima);
+                let found = search::affine(simd, &groups, &weights, 3, trials);
+                let scales = scales::spread(&found.scales, 15);
+                let minima = scales::spread(&found.minima, 15);
                 encode_block(x, &found, scales, minima, block);
             }
             Some(importance) => {
                 let importance = search::columns(&importance[i * LEN..][..LEN]);
-                let sigma2 = [search::sum_of_squares(x) / LEN as f32; LANES];
+                let sigma2 = [scales::sum_of_squares(x) / LEN as f32; LANES];
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::affine::<S, 3, GROUP>(simd, &groups, &weights, Trials::WEIGHTED);
+                let found = search::affine(simd, &groups, &weights, 3, Trials::WEIGHTED);
                 let sums = search::group_sums(simd, &weights).into();
-                let scales = search::positive::<15, LANES>(&found.scales, &sums);
-                let minima = search::positive::<15, LANES>(&found.minima, &sums);
+                let scales = scales::positive(&found.scales, &sums, 15);
+                let minima = scales::positive(&found.minima, &sums, 15);
                 encode_block(x, &found, scales, minima, block);
             }
         }

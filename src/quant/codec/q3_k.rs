@@ -6,7 +6,7 @@
 
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, LANES};
-use super::{decode_each, planes};
+use super::{decode_each, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
@@ -15,7 +15,17 @@ const BYTES: usize = 110;
 const GROUP: usize = 16;
 
 pub(in crate::quant) static Q3_K: Codec = Codec {
-    decode: |path, blocks, out| decode_each(path, blocks, out, decode),
+    decode: |path, blocks, out| {
+        decode_each(
+            path,
+            blocks,
+            out,
+            #[inline(always)]
+            |block, out| {
+                decode(block, out);
+            },
+        );
+    },
     encode: Some(|path, row, importance, blocks| {
         dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
     }),
@@ -46,20 +56,21 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
         let groups = search::columns::<GROUP>(x);
         match importance {
             None => {
-                let (scales, levels) = search::descend::<S, 4, GROUP>(simd, &groups);
+                let (scales, levels) = search::descend(simd, &groups, 4);
                 encode_block(x, symmetric_scales(&scales), |g, i| levels[i][g] as u8, block);
             }
             Some(importance) => {
                 let importance = search::columns(&importance[i * LEN..][..LEN]);
-                let sigma2 = [2.0 * search::sum_of_squares(x) / LEN as f32; LANES];
+                let sigma2 = [2.0 * scales::sum_of_squares(x) / LEN as f32; LANES];
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::symmetric::<S, 4, GROUP>(simd, &groups, &weights);
+                let found = search::symmetric(simd, &groups, &weights, 4);
                 // The scales are one more group to search, in the first lane.
                 let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
-                let outer = search::symmetric::<S, 32, LANES>(
+                let outer = search::symmetric::<S, LANES>(
                     simd,
                     &search::columns(&found.scales),
                     &search::columns(&sums),
+                    32,
                 );
                 let scales = found.scales.map(|scale| outer.level(0, scale));
                 let level = |g: usize, i: usize| found.level(g, x[g * GROUP + i]);
@@ -72,7 +83,7 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
 /// A scale that puts the largest of `values` in magnitude on -32, and the nearest levels, counted from 0.
 #[inline(always)]
 fn symmetric_scales(values: &[f32; LANES]) -> (f32, [u8; LANES]) {
-    let largest = search::largest(values);
+    let largest = scales::largest(values);
     if largest == 0.0 {
         return (0.0, [0; LANES]);
     }
@@ -99,12 +110,12 @@ fn encode_block(
         .enumerate()
     {
         let scale = read_f16(d) * (f32::from(scales[g]) - 32.0);
-        *levels = search::refit::<4, GROUP>(x, scale, |i| searched(g, i));
+        *levels = scales::refit(x, scale, 4, |i| searched(g, i));
     }
     let (third, rest) = block.split_at_mut(32);
-    planes::pack::<1, 32>(&levels.map(|q| q >> 2), third);
+    planes::pack::<1, 32>(&planes::above::<2, LEN>(&levels), third);
     planes::pack::<2, 32>(&levels, &mut rest[..64]);
     planes::pack::<4, 8>(&scales, &mut rest[64..72]);
-    planes::pack::<2, 4>(&scales.map(|s| s >> 4), &mut rest[72..76]);
+    planes::pack::<2, 4>(&planes::above::<4, LANES>(&scales), &mut rest[72..76]);
     [rest[76], rest[77]] = d;
 }

@@ -6,9 +6,9 @@
 
 use super::number::{read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
-use super::{decode_each, planes};
+use super::{decode_each, planes, scales};
 use crate::quant::Codec;
-use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch, f32x16};
+use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 
 const LEN: usize = 256;
 const GROUP: usize = 32;
@@ -36,7 +36,7 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
             steps: 20,
             absolute: false,
         };
-        dispatch!(path.level(), simd => encode::<_, 15, 144>(simd, row, importance, trials, blocks));
+        dispatch!(path.level(), simd => encode::<_, 144>(simd, row, importance, 15, trials, blocks));
     }),
 };
 
@@ -64,7 +64,7 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
             steps: 15,
             absolute: false,
         };
-        dispatch!(path.level(), simd => encode::<_, 31, 176>(simd, row, importance, trials, blocks));
+        dispatch!(path.level(), simd => encode::<_, 176>(simd, row, importance, 31, trials, blocks));
     }),
 };
 
@@ -72,7 +72,7 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
 fn decode(head: &[u8], levels: &[u8; LEN], out: &mut [f32; LEN]) {
     let (d, dmin) = (read_f16([head[0], head[1]]), read_f16([head[2], head[3]]));
     for (g, (out, levels)) in out
-        .as_chunks_mut()
+        .as_chunks_mut::<GROUP>()
         .0
         .iter_mut()
         .zip(levels.as_chunks::<GROUP>().0)
@@ -80,7 +80,7 @@ fn decode(head: &[u8], levels: &[u8; LEN], out: &mut [f32; LEN]) {
     {
         let (scale, minimum) = read_scale(&head[4..], g);
         let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
-        *out = levels.map(|q| scale * f32::from(q) - minimum);
+        planes::values(levels, out, scale, -minimum);
     }
 }
 
@@ -99,12 +99,13 @@ fn read_scale(packed: &[u8], g: usize) -> (u8, u8) {
     }
 }
 
-/// Blocks of `BYTES` bytes, the levels from 0 to `TOP`; `trials` are those without an importance matrix.
+/// Blocks of `BYTES` bytes, the levels from 0 to `top_level`; `trials` are those without an importance matrix.
 #[inline(always)]
-fn encode<S: Simd, const TOP: i32, const BYTES: usize>(
+fn encode<S: Simd, const BYTES: usize>(
     simd: S,
     row: &[f32],
     importance: Option<&[f32]>,
+    top_level: i32,
     trials: Trials,
     blocks: &mut [u8],
 ) {
@@ -121,10 +122,10 @@ fn encode<S: Simd, const TOP: i32, const BYTES: usize>(
         match importance {
             None => {
                 let weights = spread_weights(simd, &groups);
-                let found = search::affine::<S, TOP, GROUP>(simd, &groups, &weights, trials);
+                let found = search::affine(simd, &groups, &weights, top_level, trials);
                 for (at, (x, block)) in blocks.enumerate() {
-                    let scales = search::spread::<63, GROUPS>(lanes(&found.scales, at));
-                    let minima = search::spread::<63, GROUPS>(lanes(&found.minima, at));
+                    let scales = scales::spread(lanes(&found.scales, at), 63);
+                    let minima = scales::spread(lanes(&found.minima, at), 63);
                     encode_block(x, &found, at, scales, minima, block);
                 }
             }
@@ -137,15 +138,15 @@ fn encode<S: Simd, const TOP: i32, const BYTES: usize>(
                     .iter()
                     .zip(sigma2.as_chunks_mut::<GROUPS>().0)
                 {
-                    *sigma2 = [2.0 * search::sum_of_squares(x) / LEN as f32; GROUPS];
+                    *sigma2 = [2.0 * scales::sum_of_squares(x) / LEN as f32; GROUPS];
                 }
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::affine::<S, TOP, GROUP>(simd, &groups, &weights, Trials::WEIGHTED);
+                let found = search::affine(simd, &groups, &weights, top_level, Trials::WEIGHTED);
                 let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
                 for (at, (x, block)) in blocks.enumerate() {
                     let sums = lanes(&sums, at);
-                    let scales = search::positive::<63, GROUPS>(lanes(&found.scales, at), sums);
-                    let minima = search::positive::<63, GROUPS>(lanes(&found.minima, at), sums);
+                    let scales = scales::positive(lanes(&found.scales, at), sums, 63);
+                    let minima = scales::positive(lanes(&found.minima, at), sums, 63);
                     encode_block(x, &found, at, scales, minima, block);
                 }
             }
@@ -162,9 +163,12 @@ fn lanes(all: &[f32; LANES], at: usize) -> &[f32; GROUPS] {
 /// The weights without an importance matrix: magnitude plus the group's root mean square.
 #[inline(always)]
 fn spread_weights<S: Simd>(simd: S, groups: &search::Groups<GROUP>) -> search::Groups<GROUP> {
-    let squares = groups.map(|row| row.map(|v| v * v));
-    let spread = (search::group_sums(simd, &squares) / GROUP as f32).sqrt();
-    groups.map(|row| (spread + f32x16::from_slice(simd, &row).abs()).into())
+    let spread = (search::group_sums(simd, &search::squares(groups)) / GROUP as f32).sqrt();
+    let mut weights = *groups;
+    for row in &mut weights {
+        *row = (spread + search::load(simd, row).abs()).into();
+    }
+    weights
 }
 
 /// Block `at` of a pair.
@@ -199,7 +203,7 @@ fn encode_block(
     }
     let (fifth, low) = rest.split_at_mut(rest.len() - LEN / 2);
     if !fifth.is_empty() {
-        planes::pack::<1, 32>(&levels.map(|q| q >> 4), fifth);
+        planes::pack::<1, 32>(&planes::above::<4, LEN>(&levels), fifth);
     }
     planes::pack::<4, 32>(&levels, low);
 }

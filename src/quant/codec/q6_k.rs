@@ -5,7 +5,7 @@
 
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
-use super::{decode_each, planes};
+use super::{decode_each, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
@@ -14,7 +14,17 @@ const BYTES: usize = 210;
 const GROUP: usize = 16;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
-    decode: |path, blocks, out| decode_each(path, blocks, out, decode),
+    decode: |path, blocks, out| {
+        decode_each(
+            path,
+            blocks,
+            out,
+            #[inline(always)]
+            |block, out| {
+                decode(block, out);
+            },
+        );
+    },
     encode: Some(|path, row, importance, blocks| {
         dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
     }),
@@ -43,16 +53,16 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
         let groups = search::columns::<GROUP>(x);
         let weights = match importance {
             Some(importance) => search::columns(&importance[i * LEN..][..LEN]),
-            None => groups.map(|row| row.map(|v| v * v)),
+            None => search::squares(&groups),
         };
-        let found = search::symmetric::<S, 32, GROUP>(simd, &groups, &weights);
+        let found = search::symmetric(simd, &groups, &weights, 32);
         encode_block(x, &found, block);
     }
 }
 
 #[inline(always)]
 fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTES]) {
-    let largest = search::largest(&found.scales);
+    let largest = scales::largest(&found.scales);
     if largest.abs() < ALL_ZERO {
         *block = [0; BYTES];
         return;
@@ -70,12 +80,12 @@ fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTE
         .enumerate()
     {
         let d = read_f16(d) * f32::from(scales[g]);
-        *levels = search::refit::<32, GROUP>(x, d, |i| found.level(g, x[i]));
+        *levels = scales::refit(x, d, 32, |i| found.level(g, x[i]));
     }
     let (low, rest) = block.split_at_mut(128);
     let (high, rest) = rest.split_at_mut(64);
     planes::pack::<4, 64>(&levels, low);
-    planes::pack::<2, 32>(&levels.map(|q| q >> 4), high);
+    planes::pack::<2, 32>(&planes::above::<4, LEN>(&levels), high);
     for (byte, scale) in rest.iter_mut().zip(scales) {
         *byte = scale as u8;
     }

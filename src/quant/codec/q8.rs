@@ -9,11 +9,11 @@
 //! Only Q8_0 is stored in files; the other two are what llama.cpp multiplies with. Layouts: `ggml-common.h`; rounding:
 //! `quantize_q8_0`, halves away from zero.
 
-use super::number::{inverse, largest_magnitude, read_f16, write_f16};
-use super::{decode_each, encode_each};
+use super::block32::{Block32, LEN};
+use super::decode_each;
+use super::number::{inverse, read_f16, write_f16};
 use crate::quant::Codec;
-
-const LEN: usize = 32;
+use fearless_simd::{Simd, dispatch};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
     decode: |path, blocks, out| {
@@ -27,22 +27,7 @@ pub(in crate::quant) static Q8_0: Codec = Codec {
             },
         );
     },
-    encode: Some(|path, row, _, blocks| {
-        encode_each(
-            path,
-            row,
-            blocks,
-            #[inline(always)]
-            |row: &[f32; LEN], [d0, d1, levels @ ..]: &mut [u8; 34]| {
-                let d = largest_magnitude(row) / 127.0;
-                [*d0, *d1] = write_f16(d);
-                let id = inverse(d).unwrap_or(0.0);
-                for (q, v) in levels.iter_mut().zip(row) {
-                    *q = round_half_away(v * id) as u8;
-                }
-            },
-        );
-    }),
+    encode: Some(|path, row, _, blocks| dispatch!(path.level(), simd => encode(simd, row, blocks))),
 };
 
 pub(in crate::quant) static Q8_1: Codec = Codec {
@@ -80,8 +65,13 @@ fn scaled(d: f32, levels: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The nearest integer, halves away from zero: the number before 1/2 carries every half over and nothing below it.
 #[inline(always)]
-fn round_half_away(value: f32) -> i32 {
-    (value + 0.5f32.next_down().copysign(value)) as i32
+fn encode<S: Simd>(simd: S, row: &[f32], blocks: &mut [u8]) {
+    for (x, block) in row.as_chunks().0.iter().zip(blocks.as_chunks_mut().0) {
+        let [d0, d1, levels @ ..]: &mut [u8; 34] = block;
+        let x = Block32::load(simd, x);
+        let d = x.largest_magnitude() / 127.0;
+        [*d0, *d1] = write_f16(d);
+        *levels = x.round_half_away(inverse(d).unwrap_or(0.0));
+    }
 }

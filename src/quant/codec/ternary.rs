@@ -40,9 +40,9 @@ pub(in crate::quant) static TQ2_0: Codec = Codec {
             blocks,
             out,
             #[inline(always)]
-            |block: &[u8; 66], out| {
+            |block: &[u8; 66], out: &mut [f32; 256]| {
                 let d = read_f16([block[64], block[65]]);
-                *out = planes::unpack::<2, 32, 256>(&block[..64]).map(|q| d * (f32::from(q) - 1.0));
+                planes::signed_values(&planes::unpack::<2, 32, 256>(&block[..64]), out, d, 1);
             },
         );
     },
@@ -72,9 +72,9 @@ pub(in crate::quant) static Q2_0: Codec = Codec {
             blocks,
             out,
             #[inline(always)]
-            |&[d0, d1, ref levels @ ..]: &[u8; 18], out| {
+            |&[d0, d1, ref levels @ ..]: &[u8; 18], out: &mut [f32; 64]| {
                 let d = read_f16([d0, d1]);
-                *out = planes::unpack::<2, 1, 64>(levels).map(|q| d * (f32::from(q) - 1.0));
+                planes::signed_values(&planes::unpack::<2, 1, 64>(levels), out, d, 1);
             },
         );
     },
