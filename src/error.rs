@@ -4,6 +4,8 @@ use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
 use crate::output::OutputError;
+use crate::quant::imatrix::ImportanceError;
+use crate::quantize::QuantizeError;
 use std::io;
 use std::path::PathBuf;
 
@@ -13,6 +15,12 @@ pub enum Error {
     /// A conversion stopped.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// A file could not be quantized.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// An importance matrix could not be read.
+    #[error(transparent)]
+    Importance(#[from] ImportanceError),
     /// A GGUF file could not be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -70,18 +78,24 @@ impl Error {
         match self {
             Error::Usage(_) => Fault::Usage,
             Error::Stdout(_) => Fault::System,
-            Error::Gguf(GgufError {
-                kind: GgufErrorKind::Io(e),
-                ..
-            })
-            | Error::Checkpoint(CheckpointError {
+            Error::Gguf(GgufError { kind, .. })
+            | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
+            | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
+                GgufErrorKind::Io(e) => io_fault(e),
+                _ => Fault::Input,
+            },
+            Error::Checkpoint(CheckpointError {
                 kind: CheckpointErrorKind::Io(e),
                 ..
             })
+            | Error::Importance(ImportanceError::Io { source: e, .. })
             | Error::Read { source: e, .. } => io_fault(e),
-            Error::Gguf(_) | Error::Checkpoint(_) | Error::NoModel { .. } | Error::Unreadable { .. } => {
-                Fault::Input
-            }
+            Error::Quantize(QuantizeError::NoEncoder(_)) => Fault::Usage,
+            Error::Checkpoint(_)
+            | Error::NoModel { .. }
+            | Error::Unreadable { .. }
+            | Error::Importance(_)
+            | Error::Quantize(_) => Fault::Input,
             Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
             Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
             Error::Convert(ConvertError::Output(_)) => Fault::Usage,

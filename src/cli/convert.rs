@@ -11,10 +11,9 @@ use crate::output;
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
 use clap::ValueEnum;
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// The output type that keeps BF16 and F16 as they are.
@@ -100,7 +99,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     tell(&plan);
     let mut grid = None;
     if !args.dry_run {
-        let bar = progress_bar(&plan);
+        let bar = print::progress_bar(plan.layout.file_len);
         let progress = |bytes| bar.inc(bytes);
         grid = Some(convert::execute(
             &plan.layout,
@@ -197,20 +196,6 @@ fn tell(plan: &Plan) {
     if plan.tokenizer == "target" {
         eprintln!("tokenizer: from the target");
     }
-}
-
-fn progress_bar(plan: &Plan) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(plan.layout.file_len), target);
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}");
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn parameters(plan: &Plan) -> u64 {

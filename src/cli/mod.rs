@@ -5,6 +5,7 @@
 mod convert;
 mod inspect;
 mod print;
+mod quantize;
 
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
@@ -21,6 +22,8 @@ Examples:
           convert a lone file; what its folder lacks comes from the target
   gguf-conv DRAFTER --target TARGET.gguf --dry-run
           show what would be written
+  gguf-conv quantize drafter-bf16.gguf -o drafter-q4_k_m.gguf --outtype q4_k_m
+          write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
 
@@ -47,6 +50,8 @@ pub struct Cli {
 enum Command {
     /// Convert a drafter's checkpoint to GGUF (what is done without a subcommand)
     Convert(convert::Args),
+    /// Write a GGUF file in another type, bit for bit as llama-quantize does
+    Quantize(quantize::Args),
     /// Show the metadata and tensors of a GGUF file
     Inspect(inspect::Args),
 }
@@ -71,6 +76,7 @@ fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
+        (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };

@@ -189,6 +189,7 @@ fn from_checkpoint<'a>(
             ty,
             data: Cow::Borrowed(tensor.data),
         },
+        importance: None,
     })
 }
 
@@ -231,6 +232,7 @@ fn from_target<'a>(
             ty: tensor.ty,
             data: Cow::Borrowed(tensor.data),
         },
+        importance: None,
     }))
 }
 
@@ -261,6 +263,7 @@ fn generate<'a>(
             ty: GgmlType::F32,
             data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         },
+        importance: None,
     })
 }
 
