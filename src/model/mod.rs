@@ -24,7 +24,7 @@ mod weights;
 
 pub use attention::KvCache;
 pub use config::{Config, ExpertConfig, LayerConfig, RopeConfig};
-pub use drafter::{DraftStep, Drafter, SharedKv, Window};
+pub use drafter::{DraftStep, Drafter, Outputs, SharedKv, Window};
 pub use error::ModelError;
 pub use head::Head;
 pub use matrix::{Matrix, Pass};
