@@ -1,4 +1,36 @@
 //! Converts, quantizes, inspects and verifies GGUF files of Gemma 4 drafters.
+//!
+//! Data flows one way: a [`checkpoint`] and, if need be, the target's [`gguf`] file become a [`convert::Plan`], which is
+//! pure data; [`convert::execute`] writes it. What the tensors and keys are called stands in [`arch`], how numbers become
+//! blocks in [`quant`].
+//!
+//! ```
+//! use gguf_conv::arch::Arch;
+//! use gguf_conv::checkpoint::Checkpoint;
+//! use gguf_conv::convert::{self, Options, OutType, TokenizerSource};
+//! use gguf_conv::gguf::Gguf;
+//! use std::path::Path;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let arch = Arch::gemma4_assistant()?;
+//! let checkpoint = Checkpoint::open(Path::new("fixtures/mini-dense/drafter"))?;
+//! let target = Gguf::open(Path::new("fixtures/mini-dense/target-bf16.gguf"))?;
+//! let options = Options {
+//!     outtype: OutType::Q8_0,
+//!     pure: false,
+//!     keep_centroids: false,
+//!     tokenizer: TokenizerSource::Auto,
+//! };
+//! let plan = convert::plan(&arch, &checkpoint, Some(&target), options)?;
+//! assert_eq!(plan.tensors.len(), 49);
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("drafter.gguf");
+//! convert::execute(&plan.layout, &plan.tensors, &path, &[], false, &|_bytes| ())?;
+//! assert_eq!(Gguf::open(&path)?.metadata().uint("gemma4-assistant.embedding_length_out")?, 128);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod arch;
 pub mod checkpoint;

@@ -8,9 +8,11 @@ use crate::checkpoint::Checkpoint;
 use crate::convert::{self, ConvertError, Options, OutType, Plan, TokenizerSource};
 use crate::gguf::{Gguf, escape};
 use crate::output;
+use crate::quant::GgmlType;
 use clap::ValueEnum;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -224,14 +226,37 @@ fn summary(plan: &Plan, path: &Path, verb: &str) -> String {
         .iter()
         .filter_map(|tensor| tensor.ty.bytes(tensor.elements()))
         .sum();
-    format!(
-        "{verb} {}: {}, {} tensors, {} parameters, {:.2} bits per weight\n",
+    let mut types: BTreeMap<GgmlType, usize> = BTreeMap::new();
+    for tensor in &plan.tensors {
+        *types.entry(tensor.ty).or_default() += 1;
+    }
+    let types: Vec<String> = types.iter().map(|(ty, count)| format!("{count} {ty}")).collect();
+    let number = |key: &str| {
+        plan.metadata
+            .uint(&format!("{}.{key}", plan.architecture))
+            .unwrap_or(0)
+    };
+    let mut text = format!(
+        "{verb} {}: {}, {} parameters, {:.2} bits per weight\n\
+         {} drafter for a target of width {}: {} layers of width {}, context {}, tensors {}\n",
         path.display(),
         HumanBytes(plan.layout.file_len),
-        plan.tensors.len(),
         print::count(parameters),
         data as f64 * 8.0 / parameters.max(1) as f64,
-    )
+        plan.architecture,
+        number("embedding_length_out"),
+        number("block_count"),
+        number("embedding_length"),
+        number("context_length"),
+        types.join(", "),
+    );
+    if plan.warnings.is_empty() {
+        text.push_str(&format!(
+            "run it with: llama-server -m TARGET.gguf --model-draft {} --spec-type draft-mtp --spec-draft-n-max 3\n",
+            path.display()
+        ));
+    }
+    text
 }
 
 fn plan_text(plan: &Plan) -> String {

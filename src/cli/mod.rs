@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  gguf-conv gemma-4-12B-it-assistant/ -o drafter.gguf
-          convert a checkpoint folder, 8 bits a weight
+  gguf-conv gemma-4-12B-it-assistant/ --outtype q8_0 -o drafter.gguf
+          convert a checkpoint folder, 8.5 bits a weight
   gguf-conv drafter.safetensors --target gemma-4-12B-it-Q4_K_M.gguf --outtype q4_0
           convert a lone file; what its folder lacks comes from the target
   gguf-conv DRAFTER --target TARGET.gguf --dry-run

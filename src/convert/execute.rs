@@ -2,7 +2,7 @@
 //! known place. Memory is a few chunks a core, whatever the model's size; the bytes do not depend on the cores.
 
 use super::error::ConvertError;
-use super::plan::PlannedTensor;
+use super::tensor::PlannedTensor;
 use crate::gguf::Layout;
 use crate::output::OutputFile;
 use crate::quant::{GgmlType, QuantError};

@@ -2,7 +2,7 @@
 
 use super::error::ConvertError;
 use super::hparams::{Derived, Hparams};
-use super::plan::{Options, TokenizerSource};
+use super::options::{Options, TokenizerSource};
 use super::vocab;
 use crate::arch::{MetadataSpec, ScalarType};
 use crate::checkpoint::Checkpoint;

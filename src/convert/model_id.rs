@@ -2,6 +2,7 @@
 //! the same `general.*` keys: `gemma-4-E4B-it` has the base name `gemma-4-E4B` and the fine-tune `it`.
 
 use regex::{Regex, RegexBuilder};
+use std::sync::LazyLock;
 
 /// The parts of a name that could be made out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,30 +37,34 @@ impl Part {
     }
 }
 
-/// Patterns for a whole part, in any case.
-struct Patterns {
-    version: Regex,
-    quantization: Regex,
-    size: Regex,
-    finetune: Regex,
-}
+/// A pattern for a whole part, in any case.
+struct Whole(LazyLock<Regex>);
 
-impl Patterns {
-    fn new() -> Option<Patterns> {
-        let whole = |body: &str| {
-            RegexBuilder::new(&format!("^(?:{body})$"))
-                .case_insensitive(true)
-                .build()
-                .ok()
-        };
-        Some(Patterns {
-            version: whole(r"(v|iter)?[0-9]+([.][0-9]+)*")?,
-            quantization: whole(r"i?q[0-9](_[0-9A-Za-z_])*|b?fp?(16|32)")?,
-            size: whole(r"((A|[0-9]+x)?[0-9]+([._][0-9]+)?[KMBT][0-9]?|small|mini|medium|large|x?xl)")?,
-            finetune: whole("chat|instruct|vision|lora")?,
-        })
+impl Whole {
+    fn matches(&self, part: &str) -> bool {
+        self.0.is_match(part)
     }
 }
+
+macro_rules! whole {
+    ($pattern:literal) => {
+        Whole(LazyLock::new(|| {
+            let whole = concat!("^(?:", $pattern, ")$");
+            // Without Unicode's tables, which the crate's features leave out, case is ASCII's.
+            let regex = RegexBuilder::new(whole)
+                .case_insensitive(true)
+                .unicode(false)
+                .build();
+            #[allow(clippy::expect_used)] // a constant, which the tests build
+            regex.expect("the pattern is well-formed")
+        }))
+    };
+}
+
+static VERSION: Whole = whole!("(v|iter)?[0-9]+([.][0-9]+)*");
+static QUANTIZATION: Whole = whole!("i?q[0-9](_[0-9A-Za-z_])*|b?fp?(16|32)");
+static SIZE: Whole = whole!("(A|[0-9]+x)?[0-9]+([._][0-9]+)?[KMBT][0-9]?|small|mini|medium|large|x?xl");
+static FINETUNE: Whole = whole!("chat|instruct|vision|lora");
 
 impl ModelId {
     /// Takes `organization/name`, `name`, or a title with blanks apart. `parameters` tells a size label from a context
@@ -81,14 +86,11 @@ impl ModelId {
             organization,
             ..ModelId::default()
         };
-        let Some(patterns) = Patterns::new() else {
-            return id;
-        };
         let mut parts: Vec<Part> = name
             .split('-')
             .filter(|part| !part.is_empty())
             .enumerate()
-            .map(|(i, part)| annotate(i, part, parameters, &patterns))
+            .map(|(i, part)| annotate(i, part, parameters))
             .collect();
 
         // A word such as "mini" is no size where a number tells it.
@@ -133,21 +135,21 @@ impl ModelId {
     }
 }
 
-fn annotate(index: usize, text: &str, parameters: u64, patterns: &Patterns) -> Part {
+fn annotate(index: usize, text: &str, parameters: u64) -> Part {
     let mut part = Part {
         text: text.to_owned(),
         kinds: Vec::new(),
     };
-    if patterns.version.is_match(text) {
+    if VERSION.matches(text) {
         part.kinds.push(Kind::Version);
-    } else if patterns.quantization.is_match(text) {
+    } else if QUANTIZATION.matches(text) {
         part.kinds.push(Kind::Type);
         part.text = text.to_uppercase();
-    } else if index > 0 && patterns.size.is_match(text) {
+    } else if index > 0 && SIZE.matches(text) {
         let (text, kind) = size_or_context(text, parameters);
         part.text = text;
         part.kinds.push(kind);
-    } else if index > 0 && patterns.finetune.is_match(text) {
+    } else if index > 0 && FINETUNE.matches(text) {
         part.kinds.push(Kind::Finetune);
     }
     part

@@ -4,76 +4,16 @@ use super::error::ConvertError;
 use super::general::General;
 use super::hparams::{Derived, Hparams, Sources};
 use super::keys::{copy_sampling, write_key, write_vocabulary};
-use super::target::{Target, check_pair};
+use super::options::Options;
+use super::target::Target;
+use super::tensor::PlannedTensor;
+use super::tensors::Ignored;
 use super::tensors::{assign_types, source_tensors};
-use super::types::OutType;
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
-use crate::gguf::{Gguf, Layout, Metadata, TensorSpec as OutputTensor};
+use crate::gguf::{Gguf, Layout, Metadata, TensorSpec};
 use crate::quant::GgmlType;
 use serde_json::Value as Json;
-use std::borrow::Cow;
-use std::path::Path;
-
-/// Which tokenizer goes into the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TokenizerSource {
-    /// The drafter's where its folder has one, else the target's.
-    #[default]
-    Auto,
-    /// The drafter's.
-    Drafter,
-    /// The target's.
-    Target,
-}
-
-/// What the user asks for.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Output type.
-    pub outtype: OutType,
-    /// The output type for the embedding too.
-    pub pure: bool,
-    /// Write the centroid head.
-    pub keep_centroids: bool,
-    /// Which tokenizer to write.
-    pub tokenizer: TokenizerSource,
-}
-
-/// Where the numbers of an output tensor come from.
-#[derive(Debug, Clone)]
-pub struct Source<'a> {
-    /// In words: the checkpoint's tensor, the target's, or how it is computed.
-    pub origin: String,
-    /// The file, for messages.
-    pub path: &'a Path,
-    /// Type of the elements.
-    pub ty: GgmlType,
-    /// The elements.
-    pub data: Cow<'a, [u8]>,
-}
-
-/// A tensor of the output.
-#[derive(Debug, Clone)]
-pub struct PlannedTensor<'a> {
-    /// Name in the output.
-    pub name: String,
-    /// Lengths, innermost first.
-    pub dims: Vec<u64>,
-    /// Type in the output.
-    pub ty: GgmlType,
-    /// Where its numbers come from.
-    pub source: Source<'a>,
-}
-
-/// A source tensor that is left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ignored {
-    /// Its name in the checkpoint.
-    pub name: String,
-    /// Why.
-    pub reason: String,
-}
 
 /// Everything about an output file before a byte of it is written.
 #[derive(Debug)]
@@ -96,29 +36,8 @@ pub struct Plan<'a> {
     pub outtype: GgmlType,
     /// What the checkpoint is called: its folder or file.
     pub source_name: String,
-}
-
-impl PlannedTensor<'_> {
-    /// What the layout needs to know.
-    pub fn spec(&self) -> OutputTensor {
-        OutputTensor {
-            name: self.name.as_str().into(),
-            dims: self.dims.clone(),
-            ty: self.ty.into(),
-            // A row that does not divide into blocks makes the layout fail.
-            size: self.ty.bytes(self.elements()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Number of elements.
-    pub fn elements(&self) -> u64 {
-        self.dims.iter().product()
-    }
-
-    /// Elements a row.
-    pub fn row_len(&self) -> u64 {
-        self.dims.first().copied().unwrap_or(1)
-    }
+    /// `general.architecture` of the output.
+    pub architecture: String,
 }
 
 /// Plans the conversion of `checkpoint`, with `target` as a further source.
@@ -176,7 +95,7 @@ pub fn plan<'a>(
     let tokenizer = write_vocabulary(&mut metadata, checkpoint, target, options, rows, &mut warnings)?;
     warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);
 
-    let outputs: Vec<OutputTensor> = tensors.iter().map(PlannedTensor::spec).collect();
+    let outputs: Vec<TensorSpec> = tensors.iter().map(PlannedTensor::spec).collect();
     let layout = Layout::new(&metadata, &outputs)?;
     let source_name = general.folder_name().to_owned();
     let Hparams { derived, .. } = hparams;
@@ -191,6 +110,7 @@ pub fn plan<'a>(
         tokenizer,
         outtype,
         source_name,
+        architecture: arch.architecture.clone(),
     })
 }
 
@@ -219,6 +139,32 @@ fn check_config(arch: &Arch, checkpoint: &Checkpoint, config: &Json) -> Result<(
                 key: expectation.config.clone(),
                 found: value.to_string(),
                 expected: expected.join(" or "),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Drafter and target agree on every number that they must share.
+fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), ConvertError> {
+    let path = || target.gguf.path().to_owned();
+    for pair in &arch.pairs {
+        let ours = hparams
+            .get(&pair.hparam, None)
+            .or_else(|| hparams.get(pair.or.as_deref()?, None));
+        let Some(ours) = ours else { continue };
+        let theirs = target.number(&pair.target, pair.of_layer)?;
+        let theirs = theirs.ok_or_else(|| ConvertError::TargetKey {
+            path: path(),
+            key: pair.target.clone(),
+        })?;
+        if ours != theirs {
+            let what = pair.what.clone();
+            return Err(ConvertError::TargetNumber {
+                path: path(),
+                what,
+                target: theirs,
+                drafter: ours,
             });
         }
     }

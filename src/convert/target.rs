@@ -1,7 +1,6 @@
 //! The target's GGUF as a source: its numbers, and which of its layers a drafter reads.
 
 use super::error::ConvertError;
-use super::hparams::Hparams;
 use crate::arch::{Arch, LayerKind};
 use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Value, escape};
 
@@ -87,30 +86,4 @@ impl<'a> Target<'a> {
                 )))
             })
     }
-}
-
-/// Drafter and target agree on every number that they must share.
-pub(super) fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), ConvertError> {
-    let path = || target.gguf.path().to_owned();
-    for pair in &arch.pairs {
-        let ours = hparams
-            .get(&pair.hparam, None)
-            .or_else(|| hparams.get(pair.or.as_deref()?, None));
-        let Some(ours) = ours else { continue };
-        let theirs = target.number(&pair.target, pair.of_layer)?;
-        let theirs = theirs.ok_or_else(|| ConvertError::TargetKey {
-            path: path(),
-            key: pair.target.clone(),
-        })?;
-        if ours != theirs {
-            let what = pair.what.clone();
-            return Err(ConvertError::TargetNumber {
-                path: path(),
-                what,
-                target: theirs,
-                drafter: ours,
-            });
-        }
-    }
-    Ok(())
 }

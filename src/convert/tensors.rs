@@ -2,7 +2,8 @@
 
 use super::error::ConvertError;
 use super::hparams::{Hparams, layer_of, whole};
-use super::plan::{Ignored, Options, PlannedTensor, Source};
+use super::options::Options;
+use super::tensor::{PlannedTensor, Source};
 use super::types::FileType;
 use crate::arch::{Arch, Formula, Generator, TensorSpec};
 use crate::checkpoint::{Checkpoint, SourceTensor};
@@ -10,6 +11,15 @@ use crate::gguf::Gguf;
 use crate::quant::GgmlType;
 use std::borrow::Cow;
 use std::collections::HashMap;
+
+/// A source tensor that is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
 
 /// A tensor with the line of the architecture file that asks for it. Its type is still the source's.
 pub(super) type Sourced<'s, 'a> = (&'s TensorSpec, PlannedTensor<'a>);
@@ -293,7 +303,7 @@ pub(super) fn assign_types<'a>(
             None if !spec.quantize => GgmlType::F32,
             None => file_type.of(spec.from_target.is_some(), tensor.row_len()),
         };
-        let decodes = tensor.source.ty == tensor.ty || tensor.source.ty.can_decode();
+        let decodes = tensor.source.ty == tensor.ty || !tensor.source.ty.is_integer();
         if !decodes && spec.ty.is_none() {
             return Err(ConvertError::TensorDtype {
                 path: tensor.source.path.to_owned(),

@@ -1,23 +1,7 @@
 //! Which type each tensor gets.
 
+use super::options::OutType;
 use crate::quant::GgmlType;
-
-/// What the user asks of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutType {
-    /// As the checkpoint has it: BF16 or F16, else F16.
-    Auto,
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats.
-    F16,
-    /// 16-bit floats with the exponent of F32.
-    BF16,
-    /// 8.5 bits a weight.
-    Q8_0,
-    /// 4.5 bits a weight; the embedding, being the output too, in Q6_K.
-    Q4_0,
-}
 
 /// A settled output type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,7 +31,7 @@ pub enum GgufErrorKind {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The bytes are no well-formed GGUF.
-    #[error(transparent)]
+    #[error("{}; {}", .0, .0.way_out())]
     Format(#[from] FormatError),
     /// A key that is needed is missing or of the wrong type.
     #[error(transparent)]
@@ -65,6 +65,19 @@ pub enum FormatError {
         count: u64,
         offset: usize,
         left: usize,
+    },
+    #[error("header claims {count} {what} at offset {offset}; at most {limit} are read")]
+    TooMany {
+        what: String,
+        count: u64,
+        offset: usize,
+        limit: u64,
+    },
+    #[error("{what} at offset {offset} makes the header longer than the {limit} bytes that are read")]
+    HeaderLength {
+        what: String,
+        offset: usize,
+        limit: usize,
     },
     #[error("{what} at offset {offset} is {len} bytes long; at most {limit} are allowed")]
     TooLong {
@@ -128,4 +141,49 @@ pub enum FormatError {
     },
     #[error("tensor {name} has the unknown type {id}")]
     TensorType { name: String, id: u32 },
+}
+
+impl FormatError {
+    /// What the user can do about it.
+    pub fn way_out(&self) -> &'static str {
+        const DAMAGED: &str = "the file is damaged; download it again, or convert the model again";
+        match self {
+            FormatError::Magic(magic) => other_kind(magic),
+            FormatError::Version(1) => "convert the model again with a current converter",
+            FormatError::Version(_) => "the file is damaged, or newer than this program",
+            FormatError::Truncated { .. } | FormatError::Count { .. } | FormatError::OutOfFile { .. } => {
+                "the file is cut short or damaged; download it again"
+            }
+            FormatError::TensorType { .. } => "a newer version of this program may know it",
+            FormatError::ValueType { .. }
+            | FormatError::TooMany { .. }
+            | FormatError::HeaderLength { .. }
+            | FormatError::TooLong { .. }
+            | FormatError::Nesting { .. }
+            | FormatError::EmptyKey { .. }
+            | FormatError::DuplicateKey { .. }
+            | FormatError::Alignment(_)
+            | FormatError::DuplicateTensor { .. }
+            | FormatError::Dimensions { .. }
+            | FormatError::Dimension { .. }
+            | FormatError::ShapeOverflow { .. }
+            | FormatError::BlockLength { .. }
+            | FormatError::Misaligned { .. }
+            | FormatError::Overlap { .. } => DAMAGED,
+        }
+    }
+}
+
+/// What files with other first bytes are, and what to do about them.
+fn other_kind(magic: &[u8]) -> &'static str {
+    match magic {
+        b"vers" => "this is a pointer of Git LFS; fetch the file itself with `git lfs pull`",
+        b"<!DO" | b"<!do" | b"<htm" | b"<HTM" => "this is a web page; download the file itself",
+        b"PK\x03\x04" => {
+            "this is a zip archive or a PyTorch checkpoint; unpack it, or get the safetensors version"
+        }
+        b"lmgg" | b"fmgg" | b"tjgg" => "this is a model of before GGUF; convert the original again",
+        b"FUGG" => "its first bytes are reversed; rewrite the file with a current converter",
+        _ => "give a .gguf file",
+    }
 }

@@ -1,8 +1,9 @@
 //! GGUF files on disk: one file, or a split model (`NAME-00001-of-00003.gguf`) read as one.
 
 use super::error::{FormatError, GgufError, GgufErrorKind};
+use super::header::{Endian, Header, TensorInfo};
 use super::metadata::{KeyError, Metadata};
-use super::reader::{Endian, Header, TensorInfo, escape};
+use super::text::escape;
 use crate::mapped::MappedFile;
 use crate::quant::GgmlType;
 use bstr::{BStr, BString, ByteSlice};
@@ -38,12 +39,35 @@ pub struct Tensor<'a> {
     pub data: &'a [u8],
 }
 
+/// A tensor's bytes as they stand in the file, in the file's byte order.
+#[derive(Debug, Clone, Copy)]
+pub struct RawTensor<'a> {
+    /// What the header says of it.
+    pub info: &'a TensorInfo,
+    /// Its type.
+    pub ty: GgmlType,
+    /// Byte order of the numbers in `data`.
+    pub endian: Endian,
+    /// Its bytes.
+    pub data: &'a [u8],
+}
+
 impl Gguf {
     /// Opens the model that `path` belongs to. Any part of a split model will do; the others must lie beside it.
     /// All tensor ranges are checked; data is not read.
     pub fn open(path: &Path) -> Result<Gguf, GgufError> {
+        let gguf = Gguf::look(path)?;
+        for part in &gguf.parts {
+            let checked = part.header.check_ranges(part.file_len());
+            checked.map_err(|e| GgufError::new(&part.path, e))?;
+        }
+        Ok(gguf)
+    }
+
+    /// [`Gguf::open`], but with tensor ranges as they are, for a look at a file that may be faulty. Reading a tensor
+    /// that lies outside its file is an error then.
+    pub fn look(path: &Path) -> Result<Gguf, GgufError> {
         let first = Part::open(path)?;
-        first.check_ranges()?;
         let parts = match SplitName::of(path, &first.header)? {
             None => vec![first],
             Some(split) => split.open_all()?,
@@ -88,10 +112,20 @@ impl Gguf {
 
     /// The tensor of this name with its data, if it exists. Unknown types and big-endian data are errors.
     pub fn tensor(&self, name: &str) -> Result<Option<Tensor<'_>>, GgufError> {
-        match self.index.get(BStr::new(name)) {
-            None => Ok(None),
-            Some(&(part, at)) => self.parts[part].tensor(at).map(Some),
+        let Some(&(part, at)) = self.index.get(BStr::new(name)) else {
+            return Ok(None);
+        };
+        let part = &self.parts[part];
+        let RawTensor {
+            info,
+            ty,
+            endian,
+            data,
+        } = part.raw_tensor(&part.header.tensors[at])?;
+        if endian == Endian::Big {
+            return Err(GgufError::new(&part.path, GgufErrorKind::BigEndian));
         }
+        Ok(Some(Tensor { info, ty, data }))
     }
 
     /// An error that carries this model's path.
@@ -116,51 +150,45 @@ impl Part {
         })
     }
 
-    fn check_ranges(&self) -> Result<(), GgufError> {
-        self.header
-            .check_ranges(self.map.len() as u64)
-            .map_err(|e| GgufError::new(&self.path, e))
-    }
-
     /// Length of the file in bytes.
     pub fn file_len(&self) -> u64 {
         self.map.len() as u64
     }
 
-    fn tensor(&self, at: usize) -> Result<Tensor<'_>, GgufError> {
-        let info = &self.header.tensors[at];
-        let fail = |kind: GgufErrorKind| GgufError::new(&self.path, kind);
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// A tensor of this file with its bytes. Unknown types are errors, as are tensors that lie outside the file.
+    pub fn raw_tensor<'a>(&'a self, info: &'a TensorInfo) -> Result<RawTensor<'a>, GgufError> {
+        let fail = |kind: FormatError| GgufError::new(&self.path, kind);
         let name = || escape(&info.name);
-        let ty = info.ty.known().ok_or_else(|| {
-            fail(
-                FormatError::TensorType {
-                    name: name(),
-                    id: info.ty.0,
-                }
-                .into(),
-            )
-        })?;
-        if self.header.endian == Endian::Big {
-            return Err(fail(GgufErrorKind::BigEndian));
-        }
-        let start = self.header.data_offset.saturating_add(info.offset);
-        let end = start.saturating_add(info.size().unwrap_or(u64::MAX));
+        let (start, end) = self.header.range(info);
+        let (Some(ty), Some(_)) = (info.ty.known(), info.size()) else {
+            let id = info.ty.0;
+            return Err(fail(FormatError::TensorType { name: name(), id }));
+        };
         let data = usize::try_from(start)
             .ok()
             .zip(usize::try_from(end).ok())
             .and_then(|(start, end)| self.map.get(start..end))
             .ok_or_else(|| {
-                fail(
-                    FormatError::OutOfFile {
-                        name: name(),
-                        start,
-                        end,
-                        file: self.file_len(),
-                    }
-                    .into(),
-                )
+                let (name, file) = (name(), self.file_len());
+                fail(FormatError::OutOfFile {
+                    name,
+                    start,
+                    end,
+                    file,
+                })
             })?;
-        Ok(Tensor { info, ty, data })
+        let endian = self.header.endian;
+        Ok(RawTensor {
+            info,
+            ty,
+            endian,
+            data,
+        })
     }
 }
 
@@ -217,7 +245,6 @@ impl SplitName {
         for number in 1..=self.count {
             let path = self.part_path(number);
             let part = Part::open(&path)?;
-            part.check_ranges()?;
             let split_error = |message: String| GgufError::new(&path, GgufErrorKind::Split(message));
             let meta = &part.header.metadata;
             let no = meta.uint("split.no").map_err(|e| GgufError::new(&path, e))?;

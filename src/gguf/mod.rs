@@ -2,15 +2,18 @@
 
 mod error;
 mod file;
-mod limits;
+mod header;
+pub mod limits;
 mod metadata;
 mod reader;
+mod text;
 mod value;
 mod writer;
 
 pub use error::{FormatError, GgufError, GgufErrorKind};
-pub use file::{Gguf, Part, Tensor};
+pub use file::{Gguf, Part, RawTensor, Tensor};
+pub use header::{Endian, Header, TensorInfo, TypeId};
 pub use metadata::{KeyError, Metadata};
-pub use reader::{Endian, Header, TensorInfo, TypeId, escape};
+pub use text::escape;
 pub use value::{Array, Strings, Value, ValueType};
 pub use writer::{Layout, LayoutError, TensorSpec};

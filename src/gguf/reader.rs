@@ -4,99 +4,20 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, either byte order.
 
 use super::error::FormatError;
-use super::limits::{DEFAULT_ALIGNMENT, MAX_ARRAY_DEPTH, MAX_DIMS, MAX_KEY_LEN, MAX_TENSOR_NAME_LEN};
+use super::header::{Endian, Header, TensorInfo, TypeId};
+use super::limits::{
+    DEFAULT_ALIGNMENT, MAX_ARRAY_DEPTH, MAX_DIMS, MAX_HEADER_LEN, MAX_KEY_LEN, MAX_KEYS, MAX_NESTED_ARRAYS,
+    MAX_TENSOR_NAME_LEN, MAX_TENSORS,
+};
 use super::metadata::Metadata;
+use super::text::escape;
 use super::value::{Array, Strings, Value, ValueType};
-use crate::quant::GgmlType;
-use bstr::{BStr, BString};
+use bstr::BStr;
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 use std::collections::HashSet;
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
-
-/// Byte order of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Endian {
-    /// Least significant byte first, as nearly all files are.
-    #[default]
-    Little,
-    /// Most significant byte first (s390x and the like).
-    Big,
-}
-
-/// The number that a file gives for a tensor's type, known to ggml or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TypeId(pub u32);
-
-impl TypeId {
-    /// The type, if it is one that ggml defines.
-    pub fn known(self) -> Option<GgmlType> {
-        GgmlType::from_id(self.0)
-    }
-}
-
-impl From<GgmlType> for TypeId {
-    fn from(ty: GgmlType) -> TypeId {
-        TypeId(ty.id())
-    }
-}
-
-impl std::fmt::Display for TypeId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.known() {
-            Some(ty) => ty.fmt(f),
-            None => f.pad(&format!("unknown({})", self.0)),
-        }
-    }
-}
-
-/// What the header says of one tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Name.
-    pub name: BString,
-    /// Lengths, innermost first: an `[rows, cols]` matrix is `[cols, rows]` here.
-    pub dims: Vec<u64>,
-    /// Type.
-    pub ty: TypeId,
-    /// Where its data starts, counted from the start of the data section.
-    pub offset: u64,
-}
-
-impl TensorInfo {
-    /// Number of elements. The reader made sure that the product fits.
-    pub fn elements(&self) -> u64 {
-        self.dims.iter().product()
-    }
-
-    /// Elements in a row (the innermost dimension).
-    pub fn row_len(&self) -> u64 {
-        self.dims.first().copied().unwrap_or(1)
-    }
-
-    /// Bytes of data, where the type is known.
-    pub fn size(&self) -> Option<u64> {
-        self.ty.known()?.bytes(self.elements())
-    }
-}
-
-/// Everything in front of the data section.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Header {
-    /// Version of the container, 2 or 3.
-    pub version: u32,
-    /// Byte order of header and data.
-    pub endian: Endian,
-    /// Keys and values in file order.
-    pub metadata: Metadata,
-    /// Tensors in file order.
-    pub tensors: Vec<TensorInfo>,
-    /// Alignment of tensor data.
-    pub alignment: u64,
-    /// Where the data section starts in the file.
-    pub data_offset: u64,
-}
 
 impl Header {
     /// Parses the header at the start of `bytes`, the whole file. Tensor data is not touched and tensor ranges are not
@@ -106,6 +27,7 @@ impl Header {
             bytes,
             pos: 0,
             endian: Endian::Little,
+            nested_arrays: 0,
         };
         let magic = &bytes[..bytes.len().min(MAGIC.len())];
         if magic != MAGIC {
@@ -117,19 +39,13 @@ impl Header {
 
         // The smallest tensor takes a name length, a dimension count, a type and an offset; the smallest key its
         // length, a type and one byte.
-        let tensor_count = cursor.count("tensors", 8 + 4 + 4 + 8)?;
-        let key_count = cursor.count("metadata keys", 8 + 4 + 1)?;
+        let tensor_count = cursor.count("tensors", 8 + 4 + 4 + 8, MAX_TENSORS)?;
+        let key_count = cursor.count("metadata keys", 8 + 4 + 1, MAX_KEYS)?;
         let metadata = cursor.metadata(key_count)?;
         let alignment = alignment(&metadata)?;
         let tensors = cursor.tensors(tensor_count)?;
-        let data_offset = (cursor.pos as u64)
-            .checked_next_multiple_of(alignment)
-            .ok_or_else(|| FormatError::Truncated {
-                what: "data section".to_owned(),
-                offset: cursor.pos,
-                need: alignment,
-                left: bytes.len() - cursor.pos,
-            })?;
+        // Cannot overflow: the header's length and the alignment are far below 64 bits.
+        let data_offset = (cursor.pos as u64).next_multiple_of(alignment);
         Ok(Header {
             version,
             endian,
@@ -139,74 +55,6 @@ impl Header {
             data_offset,
         })
     }
-
-    /// The first tensor range that is misaligned, outside a file of `file_len` bytes, or overlapping another.
-    /// Tensors of unknown type have no known size and are checked for their start only.
-    pub fn check_ranges(&self, file_len: u64) -> Result<(), FormatError> {
-        self.range_faults(file_len).next().map_or(Ok(()), Err)
-    }
-
-    /// Every tensor range that is misaligned, outside a file of `file_len` bytes, or overlapping another.
-    pub fn range_faults(&self, file_len: u64) -> impl Iterator<Item = FormatError> {
-        let mut faults = Vec::new();
-        let mut ranges = Vec::with_capacity(self.tensors.len());
-        for info in &self.tensors {
-            let name = || escape(&info.name);
-            if !info.offset.is_multiple_of(self.alignment) {
-                faults.push(FormatError::Misaligned {
-                    name: name(),
-                    offset: info.offset,
-                    alignment: self.alignment,
-                });
-            }
-            let start = self.data_offset.saturating_add(info.offset);
-            let end = start.saturating_add(info.size().unwrap_or(0));
-            if end > file_len {
-                faults.push(FormatError::OutOfFile {
-                    name: name(),
-                    start,
-                    end,
-                    file: file_len,
-                });
-            }
-            ranges.push((start, end, info));
-        }
-        ranges.sort_by_key(|&(start, end, _)| (start, end));
-        for pair in ranges.windows(2) {
-            let ((_, end, first), (start, second_end, second)) = (pair[0], pair[1]);
-            if start < end && start < second_end {
-                faults.push(FormatError::Overlap {
-                    first: escape(&first.name),
-                    second: escape(&second.name),
-                    offset: start,
-                });
-            }
-        }
-        faults.into_iter()
-    }
-}
-
-/// Bytes as they can be shown in a message: valid UTF-8 as it is, control characters and the rest escaped.
-pub fn escape(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() || is_invisible(c) {
-                out.extend(c.escape_default());
-            } else {
-                out.push(c);
-            }
-        }
-        for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    out
-}
-
-/// Characters that change how a terminal shows what follows (direction marks, zero-width characters).
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
@@ -219,9 +67,12 @@ fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
 }
 
 struct Cursor<'a> {
+    /// The whole file.
     bytes: &'a [u8],
     pos: usize,
     endian: Endian,
+    /// Arrays within arrays so far.
+    nested_arrays: u64,
 }
 
 /// A label for error messages, made only when there is an error.
@@ -232,22 +83,28 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.pos
     }
 
-    /// The only way forward: the next `need` bytes, if the file has them.
+    /// The only way forward: the next `need` bytes, if the file has them and a header may be so long.
     fn take(&mut self, need: u64, what: Label) -> Result<&'a [u8], FormatError> {
         let left = self.left();
-        match usize::try_from(need) {
-            Ok(n) if n <= left => {
-                let taken = &self.bytes[self.pos..self.pos + n];
-                self.pos += n;
-                Ok(taken)
-            }
-            _ => Err(FormatError::Truncated {
+        if need > left as u64 {
+            return Err(FormatError::Truncated {
                 what: what(),
                 offset: self.pos,
                 need,
                 left,
-            }),
+            });
         }
+        if need > MAX_HEADER_LEN.saturating_sub(self.pos) as u64 {
+            return Err(FormatError::HeaderLength {
+                what: what(),
+                offset: self.pos,
+                limit: MAX_HEADER_LEN,
+            });
+        }
+        // At most `left`, which is a usize.
+        let taken = &self.bytes[self.pos..][..need as usize];
+        self.pos += taken.len();
+        Ok(taken)
     }
 
     fn u32(&mut self, what: Label) -> Result<u32, FormatError> {
@@ -276,24 +133,31 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A count of things that take at least `min_bytes` each.
-    fn count(&mut self, what: &str, min_bytes: u64) -> Result<u64, FormatError> {
+    /// A count of things that take at least `min_bytes` each and may be `limit` at most.
+    fn count(&mut self, what: &str, min_bytes: u64, limit: u64) -> Result<u64, FormatError> {
         let offset = self.pos;
         let count = self.u64(&|| format!("number of {what}"))?;
         self.check_count(count, min_bytes, offset, &|| what.to_owned())?;
+        check_limit(count, limit, offset, &|| what.to_owned())?;
         Ok(count)
     }
 
+    /// Holds a count against what is left of the file, and of the longest header.
     fn check_count(&self, count: u64, min_bytes: u64, offset: usize, what: Label) -> Result<(), FormatError> {
-        if count
-            .checked_mul(min_bytes)
-            .is_none_or(|need| need > self.left() as u64)
-        {
+        let need = count.checked_mul(min_bytes);
+        if need.is_none_or(|need| need > self.left() as u64) {
             return Err(FormatError::Count {
                 what: what(),
                 count,
                 offset,
                 left: self.left(),
+            });
+        }
+        if need.is_none_or(|need| need > MAX_HEADER_LEN.saturating_sub(self.pos) as u64) {
+            return Err(FormatError::HeaderLength {
+                what: what(),
+                offset,
+                limit: MAX_HEADER_LEN,
             });
         }
         Ok(())
@@ -388,6 +252,10 @@ impl<'a> Cursor<'a> {
                 Ok(Array::String(strings))
             }
             ValueType::Array => {
+                self.nested_arrays = self.nested_arrays.saturating_add(count);
+                check_limit(self.nested_arrays, MAX_NESTED_ARRAYS, offset, &|| {
+                    format!("arrays within array {}", escape(key))
+                })?;
                 let mut arrays = Vec::new();
                 for _ in 0..count {
                     arrays.push(self.array(key, depth + 1)?);
@@ -408,24 +276,24 @@ impl<'a> Cursor<'a> {
     }
 
     fn tensors(&mut self, count: u64) -> Result<Vec<TensorInfo>, FormatError> {
-        let mut tensors = Vec::with_capacity(count as usize);
-        let mut seen = HashSet::with_capacity(count as usize);
+        // Not reserved ahead: what the file holds may be far less than what fits in it.
+        let mut tensors = Vec::new();
+        let mut seen = HashSet::new();
         for index in 0..count {
             let offset = self.pos;
-            let info = self.tensor(index)?;
-            if !seen.insert(info.name.clone()) {
+            let name = self.string(MAX_TENSOR_NAME_LEN, &|| format!("name of tensor {index}"))?;
+            if !seen.insert(name) {
                 return Err(FormatError::DuplicateTensor {
-                    name: escape(&info.name),
+                    name: escape(name),
                     offset,
                 });
             }
-            tensors.push(info);
+            tensors.push(self.tensor(name)?);
         }
         Ok(tensors)
     }
 
-    fn tensor(&mut self, index: u64) -> Result<TensorInfo, FormatError> {
-        let name = self.string(MAX_TENSOR_NAME_LEN, &|| format!("name of tensor {index}"))?;
+    fn tensor(&mut self, name: &'a [u8]) -> Result<TensorInfo, FormatError> {
         let what: Label = &|| format!("description of tensor {}", escape(name));
         let offset = self.pos;
         let dim_count = self.u32(what)?;
@@ -450,6 +318,18 @@ impl<'a> Cursor<'a> {
         check_shape(&info)?;
         Ok(info)
     }
+}
+
+fn check_limit(count: u64, limit: u64, offset: usize, what: Label) -> Result<(), FormatError> {
+    if count > limit {
+        return Err(FormatError::TooMany {
+            what: what(),
+            count,
+            offset,
+            limit,
+        });
+    }
+    Ok(())
 }
 
 /// Lengths are not negative (ggml counts in i64), rows are whole blocks, and the size in bytes fits with its padding.

@@ -1,9 +1,10 @@
 //! Lays a GGUF file out: the header's bytes and where each tensor goes. Writing the data is the caller's part, at the
 //! offsets given here, in any order.
 
+use super::header::TypeId;
 use super::limits::DEFAULT_ALIGNMENT;
 use super::metadata::Metadata;
-use super::reader::{MAGIC, TypeId};
+use super::reader::MAGIC;
 use super::value::{Array, Value};
 use bstr::BString;
 use byteorder::{LittleEndian, WriteBytesExt};

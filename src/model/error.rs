@@ -57,9 +57,6 @@ pub enum ModelError {
 
 /// The types that can be decoded, in words.
 fn decodable() -> String {
-    let names: Vec<&str> = GgmlType::all()
-        .filter(|ty| ty.can_decode())
-        .map(GgmlType::name)
-        .collect();
+    let names: Vec<&str> = GgmlType::all().map(GgmlType::name).collect();
     names.join(", ")
 }

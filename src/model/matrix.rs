@@ -49,7 +49,7 @@ impl<'a> Matrix<'a> {
             row_bytes: ty.bytes(cols as u64)? as usize,
             piece_bytes: ty.bytes(PIECE as u64)? as usize,
             data: tensor.data,
-            decoder: ty.decoder()?,
+            decoder: ty.decoder(),
         })
     }
 

@@ -47,9 +47,9 @@ impl Decoder {
 /// Why numbers could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum QuantError {
-    /// The type has no codec in this direction.
-    #[error("{0} is not a type that can be {1} here")]
-    Unsupported(GgmlType, &'static str),
+    /// The type can only be read.
+    #[error("{0} can be read but not written")]
+    Unsupported(GgmlType),
     /// The row length is no multiple of the block length.
     #[error("a row of {row_len} elements does not divide into {ty} blocks of {}", ty.block_len())]
     RowLength {
@@ -79,23 +79,17 @@ pub enum QuantError {
 }
 
 impl GgmlType {
-    /// Whether [`GgmlType::decode`] can read this type.
-    pub fn can_decode(self) -> bool {
-        self.codec().is_some()
-    }
-
-    /// Whether [`GgmlType::encode`] can write this type.
+    /// Whether [`GgmlType::encode`] can write this type; [`GgmlType::decode`] reads all of them.
     pub fn can_encode(self) -> bool {
-        self.codec().is_some_and(|c| c.encode.is_some())
+        self.codec().encode.is_some()
     }
 
-    /// The decoder by itself, chosen once for loops over many pieces; `None` where the type cannot be decoded.
-    pub fn decoder(self) -> Option<Decoder> {
-        let path = Path::best();
-        self.codec().map(|codec| Decoder {
-            decode: codec.decode,
-            path,
-        })
+    /// The decoder by itself, chosen once for loops over many pieces.
+    pub fn decoder(self) -> Decoder {
+        Decoder {
+            decode: self.codec().decode,
+            path: Path::best(),
+        }
     }
 
     /// Decodes whole blocks into numbers.
@@ -105,9 +99,8 @@ impl GgmlType {
 
     /// [`GgmlType::decode`] with the instructions of `path`; the numbers do not depend on it.
     pub fn decode_on(self, path: Path, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
-        let codec = self.codec().ok_or(QuantError::Unsupported(self, "decoded"))?;
         self.check_size(out.len(), blocks.len())?;
-        (codec.decode)(path, blocks, out);
+        (self.codec().decode)(path, blocks, out);
         Ok(())
     }
 
@@ -134,10 +127,7 @@ impl GgmlType {
         importance: Option<&[f32]>,
         blocks: &mut [u8],
     ) -> Result<(), QuantError> {
-        let encode = self
-            .codec()
-            .and_then(|c| c.encode)
-            .ok_or(QuantError::Unsupported(self, "encoded"))?;
+        let encode = self.codec().encode.ok_or(QuantError::Unsupported(self))?;
         self.check_size(rows.len(), blocks.len())?;
         if rows.is_empty() {
             return Ok(());

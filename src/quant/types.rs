@@ -12,7 +12,7 @@ struct Row {
     name: &'static str,
     block_len: usize,
     block_bytes: usize,
-    codec: Option<&'static Codec>,
+    codec: &'static Codec,
 }
 
 macro_rules! table {
@@ -50,41 +50,41 @@ const fn index_of(id: u32) -> usize {
 
 table! {
     // type = id, elements a block, bytes a block, codec
-    F32     =  0,   1,   4, Some(&codec::float::F32);
-    F16     =  1,   1,   2, Some(&codec::float::F16);
-    Q4_0    =  2,  32,  18, Some(&codec::legacy::Q4_0);
-    Q4_1    =  3,  32,  20, Some(&codec::legacy::Q4_1);
-    Q5_0    =  6,  32,  22, Some(&codec::legacy::Q5_0);
-    Q5_1    =  7,  32,  24, Some(&codec::legacy::Q5_1);
-    Q8_0    =  8,  32,  34, Some(&codec::legacy::Q8_0);
-    Q8_1    =  9,  32,  36, None;
-    Q2_K    = 10, 256,  84, Some(&codec::q2_k::Q2_K);
-    Q3_K    = 11, 256, 110, Some(&codec::q3_k::Q3_K);
-    Q4_K    = 12, 256, 144, Some(&codec::q45_k::Q4_K);
-    Q5_K    = 13, 256, 176, Some(&codec::q45_k::Q5_K);
-    Q6_K    = 14, 256, 210, Some(&codec::q6_k::Q6_K);
-    Q8_K    = 15, 256, 292, None;
-    IQ2_XXS = 16, 256,  66, None;
-    IQ2_XS  = 17, 256,  74, None;
-    IQ3_XXS = 18, 256,  98, None;
-    IQ1_S   = 19, 256,  50, None;
-    IQ4_NL  = 20,  32,  18, Some(&codec::iq4::IQ4_NL);
-    IQ3_S   = 21, 256, 110, None;
-    IQ2_S   = 22, 256,  82, None;
-    IQ4_XS  = 23, 256, 136, Some(&codec::iq4::IQ4_XS);
-    I8      = 24,   1,   1, None;
-    I16     = 25,   1,   2, None;
-    I32     = 26,   1,   4, None;
-    I64     = 27,   1,   8, None;
-    F64     = 28,   1,   8, None;
-    IQ1_M   = 29, 256,  56, None;
-    BF16    = 30,   1,   2, Some(&codec::float::BF16);
-    TQ1_0   = 34, 256,  54, None;
-    TQ2_0   = 35, 256,  66, None;
-    MXFP4   = 39,  32,  17, None;
-    NVFP4   = 40,  64,  36, None;
-    Q1_0    = 41, 128,  18, None;
-    Q2_0    = 42,  64,  18, None;
+    F32     =  0,   1,   4, &codec::float::F32;
+    F16     =  1,   1,   2, &codec::float::F16;
+    Q4_0    =  2,  32,  18, &codec::legacy::Q4_0;
+    Q4_1    =  3,  32,  20, &codec::legacy::Q4_1;
+    Q5_0    =  6,  32,  22, &codec::legacy::Q5_0;
+    Q5_1    =  7,  32,  24, &codec::legacy::Q5_1;
+    Q8_0    =  8,  32,  34, &codec::q8::Q8_0;
+    Q8_1    =  9,  32,  36, &codec::q8::Q8_1;
+    Q2_K    = 10, 256,  84, &codec::q2_k::Q2_K;
+    Q3_K    = 11, 256, 110, &codec::q3_k::Q3_K;
+    Q4_K    = 12, 256, 144, &codec::q45_k::Q4_K;
+    Q5_K    = 13, 256, 176, &codec::q45_k::Q5_K;
+    Q6_K    = 14, 256, 210, &codec::q6_k::Q6_K;
+    Q8_K    = 15, 256, 292, &codec::q8::Q8_K;
+    IQ2_XXS = 16, 256,  66, &codec::iq::IQ2_XXS;
+    IQ2_XS  = 17, 256,  74, &codec::iq::IQ2_XS;
+    IQ3_XXS = 18, 256,  98, &codec::iq::IQ3_XXS;
+    IQ1_S   = 19, 256,  50, &codec::iq::IQ1_S;
+    IQ4_NL  = 20,  32,  18, &codec::iq4::IQ4_NL;
+    IQ3_S   = 21, 256, 110, &codec::iq::IQ3_S;
+    IQ2_S   = 22, 256,  82, &codec::iq::IQ2_S;
+    IQ4_XS  = 23, 256, 136, &codec::iq4::IQ4_XS;
+    I8      = 24,   1,   1, &codec::int::I8;
+    I16     = 25,   1,   2, &codec::int::I16;
+    I32     = 26,   1,   4, &codec::int::I32;
+    I64     = 27,   1,   8, &codec::int::I64;
+    F64     = 28,   1,   8, &codec::int::F64;
+    IQ1_M   = 29, 256,  56, &codec::iq::IQ1_M;
+    BF16    = 30,   1,   2, &codec::float::BF16;
+    TQ1_0   = 34, 256,  54, &codec::ternary::TQ1_0;
+    TQ2_0   = 35, 256,  66, &codec::ternary::TQ2_0;
+    MXFP4   = 39,  32,  17, &codec::fp4::MXFP4;
+    NVFP4   = 40,  64,  36, &codec::fp4::NVFP4;
+    Q1_0    = 41, 128,  18, &codec::ternary::Q1_0;
+    Q2_0    = 42,  64,  18, &codec::ternary::Q2_0;
 }
 
 impl GgmlType {
@@ -131,6 +131,11 @@ impl GgmlType {
         self.block_len() > 1
     }
 
+    /// Whether the elements are integers, which stand for indices rather than for weights.
+    pub fn is_integer(self) -> bool {
+        matches!(self, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64)
+    }
+
     /// Whether a row of this many elements divides into whole blocks.
     pub fn fits_row(self, row_len: u64) -> bool {
         row_len.is_multiple_of(self.block_len() as u64)
@@ -144,7 +149,7 @@ impl GgmlType {
         (elements / self.block_len() as u64).checked_mul(self.block_bytes() as u64)
     }
 
-    pub(super) fn codec(self) -> Option<&'static Codec> {
+    pub(super) fn codec(self) -> &'static Codec {
         self.row().codec
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! IQ4_NL: 32 elements; d: f16, levels (16 bytes). Value: d * GRID[q].
 //! IQ4_XS: 8 groups of 32 elements; d: f16, high 2 bits of the scales (u16), low 4 bits (4 bytes), levels (128 bytes,
-//! stripes of 16). Value: d * (scale - 32) * GRID[q]. Layouts: `ggml-common.h`.
+//! stripes of 16). Value: d * (scale - 32) * GRID[q]. Layouts: `ggml-common.h`; rounding: `quantize_iq4_nl`.
 
-use super::number::read_f16;
+use super::number::{read_f16, write_f16};
+use super::search::{self, ALL_ZERO, Groups, LANES};
 use super::{decode_each, planes};
 use crate::quant::Codec;
+use fearless_simd::{Select, Simd, SimdBase, dispatch, f32x16};
 
 const GROUP: usize = 32;
+const NL_BYTES: usize = 18;
 
 /// What the levels stand for (`kvalues_iq4nl` of `ggml-common.h`).
 const GRID: [i8; 16] = [
@@ -22,10 +25,12 @@ pub(in crate::quant) static IQ4_NL: Codec = Codec {
             blocks,
             out,
             #[inline(always)]
-            |block: &[u8; 18], out| *out = decode_group(read_f16([block[0], block[1]]), &block[2..]),
+            |block: &[u8; NL_BYTES], out| *out = decode_group(read_f16([block[0], block[1]]), &block[2..]),
         );
     },
-    encode: None,
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => encode_nl(simd, row, importance, blocks));
+    }),
 };
 
 pub(in crate::quant) static IQ4_XS: Codec = Codec {
@@ -58,4 +63,85 @@ pub(in crate::quant) static IQ4_XS: Codec = Codec {
 #[inline(always)]
 fn decode_group(scale: f32, levels: &[u8]) -> [f32; GROUP] {
     planes::unpack::<4, 16, GROUP>(levels).map(|q| scale * f32::from(GRID[usize::from(q)]))
+}
+
+#[inline(always)]
+fn encode_nl<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
+    let batches = row.chunks(LANES * GROUP).zip(blocks.chunks_mut(LANES * NL_BYTES));
+    for (i, (x, blocks)) in batches.enumerate() {
+        let groups = search::columns::<GROUP>(x);
+        let squares = groups.map(|row| row.map(|v| v * v));
+        let weights = match importance {
+            None => squares,
+            Some(importance) => {
+                let importance = search::columns(&importance[i * LANES * GROUP..][..x.len()]);
+                let sigma2 = search::group_sums(simd, &squares) * (2.0 / GROUP as f32);
+                search::importance_weights(simd, &groups, &importance, &sigma2.into())
+            }
+        };
+        let (scales, levels) = search_grid(simd, &groups, &weights);
+        for (lane, block) in blocks.as_chunks_mut::<NL_BYTES>().0.iter_mut().enumerate() {
+            [block[0], block[1]] = write_f16(scales[lane]);
+            planes::pack::<4, 16>(&levels.map(|row| row[lane] as u8), &mut block[2..]);
+        }
+    }
+}
+
+/// Tries 16 scales around the one that puts the element largest in magnitude on the grid's lowest point, and takes
+/// the one whose points, rescaled by least squares, leave the smallest error weighted by `weights`.
+#[inline(always)]
+fn search_grid<S: Simd>(
+    simd: S,
+    x: &Groups<GROUP>,
+    weights: &Groups<GROUP>,
+) -> ([f32; LANES], Groups<GROUP>) {
+    let zero = f32x16::splat(simd, 0.0);
+    let one = f32x16::splat(simd, 1.0);
+    let lowest = f32::from(GRID[0]);
+    let (amax, extreme) = search::extremes(simd, x);
+
+    // The sums of w * q * x and of w * q * q over the grid points q that `inverse` gives.
+    let sums = |inverse: f32x16<S>| {
+        let (mut sum_qx, mut sum_q2) = (zero, zero);
+        for (x, w) in x.iter().zip(weights) {
+            let (x, w) = (f32x16::from_slice(simd, x), f32x16::from_slice(simd, w));
+            let q = nearest_point(inverse * x, |level| f32::from(GRID[level]));
+            sum_qx += w * q * x;
+            sum_q2 += w * q * q;
+        }
+        (sum_qx, sum_q2)
+    };
+
+    // ggml's first trial has the opposite sign, so that the largest element falls on no point exactly.
+    let (sum_qx, sum_q2) = sums(one / (-extreme / lowest));
+    let mut scales = sum_q2.simd_gt(0.0).select(sum_qx / sum_q2, zero);
+    let mut best = scales * sum_qx;
+    for step in -7..=7i8 {
+        let (sum_qx, sum_q2) = sums(f32x16::splat(simd, f32::from(step) + lowest) / extreme);
+        let better = sum_q2.simd_gt(0.0) & (sum_qx * sum_qx).simd_gt(best * sum_q2);
+        scales = better.select(sum_qx / sum_q2, scales);
+        best = better.select(scales * sum_qx, best);
+    }
+    scales = amax.simd_lt(ALL_ZERO).select(zero, scales);
+
+    let inverses = scales.simd_eq(0.0).select(zero, one / scales);
+    let levels = x.map(|row| {
+        let x = f32x16::from_slice(simd, &row);
+        nearest_point(inverses * x, |level| level as f32).into()
+    });
+    (scales.into(), levels)
+}
+
+/// `value` of the grid point nearest to each lane, the higher of two that are as near; a NaN is past the highest.
+#[inline(always)]
+fn nearest_point<S: Simd>(x: f32x16<S>, value: impl Fn(usize) -> f32) -> f32x16<S> {
+    let mut nearest = f32x16::splat(x.simd, value(0));
+    for (level, pair) in GRID.windows(2).enumerate() {
+        // Exact: half of an integer.
+        let middle = (f32::from(pair[0]) + f32::from(pair[1])) / 2.0;
+        nearest = x
+            .simd_lt(middle)
+            .select(nearest, f32x16::splat(x.simd, value(level + 1)));
+    }
+    nearest
 }

@@ -1,4 +1,4 @@
-//! Q4_0, Q4_1, Q5_0, Q5_1, Q8_0: 32 elements and one scale, without a super-block.
+//! Q4_0, Q4_1, Q5_0, Q5_1: 32 elements and one scale, without a super-block.
 //!
 //! | type | block | value |
 //! |---|---|---|
@@ -6,14 +6,16 @@
 //! | Q4_1 | d, m: f16, 16 bytes of nibbles | d * q + m |
 //! | Q5_0 | d: f16, fifth bits: u32, 16 bytes of nibbles | d * (q - 16) |
 //! | Q5_1 | d, m: f16, fifth bits: u32, 16 bytes of nibbles | d * q + m |
-//! | Q8_0 | d: f16, 32 signed bytes | d * q |
 //!
 //! Byte `i` of the nibbles holds element `i` in its low half and element `i + 16` in its high half; bit `i` of the fifth
-//! bits belongs to element `i`. Layouts: `ggml-common.h`; rounding: the `quantize_row_*_ref` of `ggml-quants.c`.
+//! bits belongs to element `i`. Layouts: `ggml-common.h`; rounding: `quantize_q4_0` and so
+//! on.
 
-use super::number::{read_f16, write_f16};
-use super::{decode_each, encode_each, planes};
+use super::number::{inverse, largest_magnitude, read_f16, write_f16};
+use super::search::{self, Groups, LANES, Trials};
+use super::{decode_each, planes};
 use crate::quant::Codec;
+use fearless_simd::{Simd, dispatch};
 
 /// Elements a block.
 const LEN: usize = 32;
@@ -31,18 +33,10 @@ pub(in crate::quant) static Q4_0: Codec = Codec {
             },
         );
     },
-    encode: Some(|path, row, _, blocks| {
-        encode_each(
-            path,
-            row,
-            blocks,
-            #[inline(always)]
-            |row, [d0, d1, nibbles @ ..]: &mut [u8; 18]| {
-                let (d, levels) = symmetric::<8>(row);
-                [*d0, *d1] = write_f16(d);
-                planes::pack::<4, 16>(&levels, nibbles);
-            },
-        );
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => {
+            encode(simd, row, importance, blocks, symmetric::<8>, search_symmetric::<_, 8>, write_q4_0);
+        });
     }),
 };
 
@@ -59,7 +53,11 @@ pub(in crate::quant) static Q4_1: Codec = Codec {
             },
         );
     },
-    encode: None,
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => {
+            encode(simd, row, importance, blocks, affine::<15>, search_affine::<_, 15>, write_q4_1);
+        });
+    }),
 };
 
 pub(in crate::quant) static Q5_0: Codec = Codec {
@@ -76,7 +74,11 @@ pub(in crate::quant) static Q5_0: Codec = Codec {
             },
         );
     },
-    encode: None,
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => {
+            encode(simd, row, importance, blocks, symmetric::<16>, search_symmetric::<_, 16>, write_q5_0);
+        });
+    }),
 };
 
 pub(in crate::quant) static Q5_1: Codec = Codec {
@@ -93,39 +95,10 @@ pub(in crate::quant) static Q5_1: Codec = Codec {
             },
         );
     },
-    encode: None,
-};
-
-pub(in crate::quant) static Q8_0: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[d0, d1, ref levels @ ..]: &[u8; 34], out: &mut [f32; LEN]| {
-                let d = read_f16([d0, d1]);
-                for (v, q) in out.iter_mut().zip(levels) {
-                    *v = f32::from(*q as i8) * d;
-                }
-            },
-        );
-    },
-    encode: Some(|path, row, _, blocks| {
-        encode_each(
-            path,
-            row,
-            blocks,
-            #[inline(always)]
-            |row, [d0, d1, levels @ ..]: &mut [u8; 34]| {
-                let d = largest_magnitude(row) / 127.0;
-                [*d0, *d1] = write_f16(d);
-                let id = inverse(d).unwrap_or(0.0);
-                for (q, v) in levels.iter_mut().zip(row) {
-                    *q = round_half_away(v * id) as u8;
-                }
-            },
-        );
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => {
+            encode(simd, row, importance, blocks, affine::<31>, search_affine::<_, 31>, write_q5_1);
+        });
     }),
 };
 
@@ -139,11 +112,86 @@ fn unpack(nibbles: &[u8; LEN / 2], fifth: u32) -> [u8; LEN] {
     levels
 }
 
-/// Scale and levels from 0 to 2 * `ZERO` - 1 such that the element largest in magnitude falls on level 0: the range
+/// What a block is written from.
+struct Fit {
+    d: f32,
+    /// 0 for the types without a minimum.
+    m: f32,
+    levels: [u8; LEN],
+}
+
+/// Encodes each block by `plain`, or where an importance matrix is given by `weighted` with the weights it makes of the
+/// row's mean square.
+#[inline(always)]
+fn encode<S: Simd, const BYTES: usize>(
+    simd: S,
+    row: &[f32],
+    importance: Option<&[f32]>,
+    blocks: &mut [u8],
+    plain: impl Fn(&[f32; LEN]) -> Fit,
+    weighted: impl Fn(S, &Groups<LEN>, &Groups<LEN>) -> [Fit; LANES],
+    write: impl Fn(&Fit, &mut [u8; BYTES]),
+) {
+    let blocks = blocks.as_chunks_mut::<BYTES>().0;
+    let Some(importance) = importance else {
+        for (x, block) in row.as_chunks().0.iter().zip(blocks) {
+            write(&plain(x), block);
+        }
+        return;
+    };
+    let sigma2 = [search::sum_of_squares(row) / row.len() as f32; LANES];
+    let batches = row.chunks(LANES * LEN).zip(importance.chunks(LANES * LEN));
+    for ((x, importance), blocks) in batches.zip(blocks.chunks_mut(LANES)) {
+        let groups = search::columns(x);
+        let importance = search::columns(importance);
+        let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
+        for (fit, block) in weighted(simd, &groups, &weights).iter().zip(blocks) {
+            write(fit, block);
+        }
+    }
+}
+
+#[inline(always)]
+fn write_q4_0(fit: &Fit, [d0, d1, nibbles @ ..]: &mut [u8; 18]) {
+    [*d0, *d1] = write_f16(fit.d);
+    planes::pack::<4, 16>(&fit.levels, nibbles);
+}
+
+#[inline(always)]
+fn write_q4_1(fit: &Fit, [d0, d1, m0, m1, nibbles @ ..]: &mut [u8; 20]) {
+    [*d0, *d1] = write_f16(fit.d);
+    [*m0, *m1] = write_f16(fit.m);
+    planes::pack::<4, 16>(&fit.levels, nibbles);
+}
+
+#[inline(always)]
+fn write_q5_0(fit: &Fit, [d0, d1, h0, h1, h2, h3, nibbles @ ..]: &mut [u8; 22]) {
+    [*d0, *d1] = write_f16(fit.d);
+    [*h0, *h1, *h2, *h3] = fifth_bits(&fit.levels);
+    planes::pack::<4, 16>(&fit.levels, nibbles);
+}
+
+#[inline(always)]
+fn write_q5_1(fit: &Fit, [d0, d1, m0, m1, h0, h1, h2, h3, nibbles @ ..]: &mut [u8; 24]) {
+    [*d0, *d1] = write_f16(fit.d);
+    [*m0, *m1] = write_f16(fit.m);
+    [*h0, *h1, *h2, *h3] = fifth_bits(&fit.levels);
+    planes::pack::<4, 16>(&fit.levels, nibbles);
+}
+
+/// The fifth bit of each level, as in [`unpack`].
+#[inline(always)]
+fn fifth_bits(levels: &[u8; LEN]) -> [u8; 4] {
+    let bits = levels.iter().enumerate();
+    bits.fold(0, |bits, (i, level)| bits | u32::from(level >> 4) << i)
+        .to_le_bytes()
+}
+
+/// A scale and levels from 0 to 2 * `TOP` - 1 such that the element largest in magnitude falls on level 0: the range
 /// reaches one step further below zero than above.
 #[inline(always)]
-fn symmetric<const ZERO: u8>(x: &[f32; LEN]) -> (f32, [u8; LEN]) {
-    let zero = f32::from(ZERO);
+fn symmetric<const TOP: i32>(x: &[f32; LEN]) -> Fit {
+    let top = TOP as f32;
     let amax = largest_magnitude(x);
     // Of two equal in magnitude the first decides.
     let (mut above, mut below) = (false, false);
@@ -156,37 +204,60 @@ fn symmetric<const ZERO: u8>(x: &[f32; LEN]) -> (f32, [u8; LEN]) {
     } else {
         below
     };
-    let extreme = if negative { -amax } else { amax };
-    let d = extreme / -zero;
-    let Some(id) = inverse(d) else {
-        return (d, [0; LEN]);
-    };
+    let d = if negative { -amax } else { amax } / -top;
     // The sum is positive, so that truncation rounds to nearest.
-    (
-        d,
-        x.map(|v| ((v * id + (zero + 0.5)) as i32 as u8).min(2 * ZERO - 1)),
-    )
+    let levels = match inverse(d) {
+        Some(id) => x.map(|v| ((v * id + (top + 0.5)) as i32).min(2 * TOP - 1) as u8),
+        None => [0; LEN],
+    };
+    Fit { d, m: 0.0, levels }
 }
 
-/// 1 / `d`, where 0 stands for the inverse of 0; `None` where it overflows. ggml's conversion of the then infinite
-/// quotients gives level 0 for every element.
+/// A scale, a minimum and levels from 0 to `TOP` that span the range of the elements.
 #[inline(always)]
-fn inverse(d: f32) -> Option<f32> {
-    let id = if d == 0.0 { 0.0 } else { 1.0 / d };
-    id.is_finite().then_some(id)
+fn affine<const TOP: i32>(x: &[f32; LEN]) -> Fit {
+    let (mut low, mut high) = ([f32::MAX; 8], [f32::MIN; 8]);
+    for run in x.as_chunks::<8>().0 {
+        for (i, v) in run.iter().enumerate() {
+            low[i] = if *v < low[i] { *v } else { low[i] };
+            high[i] = if *v > high[i] { *v } else { high[i] };
+        }
+    }
+    let mut m = low.iter().fold(f32::MAX, |m, v| if *v < m { *v } else { m });
+    let high = high.iter().fold(f32::MIN, |m, v| if *v > m { *v } else { m });
+    if m == 0.0 {
+        // Of the zeros the first decides, since the block keeps its sign.
+        m = x.iter().copied().find(|v| *v == 0.0).unwrap_or(m);
+    }
+    let d = (high - m) / TOP as f32;
+    // Where `d` is infinite, products may be NaN, of which both the cast and ggml make level 0.
+    let levels = match inverse(d) {
+        Some(id) => x.map(|v| (((v - m) * id + 0.5) as i32).min(TOP) as u8),
+        None => [0; LEN],
+    };
+    Fit { d, m, levels }
 }
 
-/// The largest magnitude. Without a NaN the bits of magnitudes are in the order of their values.
 #[inline(always)]
-fn largest_magnitude(x: &[f32; LEN]) -> f32 {
-    let bits = x
-        .iter()
-        .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
-    f32::from_bits(bits)
+fn search_symmetric<S: Simd, const TOP: i32>(
+    simd: S,
+    x: &Groups<LEN>,
+    weights: &Groups<LEN>,
+) -> [Fit; LANES] {
+    let found = search::symmetric::<S, TOP, LEN>(simd, x, weights);
+    std::array::from_fn(|lane| Fit {
+        d: found.scales[lane],
+        m: 0.0,
+        levels: std::array::from_fn(|i| found.level(lane, x[i][lane])),
+    })
 }
 
-/// The nearest integer, halves away from zero: the number before 1/2 carries every half over and nothing below it.
 #[inline(always)]
-fn round_half_away(value: f32) -> i32 {
-    (value + 0.5f32.next_down().copysign(value)) as i32
+fn search_affine<S: Simd, const TOP: i32>(simd: S, x: &Groups<LEN>, weights: &Groups<LEN>) -> [Fit; LANES] {
+    let found = search::affine::<S, TOP, LEN>(simd, x, weights, Trials::WEIGHTED);
+    std::array::from_fn(|lane| Fit {
+        d: found.scales[lane],
+        m: -found.minima[lane],
+        levels: std::array::from_fn(|i| found.level(lane, x[i][lane])),
+    })
 }

@@ -8,12 +8,17 @@ mod planes;
 mod search;
 
 pub(super) mod float;
+pub(super) mod fp4;
+pub(super) mod int;
+pub(super) mod iq;
 pub(super) mod iq4;
 pub(super) mod legacy;
 pub(super) mod q2_k;
 pub(super) mod q3_k;
 pub(super) mod q45_k;
 pub(super) mod q6_k;
+pub(super) mod q8;
+pub(super) mod ternary;
 
 use super::Path;
 

@@ -64,6 +64,23 @@ pub(super) fn nearest_int(value: f32) -> i32 {
     ((value + MAGIC).to_bits() & 0x007f_ffff) as i32 - 0x0040_0000
 }
 
+/// 1 / `d`, where 0 stands for the inverse of 0; `None` where it overflows. ggml's conversion of the then infinite
+/// quotients gives level 0 for every element.
+#[inline(always)]
+pub(super) fn inverse(d: f32) -> Option<f32> {
+    let id = if d == 0.0 { 0.0 } else { 1.0 / d };
+    id.is_finite().then_some(id)
+}
+
+/// The largest magnitude. Without a NaN the bits of magnitudes are in the order of their values.
+#[inline(always)]
+pub(super) fn largest_magnitude(x: &[f32]) -> f32 {
+    let bits = x
+        .iter()
+        .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
+    f32::from_bits(bits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

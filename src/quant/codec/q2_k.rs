@@ -1,11 +1,14 @@
 //! Q2_K: 16 groups of 16 elements, each group with a 4-bit scale and a 4-bit minimum.
 //!
 //! Block: scale and minimum of each group (16 bytes, the scale in the low half), levels (64 bytes, stripes of 32), d,
-//! dmin: f16. Value: d * scale * q - dmin * minimum. Layout: `block_q2_K` of `ggml-common.h`.
+//! dmin: f16. Value: d * scale * q - dmin * minimum. Layout: `block_q2_K` of `ggml-common.h`;
+//! rounding: `quantize_q2_K`.
 
-use super::number::read_f16;
+use super::number::{read_f16, write_f16};
+use super::search::{self, Groups, LANES, Trials};
 use super::{decode_each, planes};
 use crate::quant::Codec;
+use fearless_simd::{Simd, dispatch};
 
 const LEN: usize = 256;
 const BYTES: usize = 84;
@@ -13,7 +16,9 @@ const GROUP: usize = 16;
 
 pub(in crate::quant) static Q2_K: Codec = Codec {
     decode: |path, blocks, out| decode_each(path, blocks, out, decode),
-    encode: None,
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
+    }),
 };
 
 #[inline(always)]
@@ -33,4 +38,67 @@ fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
         let minimum = dmin * f32::from(scales[g] >> 4);
         *out = levels.map(|q| scale * f32::from(q) - minimum);
     }
+}
+
+#[inline(always)]
+fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
+    let blocks = blocks.as_chunks_mut::<BYTES>().0;
+    for (i, (x, block)) in row.as_chunks::<LEN>().0.iter().zip(blocks).enumerate() {
+        let groups = search::columns::<GROUP>(x);
+        match importance {
+            None => {
+                let weights: Groups<GROUP> = groups.map(|row| row.map(f32::abs));
+                let trials = Trials {
+                    first: -0.5,
+                    step: 0.1,
+                    steps: 15,
+                    absolute: true,
+                };
+                let found = search::affine::<S, 3, GROUP>(simd, &groups, &weights, trials);
+                let scales = search::spread::<15, LANES>(&found.scales);
+                let minima = search::spread::<15, LANES>(&found.minima);
+                encode_block(x, &found, scales, minima, block);
+            }
+            Some(importance) => {
+                let importance = search::columns(&importance[i * LEN..][..LEN]);
+                let sigma2 = [search::sum_of_squares(x) / LEN as f32; LANES];
+                let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
+                let found = search::affine::<S, 3, GROUP>(simd, &groups, &weights, Trials::WEIGHTED);
+                let sums = search::group_sums(simd, &weights).into();
+                let scales = search::positive::<15, LANES>(&found.scales, &sums);
+                let minima = search::positive::<15, LANES>(&found.minima, &sums);
+                encode_block(x, &found, scales, minima, block);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn encode_block(
+    x: &[f32; LEN],
+    found: &search::Affine,
+    (d, scales): (f32, [u8; LANES]),
+    (dmin, minima): (f32, [u8; LANES]),
+    block: &mut [u8; BYTES],
+) {
+    let (d, dmin) = (write_f16(d), write_f16(dmin));
+    let (head, rest) = block.split_at_mut(16);
+    for (byte, (scale, minimum)) in head.iter_mut().zip(scales.iter().zip(minima)) {
+        *byte = scale | minimum << 4;
+    }
+    let mut levels = [0u8; LEN];
+    for (g, (x, levels)) in x
+        .as_chunks::<GROUP>()
+        .0
+        .iter()
+        .zip(levels.as_chunks_mut::<GROUP>().0)
+        .enumerate()
+    {
+        let scale = read_f16(d) * f32::from(head[g] & 0x0f);
+        let minimum = read_f16(dmin) * f32::from(head[g] >> 4);
+        *levels = found.refit(g, x, scale, minimum);
+    }
+    planes::pack::<2, 32>(&levels, &mut rest[..64]);
+    [rest[64], rest[65]] = d;
+    [rest[66], rest[67]] = dmin;
 }

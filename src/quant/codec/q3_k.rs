@@ -1,11 +1,14 @@
 //! Q3_K: 16 groups of 16 elements, each group with a 6-bit scale.
 //!
 //! Block: third bits of the levels (32 bytes), low 2 bits (64 bytes, stripes of 32), scales (low 4 bits in 8 bytes,
-//! high 2 bits in 4), d: f16. Value: d * (scale - 32) * (q - 4). Layout: `block_q3_K` of `ggml-common.h`.
+//! high 2 bits in 4), d: f16. Value: d * (scale - 32) * (q - 4). Layout: `block_q3_K` of `ggml-common.h`;
+//! rounding: `quantize_q3_K`.
 
-use super::number::read_f16;
+use super::number::{nearest_int, read_f16, write_f16};
+use super::search::{self, LANES};
 use super::{decode_each, planes};
 use crate::quant::Codec;
+use fearless_simd::{Simd, dispatch};
 
 const LEN: usize = 256;
 const BYTES: usize = 110;
@@ -13,7 +16,9 @@ const GROUP: usize = 16;
 
 pub(in crate::quant) static Q3_K: Codec = Codec {
     decode: |path, blocks, out| decode_each(path, blocks, out, decode),
-    encode: None,
+    encode: Some(|path, row, importance, blocks| {
+        dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
+    }),
 };
 
 #[inline(always)]
@@ -32,4 +37,74 @@ fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
             *v = scale * (f32::from(low[at] | third[at] << 2) - 4.0);
         }
     }
+}
+
+#[inline(always)]
+fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
+    let blocks = blocks.as_chunks_mut::<BYTES>().0;
+    for (i, (x, block)) in row.as_chunks::<LEN>().0.iter().zip(blocks).enumerate() {
+        let groups = search::columns::<GROUP>(x);
+        match importance {
+            None => {
+                let (scales, levels) = search::descend::<S, 4, GROUP>(simd, &groups);
+                encode_block(x, symmetric_scales(&scales), |g, i| levels[i][g] as u8, block);
+            }
+            Some(importance) => {
+                let importance = search::columns(&importance[i * LEN..][..LEN]);
+                let sigma2 = [2.0 * search::sum_of_squares(x) / LEN as f32; LANES];
+                let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
+                let found = search::symmetric::<S, 4, GROUP>(simd, &groups, &weights);
+                // The scales are one more group to search, in the first lane.
+                let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
+                let outer = search::symmetric::<S, 32, LANES>(
+                    simd,
+                    &search::columns(&found.scales),
+                    &search::columns(&sums),
+                );
+                let scales = found.scales.map(|scale| outer.level(0, scale));
+                let level = |g: usize, i: usize| found.level(g, x[g * GROUP + i]);
+                encode_block(x, (outer.scales[0], scales), level, block);
+            }
+        }
+    }
+}
+
+/// A scale that puts the largest of `values` in magnitude on -32, and the nearest levels, counted from 0.
+#[inline(always)]
+fn symmetric_scales(values: &[f32; LANES]) -> (f32, [u8; LANES]) {
+    let largest = search::largest(values);
+    if largest == 0.0 {
+        return (0.0, [0; LANES]);
+    }
+    let inverse = -32.0 / largest;
+    let level = |v: f32| ((nearest_int(inverse * v) as i8).clamp(-32, 31) + 32) as u8;
+    (1.0 / inverse, values.map(level))
+}
+
+/// `searched` is the level of an element of a group as the search for the scales left it.
+#[inline(always)]
+fn encode_block(
+    x: &[f32; LEN],
+    (d, scales): (f32, [u8; LANES]),
+    searched: impl Fn(usize, usize) -> u8,
+    block: &mut [u8; BYTES],
+) {
+    let d = write_f16(d);
+    let mut levels = [0u8; LEN];
+    for (g, (x, levels)) in x
+        .as_chunks::<GROUP>()
+        .0
+        .iter()
+        .zip(levels.as_chunks_mut::<GROUP>().0)
+        .enumerate()
+    {
+        let scale = read_f16(d) * (f32::from(scales[g]) - 32.0);
+        *levels = search::refit::<4, GROUP>(x, scale, |i| searched(g, i));
+    }
+    let (third, rest) = block.split_at_mut(32);
+    planes::pack::<1, 32>(&levels.map(|q| q >> 2), third);
+    planes::pack::<2, 32>(&levels, &mut rest[..64]);
+    planes::pack::<4, 8>(&scales, &mut rest[64..72]);
+    planes::pack::<2, 4>(&scales.map(|s| s >> 4), &mut rest[72..76]);
+    [rest[76], rest[77]] = d;
 }

@@ -2,11 +2,13 @@
 //!
 //! Block: d, dmin: f16, scales and minima (12 bytes), for Q5_K the fifth bits of the levels (32 bytes), low 4 bits
 //! (128 bytes, stripes of 32). Value: d * scale * q - dmin * minimum. Layouts: `block_q4_K` and `block_q5_K` of
-//! `ggml-common.h`.
+//! `ggml-common.h`; rounding: `quantize_q4_K` and `quantize_q5_K`.
 
-use super::number::read_f16;
+use super::number::{read_f16, write_f16};
+use super::search::{self, Affine, LANES, Trials};
 use super::{decode_each, planes};
 use crate::quant::Codec;
+use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch, f32x16};
 
 const LEN: usize = 256;
 const GROUP: usize = 32;
@@ -27,7 +29,15 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
             },
         );
     },
-    encode: None,
+    encode: Some(|path, row, importance, blocks| {
+        let trials = Trials {
+            first: -1.0,
+            step: 0.1,
+            steps: 20,
+            absolute: false,
+        };
+        dispatch!(path.level(), simd => encode::<_, 15, 144>(simd, row, importance, trials, blocks));
+    }),
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
@@ -47,7 +57,15 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
             },
         );
     },
-    encode: None,
+    encode: Some(|path, row, importance, blocks| {
+        let trials = Trials {
+            first: -0.5,
+            step: 0.1,
+            steps: 15,
+            absolute: false,
+        };
+        dispatch!(path.level(), simd => encode::<_, 31, 176>(simd, row, importance, trials, blocks));
+    }),
 };
 
 #[inline(always)]
@@ -78,5 +96,123 @@ fn read_scale(packed: &[u8], g: usize) -> (u8, u8) {
             low & 0x0f | packed[g - 4] >> 6 << 4,
             low >> 4 | packed[g] >> 6 << 4,
         )
+    }
+}
+
+/// Blocks of `BYTES` bytes, the levels from 0 to `TOP`; `trials` are those without an importance matrix.
+#[inline(always)]
+fn encode<S: Simd, const TOP: i32, const BYTES: usize>(
+    simd: S,
+    row: &[f32],
+    importance: Option<&[f32]>,
+    trials: Trials,
+    blocks: &mut [u8],
+) {
+    // Two blocks at a time fill the lanes.
+    const PAIR: usize = LANES / GROUPS;
+    let pairs = row.chunks(PAIR * LEN).zip(blocks.chunks_mut(PAIR * BYTES));
+    for (i, (x, blocks)) in pairs.enumerate() {
+        let groups = search::columns::<GROUP>(x);
+        let blocks = x
+            .as_chunks::<LEN>()
+            .0
+            .iter()
+            .zip(blocks.as_chunks_mut::<BYTES>().0);
+        match importance {
+            None => {
+                let weights = spread_weights(simd, &groups);
+                let found = search::affine::<S, TOP, GROUP>(simd, &groups, &weights, trials);
+                for (at, (x, block)) in blocks.enumerate() {
+                    let scales = search::spread::<63, GROUPS>(lanes(&found.scales, at));
+                    let minima = search::spread::<63, GROUPS>(lanes(&found.minima, at));
+                    encode_block(x, &found, at, scales, minima, block);
+                }
+            }
+            Some(importance) => {
+                let importance = search::columns(&importance[i * PAIR * LEN..][..x.len()]);
+                let mut sigma2 = [0.0; LANES];
+                for (x, sigma2) in x
+                    .as_chunks::<LEN>()
+                    .0
+                    .iter()
+                    .zip(sigma2.as_chunks_mut::<GROUPS>().0)
+                {
+                    *sigma2 = [2.0 * search::sum_of_squares(x) / LEN as f32; GROUPS];
+                }
+                let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
+                let found = search::affine::<S, TOP, GROUP>(simd, &groups, &weights, Trials::WEIGHTED);
+                let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
+                for (at, (x, block)) in blocks.enumerate() {
+                    let sums = lanes(&sums, at);
+                    let scales = search::positive::<63, GROUPS>(lanes(&found.scales, at), sums);
+                    let minima = search::positive::<63, GROUPS>(lanes(&found.minima, at), sums);
+                    encode_block(x, &found, at, scales, minima, block);
+                }
+            }
+        }
+    }
+}
+
+/// The lanes of block `at` of a pair.
+#[inline(always)]
+fn lanes(all: &[f32; LANES], at: usize) -> &[f32; GROUPS] {
+    &all.as_chunks().0[at]
+}
+
+/// The weights without an importance matrix: magnitude plus the group's root mean square.
+#[inline(always)]
+fn spread_weights<S: Simd>(simd: S, groups: &search::Groups<GROUP>) -> search::Groups<GROUP> {
+    let squares = groups.map(|row| row.map(|v| v * v));
+    let spread = (search::group_sums(simd, &squares) / GROUP as f32).sqrt();
+    groups.map(|row| (spread + f32x16::from_slice(simd, &row).abs()).into())
+}
+
+/// Block `at` of a pair.
+#[inline(always)]
+fn encode_block(
+    x: &[f32; LEN],
+    found: &Affine,
+    at: usize,
+    (d, scales): (f32, [u8; GROUPS]),
+    (dmin, minima): (f32, [u8; GROUPS]),
+    block: &mut [u8],
+) {
+    let (d, dmin) = (write_f16(d), write_f16(dmin));
+    let (head, rest) = block.split_at_mut(HEAD);
+    [head[0], head[1]] = d;
+    [head[2], head[3]] = dmin;
+    write_scales(&scales, &minima, &mut head[4..]);
+    let mut levels = [0u8; LEN];
+    for (g, (x, levels)) in x
+        .as_chunks::<GROUP>()
+        .0
+        .iter()
+        .zip(levels.as_chunks_mut::<GROUP>().0)
+        .enumerate()
+    {
+        let (scale, minimum) = read_scale(&head[4..], g);
+        let (scale, minimum) = (
+            read_f16(d) * f32::from(scale),
+            read_f16(dmin) * f32::from(minimum),
+        );
+        *levels = found.refit(at * GROUPS + g, x, scale, minimum);
+    }
+    let (fifth, low) = rest.split_at_mut(rest.len() - LEN / 2);
+    if !fifth.is_empty() {
+        planes::pack::<1, 32>(&levels.map(|q| q >> 4), fifth);
+    }
+    planes::pack::<4, 32>(&levels, low);
+}
+
+/// The inverse of [`read_scale`] for all groups.
+#[inline(always)]
+fn write_scales(scales: &[u8; GROUPS], minima: &[u8; GROUPS], packed: &mut [u8]) {
+    let half = GROUPS / 2;
+    packed[..half].copy_from_slice(&scales[..half]);
+    packed[half..GROUPS].copy_from_slice(&minima[..half]);
+    for g in half..GROUPS {
+        packed[g + 4] = scales[g] & 0x0f | minima[g] << 4;
+        packed[g - 4] |= scales[g] >> 4 << 6;
+        packed[g] |= minima[g] >> 4 << 6;
     }
 }

@@ -52,12 +52,7 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
 
 #[inline(always)]
 fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTES]) {
-    let mut largest = 0.0f32;
-    for scale in found.scales {
-        if scale.abs() > largest.abs() {
-            largest = scale;
-        }
-    }
+    let largest = search::largest(&found.scales);
     if largest.abs() < ALL_ZERO {
         *block = [0; BYTES];
         return;
@@ -74,15 +69,9 @@ fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTE
         .zip(levels.as_chunks_mut::<GROUP>().0)
         .enumerate()
     {
-        // The levels that fit the scale as it is stored, or where that is zero those of the search.
         let d = read_f16(d) * f32::from(scales[g]);
-        *levels = if d == 0.0 {
-            x.map(|v| found.level(g, v))
-        } else {
-            x.map(|v| (nearest_int(v / d).clamp(-32, 31) + 32) as u8)
-        };
+        *levels = search::refit::<32, GROUP>(x, d, |i| found.level(g, x[i]));
     }
-
     let (low, rest) = block.split_at_mut(128);
     let (high, rest) = rest.split_at_mut(64);
     planes::pack::<4, 64>(&levels, low);

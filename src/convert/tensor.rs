@@ -1,0 +1,55 @@
+//! A tensor of an output file: its place, its type, and where its numbers come from.
+
+use crate::gguf::TensorSpec;
+use crate::quant::GgmlType;
+use std::borrow::Cow;
+use std::path::Path;
+
+/// Where the numbers of an output tensor come from.
+#[derive(Debug, Clone)]
+pub struct Source<'a> {
+    /// In words: the checkpoint's tensor, the target's, or how it is computed.
+    pub origin: String,
+    /// The file, for messages.
+    pub path: &'a Path,
+    /// Type of the elements.
+    pub ty: GgmlType,
+    /// The elements.
+    pub data: Cow<'a, [u8]>,
+}
+
+/// A tensor of the output.
+#[derive(Debug, Clone)]
+pub struct PlannedTensor<'a> {
+    /// Name in the output.
+    pub name: String,
+    /// Lengths, innermost first.
+    pub dims: Vec<u64>,
+    /// Type in the output.
+    pub ty: GgmlType,
+    /// Where its numbers come from.
+    pub source: Source<'a>,
+}
+
+impl PlannedTensor<'_> {
+    /// What the layout needs to know.
+    pub fn spec(&self) -> TensorSpec {
+        TensorSpec {
+            name: self.name.as_str().into(),
+            dims: self.dims.clone(),
+            ty: self.ty.into(),
+            // A row that does not divide into blocks makes the layout fail.
+            size: self.ty.bytes(self.elements()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> u64 {
+        self.dims.iter().product()
+    }
+
+    /// Elements a row.
+    pub fn row_len(&self) -> u64 {
+        self.dims.first().copied().unwrap_or(1)
+    }
+}
