@@ -146,8 +146,8 @@ impl<'a> Target<'a> {
         self.vocab
     }
 
-    /// Refuses a prompt that is empty, names unknown tokens, or leaves no room for `generate` tokens.
-    pub fn check_prompt(&self, prompt: &[u32], generate: usize) -> Result<(), ModelError> {
+    /// Refuses a prompt that is empty, names unknown tokens, or is longer than the context.
+    pub fn check_prompt(&self, prompt: &[u32]) -> Result<(), ModelError> {
         if prompt.is_empty() {
             return Err(ModelError::EmptyPrompt);
         }
@@ -158,12 +158,10 @@ impl<'a> Target<'a> {
                 vocab: self.vocab,
             });
         }
-        let tokens = prompt.len().saturating_add(generate);
-        if tokens > self.config.context {
+        if prompt.len() > self.config.context {
             return Err(ModelError::ContextLength {
                 path: self.config.path.clone(),
-                tokens,
-                prompt: prompt.len(),
+                tokens: prompt.len(),
                 context: self.config.context,
             });
         }

@@ -147,7 +147,9 @@ impl<'a> Writer<'a> {
     pub fn new(target: &'a Target<'a>, prompt: &[u32], limits: Limits) -> Writer<'a> {
         let width = target.config().width;
         let mut state = target.state(limits.room() + 1);
-        let (last, before) = prompt.split_last().map_or((0, prompt), |(last, rest)| (*last, rest));
+        let (last, before) = prompt
+            .split_last()
+            .map_or((0, prompt), |(last, rest)| (*last, rest));
         // Hidden states, as many of the newest as probes need. Nothing stands before the prompt.
         let mut rows = vec![0.0; width];
         target.read_prompt(&mut state, before, |batch| {
@@ -191,6 +193,21 @@ impl<'a> Writer<'a> {
         self.target.shared_kv(&self.state)
     }
 
+    /// Shows the moment after the prompt, with the target's first own token as the last.
+    pub fn after_prompt<T>(&mut self, show: impl FnOnce(Moment) -> T) -> T {
+        let (target, state) = (self.target, &mut self.state);
+        state.truncate(self.start);
+        let hidden = target.forward(state, &[self.last], Pass::Step);
+        let last = argmax(&target.logits(&hidden, Pass::Step)) as u32;
+        let moment = Moment {
+            last,
+            hidden: &hidden,
+            position: state.len(),
+            kv: target.shared_kv(state),
+        };
+        show(moment)
+    }
+
     /// Writes with the help of a drafter: the tokens and how its drafts fared.
     pub fn speculate(&mut self, drafter: &Drafter, limits: Limits) -> (Vec<u32>, Acceptance) {
         let (target, state) = (self.target, &mut self.state);
@@ -227,7 +244,11 @@ impl<'a> Writer<'a> {
 
     /// Writes `count` tokens with the target alone, one after the other. Gives them, and the newest of their positions
     /// as probes.
-    pub fn write_alone(&mut self, count: usize, followers: &mut [&mut dyn Follower]) -> (Vec<u32>, Vec<Probe>) {
+    pub fn write_alone(
+        &mut self,
+        count: usize,
+        followers: &mut [&mut dyn Follower],
+    ) -> (Vec<u32>, Vec<Probe>) {
         let (target, state) = (self.target, &mut self.state);
         state.truncate(self.start);
         let (mut hidden, mut last) = (self.hidden.clone(), self.last);
@@ -263,7 +284,7 @@ impl<'a> Writer<'a> {
 
 /// A drafter that drafts along with a target that writes alone, and counts how its drafts would have fared: the same
 /// as in [`Writer::speculate`], since a draft changes nothing of what the target writes.
-pub struct Rehearsal<'a> {
+pub struct Rehearsal<'a, F> {
     drafter: &'a Drafter<'a>,
     limits: Limits,
     written: usize,
@@ -271,28 +292,33 @@ pub struct Rehearsal<'a> {
     round: Option<(Vec<u32>, usize)>,
     /// What came of it so far.
     pub acceptance: Acceptance,
+    /// Shown each draft.
+    show: F,
 }
 
-impl<'a> Rehearsal<'a> {
+impl<'a, F: FnMut(&[DraftStep], Moment)> Rehearsal<'a, F> {
     /// Nothing drafted yet.
-    pub fn new(drafter: &'a Drafter<'a>, limits: Limits) -> Rehearsal<'a> {
+    pub fn new(drafter: &'a Drafter<'a>, limits: Limits, show: F) -> Rehearsal<'a, F> {
         Rehearsal {
             drafter,
             limits,
             written: 0,
             round: None,
             acceptance: Acceptance::default(),
+            show,
         }
     }
 }
 
-impl Follower for Rehearsal<'_> {
+impl<F: FnMut(&[DraftStep], Moment)> Follower for Rehearsal<'_, F> {
     fn follow(&mut self, target: &Target, moment: Moment, next: u32) {
         let (draft, confirmed) = match self.round.take() {
             Some(round) => round,
             None if self.limits.goes_on(self.written) => {
                 let count = self.limits.draft(self.written);
-                (tokens(&moment.draft(target, self.drafter, count)), 0)
+                let steps = moment.draft(target, self.drafter, count);
+                (self.show)(&steps, moment);
+                (tokens(&steps), 0)
             }
             None => return,
         };
