@@ -5,7 +5,7 @@ use super::print::{self, SCHEMA_VERSION};
 use crate::Error;
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, ConvertError, Options, OutType, Plan, TokenizerSource};
+use crate::convert::{self, ConvertError, Options, OutType, Plan, Q4Grid, TokenizerSource};
 use crate::gguf::{Gguf, escape};
 use crate::output;
 use crate::quant::GgmlType;
@@ -119,26 +119,45 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let plan = convert::plan(&arch, &checkpoint, target.as_ref(), options)?;
     let path = args.output.clone().unwrap_or_else(|| default_name(&plan));
     tell(&plan);
+    let mut grid = None;
     if !args.dry_run {
         let bar = progress_bar(&plan);
-        convert::execute(
+        let progress = |bytes| bar.inc(bytes);
+        grid = Some(convert::execute(
             &plan.layout,
             &plan.tensors,
             &path,
             &inputs,
             args.force,
-            &|bytes| bar.inc(bytes),
-        )?;
+            &progress,
+        )?);
         bar.finish_and_clear();
     }
+    let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
-        print::stdout_json(&report(&plan, &path, args.dry_run))?;
+        print::stdout_json(&report(&plan, &path, args.dry_run, grid))?;
     } else if args.dry_run {
         print::stdout(&(plan_text(&plan) + &summary(&plan, &path, "would write")))?;
     } else {
-        print::stdout(&summary(&plan, &path, "wrote"))?;
+        print::stdout(&(summary(&plan, &path, "wrote") + &grid.map(grid_text).unwrap_or_default()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Share of Q4_0 blocks without loss from which on a checkpoint counts as trained for Q4_0. Ordinary weights are near 0.
+const TRAINED_FOR_Q4_0: f64 = 0.9;
+
+/// How well Q4_0 fits the checkpoint.
+fn grid_text(grid: Q4Grid) -> String {
+    let share = grid.exact as f64 / grid.blocks.max(1) as f64;
+    let verdict = match share {
+        share if share >= TRAINED_FOR_Q4_0 => ": the checkpoint was trained for Q4_0, which costs it nothing",
+        _ => "",
+    };
+    format!(
+        "{:.1}% of the Q4_0 blocks hold the checkpoint's numbers without loss{verdict}\n",
+        share * 100.0
+    )
 }
 
 /// Every file that is read, so that none is written over.
@@ -296,6 +315,8 @@ struct Report<'a> {
     parameters: u64,
     outtype: &'a str,
     tokenizer: &'a str,
+    q4_0_blocks: Option<u64>,
+    q4_0_blocks_without_loss: Option<u64>,
     warnings: &'a [String],
     derived: Vec<DerivedReport<'a>>,
     ignored: Vec<IgnoredReport<'a>>,
@@ -328,7 +349,7 @@ struct TensorReport<'a> {
     source_type: &'a str,
 }
 
-fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool) -> Report<'a> {
+fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) -> Report<'a> {
     Report {
         schema_version: SCHEMA_VERSION,
         dry_run,
@@ -337,6 +358,8 @@ fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool) -> Report<'a> {
         parameters: parameters(plan),
         outtype: plan.outtype.name(),
         tokenizer: plan.tokenizer,
+        q4_0_blocks: grid.map(|grid| grid.blocks),
+        q4_0_blocks_without_loss: grid.map(|grid| grid.exact),
         warnings: &plan.warnings,
         derived: plan
             .derived

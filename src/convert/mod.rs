@@ -16,7 +16,7 @@ mod types;
 mod vocab;
 
 pub use error::ConvertError;
-pub use execute::execute;
+pub use execute::{Q4Grid, execute};
 pub use hparams::Derived;
 pub use options::{Options, OutType, TokenizerSource};
 pub use plan::{Plan, plan};
