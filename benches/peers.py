@@ -87,4 +87,16 @@ for model in ["e2b", "12b"]:
             peers["rlx-gguf-convert"] = [args.rlx, folder, out_dir / "theirs.gguf", "--quantize", "q8_0"]
         compare(f"{model} folder to {outtype}", size(weights) + sizes[outtype],
                 [args.gguf_conv, folder, "--outtype", outtype, "-o", out], peers)
+    if args.llama_quantize:
+        source = args.big / f"{model}-bf16.gguf"
+        run([args.gguf_conv, folder, "--outtype", "bf16", "-o", source, "--force"])
+        for outtype in ["q8_0", "q4_0", "q4_k_m"]:
+            # An absolute path: llama-quantize takes a name that starts with a number for a file type.
+            theirs = [args.llama_quantize, source.absolute(), (out_dir / "theirs.gguf").absolute(), outtype,
+                      str(os.cpu_count())]
+            ours = [args.gguf_conv, "quantize", source, "-o", out_dir / "ours.gguf", "--outtype", outtype]
+            run([*ours[:-2], "--outtype", outtype, "--force"])
+            compare(f"{model} bf16 GGUF to {outtype}", size(source) + size(out_dir / "ours.gguf"), ours,
+                    {"llama-quantize": theirs, "cp of the input": ["cp", source, out_dir / "copy"]})
+        source.unlink()
 shutil.rmtree(out_dir)
