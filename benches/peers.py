@@ -21,7 +21,8 @@ ap.add_argument("big", type=pathlib.Path)
 ap.add_argument("--runs", type=int, default=5)
 ap.add_argument("--convert-hf", type=pathlib.Path, help="llama.cpp's convert_hf_to_gguf.py")
 ap.add_argument("--llama-quantize", type=pathlib.Path)
-ap.add_argument("--rlx", type=pathlib.Path, help="the crate rlx-gguf-convert's program")
+ap.add_argument("--rlx", type=pathlib.Path,
+                help="a program that has the library rlx-gguf-convert write FOLDER/model.safetensors to OUT as q8_0")
 ap.add_argument("--gguf-conv", type=pathlib.Path,
                 default=pathlib.Path(__file__).parent.parent / "target/release/gguf-conv")
 args = ap.parse_args()
@@ -84,7 +85,7 @@ for model in ["e2b", "12b"]:
             peers["convert_hf_to_gguf.py"] = [sys.executable, args.convert_hf, folder, "--outtype", outtype,
                                               "--outfile", out_dir / "theirs.gguf"]
         if args.rlx and outtype == "q8_0":
-            peers["rlx-gguf-convert"] = [args.rlx, folder, out_dir / "theirs.gguf", "--quantize", "q8_0"]
+            peers["rlx-gguf-convert"] = [args.rlx, folder, out_dir / "theirs.gguf"]
         compare(f"{model} folder to {outtype}", size(weights) + sizes[outtype],
                 [args.gguf_conv, folder, "--outtype", outtype, "-o", out], peers)
     if args.llama_quantize:
