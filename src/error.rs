@@ -1,9 +1,13 @@
 //! What can go wrong, by whose fault it is.
 
+use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
 use crate::output::OutputError;
+use crate::quant::imatrix::ImportanceError;
+use crate::quantize::QuantizeError;
 use std::io;
+use std::path::PathBuf;
 
 /// Any error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +15,44 @@ pub enum Error {
     /// A conversion stopped.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// A file could not be quantized.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// An importance matrix could not be read.
+    #[error(transparent)]
+    Importance(#[from] ImportanceError),
     /// A GGUF file could not be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The operating system would not let a file be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is of another kind than any that is read.
+    #[error("{}: neither GGUF nor safetensors; {hint}", path.display())]
+    NoModel {
+        /// The file.
+        path: PathBuf,
+        /// What it may be, and the way out.
+        hint: &'static str,
+    },
+    /// A tensor's data cannot be read as numbers.
+    #[error("tensor {name} of type {type_name} cannot be read: {why}")]
+    Unreadable {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        type_name: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),
@@ -39,11 +78,24 @@ impl Error {
         match self {
             Error::Usage(_) => Fault::Usage,
             Error::Stdout(_) => Fault::System,
-            Error::Gguf(GgufError {
-                kind: GgufErrorKind::Io(e),
+            Error::Gguf(GgufError { kind, .. })
+            | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
+            | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
+                GgufErrorKind::Io(e) => io_fault(e),
+                _ => Fault::Input,
+            },
+            Error::Checkpoint(CheckpointError {
+                kind: CheckpointErrorKind::Io(e),
                 ..
-            }) => io_fault(e),
-            Error::Gguf(_) => Fault::Input,
+            })
+            | Error::Importance(ImportanceError::Io { source: e, .. })
+            | Error::Read { source: e, .. } => io_fault(e),
+            Error::Quantize(QuantizeError::NoEncoder(_)) => Fault::Usage,
+            Error::Checkpoint(_)
+            | Error::NoModel { .. }
+            | Error::Unreadable { .. }
+            | Error::Importance(_)
+            | Error::Quantize(_) => Fault::Input,
             Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
             Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
             Error::Convert(ConvertError::Output(_)) => Fault::Usage,

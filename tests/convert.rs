@@ -497,3 +497,47 @@ fn without_a_name_the_output_is_one_that_llama_cpp_finds() {
         .success();
     assert!(drafter.path.join("mtp-gemma-4-12B-it-Q4_0.gguf").exists());
 }
+
+#[test]
+fn a_checkpoint_on_the_q4_0_grid_is_told() {
+    let drafter = Drafter::copy_of("mini-dense");
+    let share = || {
+        let out = drafter.beside("out.gguf");
+        let args = [
+            drafter.str(),
+            "--outtype",
+            "q4_0",
+            "--json",
+            "--force",
+            "-o",
+            path_str(&out),
+        ];
+        let report: serde_json::Value = serde_json::from_str(&succeed(&args).0).unwrap();
+        let count = |key: &str| report[key].as_u64().unwrap() as f64;
+        count("q4_0_blocks_without_loss") / count("q4_0_blocks")
+    };
+    assert!(share() < 0.01, "ordinary weights");
+    drafter.edit_tensors(|tensors| {
+        for tensor in tensors.values_mut().filter(|tensor| tensor.shape.len() == 2) {
+            // -8 to 7 times a scale, the -8 in every block.
+            let numbers = random(3)
+                .enumerate()
+                .map(|(i, v)| if i % 32 == 5 { -8.0 } else { (v * 7.5).round() });
+            *tensor = Raw::bf16(&tensor.shape.clone(), numbers.map(|v| v / 64.0));
+        }
+    });
+    assert_eq!(share(), 1.0);
+    let out = drafter.beside("out.gguf");
+    let (told, _) = succeed(&[
+        drafter.str(),
+        "--outtype",
+        "q4_0",
+        "--force",
+        "-o",
+        path_str(&out),
+    ]);
+    assert!(
+        told.contains("100.0% of the Q4_0 blocks") && told.contains("trained for Q4_0"),
+        "{told}"
+    );
+}

@@ -23,30 +23,37 @@ impl CheckpointError {
     }
 }
 
+const DAMAGED: &str = "the file is damaged: download it again";
+
 /// What is wrong with a checkpoint file. Offsets count from the start of the file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum CheckpointErrorKind {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("file is {len} bytes long, too short for a safetensors header")]
+    #[error("file is {len} bytes long, too short for a safetensors header; download it again")]
     TooShort { len: usize },
+    #[error("not a safetensors file: {0}")]
+    Stranger(&'static str),
     #[error(
-        "header claims {claimed} bytes, the file has {left} behind its first 8; it is truncated or no safetensors file"
+        "header claims {claimed} bytes, the file has {left} behind its first 8; \
+         it is truncated or no safetensors file: download it again"
     )]
     HeaderLength { claimed: u64, left: usize },
-    #[error("header of {claimed} bytes is over the limit of {limit} that safetensors sets")]
+    #[error("header of {claimed} bytes is over the limit of {limit} that safetensors sets; {DAMAGED}")]
     HeaderLimit { claimed: u64, limit: u64 },
-    #[error("header is not valid JSON: {0}")]
+    #[error("header is not valid JSON: {0}; {DAMAGED}")]
     HeaderJson(String),
-    #[error("tensor {name} stands twice in the header")]
+    #[error("tensor {name} stands twice in the header; {DAMAGED}")]
     DuplicateTensor { name: String },
     #[error("tensor {name} has the unknown dtype {dtype}; F32, F16 and BF16 can be converted")]
     Dtype { name: String, dtype: String },
-    #[error("tensor {name}: {message}")]
+    #[error("__metadata__ holds something else than strings; {DAMAGED}")]
+    Metadata,
+    #[error("tensor {name}: {message}; {DAMAGED}")]
     TensorInfo { name: String, message: String },
     #[error(
-        "tensor {name} of shape {shape:?} and dtype {dtype} takes {expected} bytes, its offsets span {found}"
+        "tensor {name} of shape {shape:?} and dtype {dtype} takes {expected} bytes, its offsets span {found}; {DAMAGED}"
     )]
     TensorSize {
         name: String,
@@ -56,28 +63,33 @@ pub enum CheckpointErrorKind {
         found: u64,
     },
     #[error(
-        "tensor {name} ends at offset {end}, beyond the end of the file at {file}; the file is truncated"
+        "tensor {name} ends at offset {end}, beyond the end of the file at {file}; \
+         the file is truncated: download it again"
     )]
     OutOfFile { name: String, end: u64, file: u64 },
-    #[error("tensors {first} and {second} overlap at offset {offset}")]
+    #[error("tensors {first} and {second} overlap at offset {offset}; {DAMAGED}")]
     Overlap {
         first: String,
         second: String,
         offset: u64,
     },
-    #[error("{bytes} bytes at offset {offset} belong to no tensor")]
+    #[error("{bytes} bytes at offset {offset} belong to no tensor; {DAMAGED}")]
     Hole { offset: u64, bytes: u64 },
-    #[error("not valid JSON: {0}")]
+    #[error("not valid JSON: {0}; download the file again")]
     Json(String),
     #[error("key {key} should be {expected}")]
     Key { key: String, expected: &'static str },
-    #[error("the index names the shard {shard:?}, which lies outside its folder")]
+    #[error(
+        "the index names the shard {shard:?}, which lies outside its folder; get the checkpoint from its source"
+    )]
     ShardOutside { shard: String },
     #[error("the index names the shard {shard:?}, which is not there; download it too")]
     ShardMissing { shard: String },
-    #[error("the index places tensor {name} in {shard}, which does not hold it")]
+    #[error(
+        "the index places tensor {name} in {shard:?}, which does not hold it; download index and shards again"
+    )]
     ShardTensor { name: String, shard: String },
-    #[error("tensor {name} stands in two shards, {first} and {second}")]
+    #[error("tensor {name} stands in two shards, {first:?} and {second:?}; download index and shards again")]
     ShardDuplicate {
         name: String,
         first: String,
@@ -87,7 +99,7 @@ pub enum CheckpointErrorKind {
         "no *.safetensors file in this folder; give the folder of a drafter's checkpoint or its safetensors file"
     )]
     NoWeights,
-    #[error("{} safetensors files and no index ({}); name the one to convert", .0.len(), .0.join(", "))]
+    #[error("{} safetensors files and no index ({}); name the one you mean", .0.len(), .0.join(", "))]
     Ambiguous(Vec<String>),
     #[error("this is a GGUF file; convert reads a drafter's safetensors checkpoint")]
     IsGguf,

@@ -7,7 +7,7 @@ pub mod tokenizer;
 mod tokenizer_json;
 
 pub use error::{CheckpointError, CheckpointErrorKind};
-pub use safetensors::{SafetensorsFile, SourceTensor};
+pub use safetensors::{ElementType, SafetensorsFile, SourceTensor};
 
 use serde_json::Value;
 use std::collections::HashMap;
@@ -92,9 +92,16 @@ impl Checkpoint {
         self.files[file].tensors().nth(at)
     }
 
-    /// Refuses a checkpoint whose weights were quantized by another program.
+    /// Refuses a checkpoint whose weights were quantized by another program, or are of a type that nobody knows.
     pub fn refuse_quantized(&self) -> Result<(), CheckpointError> {
         for tensor in self.tensors() {
+            if let ElementType::Unknown(_) = tensor.dtype {
+                let (name, dtype) = (tensor.name.to_owned(), tensor.dtype.to_string());
+                return Err(CheckpointError::new(
+                    tensor.path,
+                    CheckpointErrorKind::Dtype { name, dtype },
+                ));
+            }
             if let Some(what) = quantization_mark(&tensor) {
                 let kind = CheckpointErrorKind::Quantized {
                     name: tensor.name.to_owned(),

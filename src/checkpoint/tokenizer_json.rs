@@ -2,7 +2,7 @@
 
 use crate::gguf::Strings;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
@@ -83,9 +83,7 @@ impl<'de> Deserialize<'de> for Merges {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merges, A::Error> {
                 let mut merges = Strings::default();
-                while let Some(OneMerge(merge)) = seq.next_element()? {
-                    merges.push(merge.as_bytes());
-                }
+                while seq.next_element_seed(AppendMerge(&mut merges))?.is_some() {}
                 Ok(Merges(merges))
             }
         }
@@ -93,33 +91,40 @@ impl<'de> Deserialize<'de> for Merges {
     }
 }
 
-struct OneMerge(String);
+/// Reads one merge onto the end of a list.
+struct AppendMerge<'s>(&'s mut Strings);
 
-impl<'de> Deserialize<'de> for OneMerge {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneMerge, D::Error> {
-        struct StringOrPair;
-        impl<'de> Visitor<'de> for StringOrPair {
-            type Value = OneMerge;
+impl<'de> DeserializeSeed<'de> for AppendMerge<'_> {
+    type Value = ();
 
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a merge: \"left right\" or [\"left\", \"right\"]")
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            fn visit_str<E: Error>(self, merge: &str) -> Result<OneMerge, E> {
-                Ok(OneMerge(merge.to_owned()))
-            }
+impl<'de> Visitor<'de> for AppendMerge<'_> {
+    type Value = ();
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneMerge, A::Error> {
-                let mut part = || seq.next_element::<Text>();
-                match (part()?, part()?, part()?) {
-                    (Some(Text(left)), Some(Text(right)), None) => {
-                        let (left, right) = (left.replace(' ', "\u{120}"), right.replace(' ', "\u{120}"));
-                        Ok(OneMerge(format!("{left} {right}")))
-                    }
-                    _ => Err(A::Error::custom("a merge has two parts")),
-                }
-            }
-        }
-        deserializer.deserialize_any(StringOrPair)
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a merge: \"left right\" or [\"left\", \"right\"]")
+    }
+
+    fn visit_str<E: Error>(self, merge: &str) -> Result<(), E> {
+        self.0.push(merge.as_bytes());
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut part = || seq.next_element::<Text>();
+        let (Some(Text(left)), Some(Text(right)), None) = (part()?, part()?, part()?) else {
+            return Err(A::Error::custom("a merge has two parts"));
+        };
+        let encode = |part: Cow<'de, str>| match part.contains(' ') {
+            true => Cow::Owned(part.replace(' ', "\u{120}")),
+            false => part,
+        };
+        self.0
+            .push_parts(&[encode(left).as_bytes(), b" ", encode(right).as_bytes()]);
+        Ok(())
     }
 }

@@ -1,20 +1,23 @@
 //! `gguf-conv DRAFTER`: arguments, progress and report of a conversion.
 
-use super::Outcome;
 use super::print::{self, SCHEMA_VERSION};
+use super::{Outcome, outtypes};
 use crate::Error;
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, ConvertError, Options, OutType, Plan, TokenizerSource};
+use crate::convert::{self, ConvertError, Options, Plan, Q4Grid, TokenizerSource};
 use crate::gguf::{Gguf, escape};
 use crate::output;
 use crate::quant::GgmlType;
+use crate::quant::recipe::FileType;
 use clap::ValueEnum;
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+
+/// The output type that keeps BF16 and F16 as they are.
+const AUTO: &str = "auto";
 
 /// Arguments of a conversion.
 #[derive(Debug, clap::Args)]
@@ -29,8 +32,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "D.gguf")]
     output: Option<PathBuf>,
     /// Type of the weights; auto keeps bf16 and f16 as they are
-    #[arg(long, value_enum, default_value = "auto", ignore_case = true)]
-    outtype: OutTypeArg,
+    #[arg(long, default_value = AUTO, ignore_case = true, value_parser = outtypes(&[AUTO]))]
+    outtype: String,
     /// Give the embedding the output type too, wherever it fits
     #[arg(long)]
     pure: bool,
@@ -55,35 +58,10 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum OutTypeArg {
-    Auto,
-    F32,
-    F16,
-    Bf16,
-    #[value(name = "q8_0")]
-    Q8_0,
-    #[value(name = "q4_0")]
-    Q4_0,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum TokenizerArg {
     Auto,
     Drafter,
     Target,
-}
-
-impl From<OutTypeArg> for OutType {
-    fn from(arg: OutTypeArg) -> OutType {
-        match arg {
-            OutTypeArg::Auto => OutType::Auto,
-            OutTypeArg::F32 => OutType::F32,
-            OutTypeArg::F16 => OutType::F16,
-            OutTypeArg::Bf16 => OutType::BF16,
-            OutTypeArg::Q8_0 => OutType::Q8_0,
-            OutTypeArg::Q4_0 => OutType::Q4_0,
-        }
-    }
 }
 
 impl From<TokenizerArg> for TokenizerSource {
@@ -106,7 +84,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let checkpoint = Checkpoint::open(&args.drafter).map_err(ConvertError::from)?;
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
     let options = Options {
-        outtype: args.outtype.into(),
+        outtype: FileType::from_name(&args.outtype),
         pure: args.pure,
         keep_centroids: args.keep_centroids,
         tokenizer: args.tokenizer.into(),
@@ -119,26 +97,45 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let plan = convert::plan(&arch, &checkpoint, target.as_ref(), options)?;
     let path = args.output.clone().unwrap_or_else(|| default_name(&plan));
     tell(&plan);
+    let mut grid = None;
     if !args.dry_run {
-        let bar = progress_bar(&plan);
-        convert::execute(
+        let bar = print::progress_bar(plan.layout.file_len);
+        let progress = |bytes| bar.inc(bytes);
+        grid = Some(convert::execute(
             &plan.layout,
             &plan.tensors,
             &path,
             &inputs,
             args.force,
-            &|bytes| bar.inc(bytes),
-        )?;
+            &progress,
+        )?);
         bar.finish_and_clear();
     }
+    let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
-        print::stdout_json(&report(&plan, &path, args.dry_run))?;
+        print::stdout_json(&report(&plan, &path, args.dry_run, grid))?;
     } else if args.dry_run {
         print::stdout(&(plan_text(&plan) + &summary(&plan, &path, "would write")))?;
     } else {
-        print::stdout(&summary(&plan, &path, "wrote"))?;
+        print::stdout(&(summary(&plan, &path, "wrote") + &grid.map(grid_text).unwrap_or_default()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Share of Q4_0 blocks without loss from which on a checkpoint counts as trained for Q4_0. Ordinary weights are near 0.
+const TRAINED_FOR_Q4_0: f64 = 0.9;
+
+/// How well Q4_0 fits the checkpoint.
+fn grid_text(grid: Q4Grid) -> String {
+    let share = grid.exact as f64 / grid.blocks.max(1) as f64;
+    let verdict = match share {
+        share if share >= TRAINED_FOR_Q4_0 => ": the checkpoint was trained for Q4_0, which costs it nothing",
+        _ => "",
+    };
+    format!(
+        "{:.1}% of the Q4_0 blocks hold the checkpoint's numbers without loss{verdict}\n",
+        share * 100.0
+    )
 }
 
 /// Every file that is read, so that none is written over.
@@ -167,7 +164,7 @@ fn default_name(plan: &Plan) -> PathBuf {
         .strip_suffix("-assistant")
         .filter(|name| !name.is_empty())
         .unwrap_or(&name);
-    format!("mtp-{name}-{}.gguf", plan.outtype).into()
+    format!("mtp-{name}-{}.gguf", plan.file_type.name().to_uppercase()).into()
 }
 
 /// What was left out, derived, or may surprise, on standard error.
@@ -199,20 +196,6 @@ fn tell(plan: &Plan) {
     if plan.tokenizer == "target" {
         eprintln!("tokenizer: from the target");
     }
-}
-
-fn progress_bar(plan: &Plan) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(plan.layout.file_len), target);
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}");
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn parameters(plan: &Plan) -> u64 {
@@ -296,6 +279,8 @@ struct Report<'a> {
     parameters: u64,
     outtype: &'a str,
     tokenizer: &'a str,
+    q4_0_blocks: Option<u64>,
+    q4_0_blocks_without_loss: Option<u64>,
     warnings: &'a [String],
     derived: Vec<DerivedReport<'a>>,
     ignored: Vec<IgnoredReport<'a>>,
@@ -328,15 +313,17 @@ struct TensorReport<'a> {
     source_type: &'a str,
 }
 
-fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool) -> Report<'a> {
+fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) -> Report<'a> {
     Report {
         schema_version: SCHEMA_VERSION,
         dry_run,
         output: path.display().to_string(),
         size_bytes: plan.layout.file_len,
         parameters: parameters(plan),
-        outtype: plan.outtype.name(),
+        outtype: plan.file_type.name(),
         tokenizer: plan.tokenizer,
+        q4_0_blocks: grid.map(|grid| grid.blocks),
+        q4_0_blocks_without_loss: grid.map(|grid| grid.exact),
         warnings: &plan.warnings,
         derived: plan
             .derived

@@ -5,8 +5,11 @@
 mod convert;
 mod inspect;
 mod print;
+mod quantize;
 
+use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
@@ -19,6 +22,8 @@ Examples:
           convert a lone file; what its folder lacks comes from the target
   gguf-conv DRAFTER --target TARGET.gguf --dry-run
           show what would be written
+  gguf-conv quantize drafter-bf16.gguf -o drafter-q4_k_m.gguf --outtype q4_k_m
+          write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
 
@@ -45,6 +50,8 @@ pub struct Cli {
 enum Command {
     /// Convert a drafter's checkpoint to GGUF (what is done without a subcommand)
     Convert(convert::Args),
+    /// Write a GGUF file in another type, bit for bit as llama-quantize does
+    Quantize(quantize::Args),
     /// Show the metadata and tensors of a GGUF file
     Inspect(inspect::Args),
 }
@@ -56,10 +63,20 @@ enum Outcome {
     Done,
 }
 
+/// The names of all file types, behind others that a command understands.
+fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
+    let names = others
+        .iter()
+        .copied()
+        .chain(FileType::ALL.iter().map(|file_type| file_type.name()));
+    PossibleValuesParser::new(names)
+}
+
 /// Runs the command; errors are told in one line on standard error.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
+        (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::gguf::{Array, Value, escape};
 use bstr::BStr;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::io::Write;
@@ -27,6 +28,15 @@ pub(super) fn stdout_json(document: &impl Serialize) -> Result<(), Error> {
 /// Writes a warning to standard error.
 pub(super) fn warn(message: &str) {
     eprintln!("warning: {message}");
+}
+
+/// A bar of bytes on standard error, shown on a terminal only.
+pub(super) fn progress_bar(len: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// A count with its thousands in words: `422.9 M`.

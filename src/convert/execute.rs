@@ -8,6 +8,7 @@ use crate::output::OutputFile;
 use crate::quant::{GgmlType, QuantError};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Elements a chunk: a multiple of every block length, 1 MiB as f32.
 const CHUNK: usize = 256 * 1024;
@@ -19,15 +20,55 @@ struct Chunk {
     len: usize,
 }
 
+/// Cuts a tensor into chunks. Blocks do not depend on each other, so a chunk may end anywhere between two, unless they
+/// are fitted by importance: then it is whole rows of one matrix.
+fn chunks(index: usize, tensor: &PlannedTensor) -> Vec<Chunk> {
+    let elements = tensor.elements() as usize;
+    let (run, step) = match tensor.importance {
+        None => (elements, CHUNK),
+        Some(_) => {
+            let row = tensor.row_len().max(1) as usize;
+            (tensor.matrix_len(), (CHUNK / row).max(1) * row)
+        }
+    };
+    let runs = (0..elements).step_by(run.max(1));
+    let chunk = |start: usize, end: usize| Chunk {
+        tensor: index,
+        start,
+        len: step.min(end - start),
+    };
+    runs.flat_map(|start| {
+        (start..start + run)
+            .step_by(step)
+            .map(move |at| chunk(at, start + run))
+    })
+    .collect()
+}
+
 /// Buffers of a worker.
 #[derive(Default)]
 struct Buffers {
     values: Vec<f32>,
     bytes: Vec<u8>,
+    /// What the encoded bytes stand for.
+    decoded: Vec<f32>,
+    /// The same in the source's type.
+    rounded: Vec<u8>,
+}
+
+/// How many of the Q4_0 blocks written hold the source's numbers without loss, to the precision of the source's type.
+///
+/// A checkpoint from quantization-aware training for Q4_0 has its numbers on that grid already; for it Q4_0 is free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Q4Grid {
+    /// Blocks encoded as Q4_0.
+    pub blocks: u64,
+    /// Blocks without loss among them.
+    pub exact: u64,
 }
 
 /// Writes a laid-out file to `path`, whole or not at all. `inputs` are the files that it may not replace. `progress` is
-/// told the number of output bytes as they are written.
+/// told the number of output bytes as they are written. Tells how well Q4_0 fits the numbers.
 pub fn execute(
     layout: &Layout,
     tensors: &[PlannedTensor],
@@ -35,45 +76,48 @@ pub fn execute(
     inputs: &[PathBuf],
     force: bool,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), ConvertError> {
+) -> Result<Q4Grid, ConvertError> {
     let output = OutputFile::create(path, layout.file_len, inputs, force)?;
     output.write_at(&layout.header, 0)?;
     let chunks: Vec<Chunk> = tensors
         .iter()
         .enumerate()
-        .flat_map(|(tensor, planned)| {
-            let elements = planned.elements() as usize;
-            (0..elements).step_by(CHUNK).map(move |start| Chunk {
-                tensor,
-                start,
-                len: CHUNK.min(elements - start),
-            })
-        })
+        .flat_map(|(index, tensor)| chunks(index, tensor))
         .collect();
+    let (blocks, exact) = (AtomicU64::new(0), AtomicU64::new(0));
+    let write = |buffers: &mut Buffers, chunk: &Chunk| {
+        let offset = layout.offsets[chunk.tensor];
+        let (bytes, grid) = write_chunk(&tensors[chunk.tensor], chunk, offset, &output, buffers)?;
+        blocks.fetch_add(grid.blocks, Relaxed);
+        exact.fetch_add(grid.exact, Relaxed);
+        progress(bytes);
+        Ok(())
+    };
     // Of several failures the first in the file's order is reported, so that a run can be repeated.
     let failure = chunks
         .par_iter()
-        .map_init(Buffers::default, |buffers, chunk| {
-            let offset = layout.offsets[chunk.tensor];
-            write_chunk(&tensors[chunk.tensor], chunk, offset, &output, buffers)
-                .map(progress)
-                .err()
-        })
+        .map_init(Buffers::default, |buffers, chunk| write(buffers, chunk).err())
         .find_map_first(|error| error);
     match failure {
         Some(error) => Err(error),
-        None => Ok(output.commit()?),
+        None => {
+            output.commit()?;
+            Ok(Q4Grid {
+                blocks: blocks.into_inner(),
+                exact: exact.into_inner(),
+            })
+        }
     }
 }
 
-/// Encodes and writes one chunk; the number of bytes written.
+/// Encodes and writes one chunk; the number of bytes written, and how well Q4_0 fits.
 fn write_chunk(
     tensor: &PlannedTensor,
     chunk: &Chunk,
     offset: u64,
     output: &OutputFile,
     buffers: &mut Buffers,
-) -> Result<u64, ConvertError> {
+) -> Result<(u64, Q4Grid), ConvertError> {
     let place = |ty: GgmlType| {
         let bytes = |elements: usize| elements / ty.block_len() * ty.block_bytes();
         (bytes(chunk.start), bytes(chunk.len))
@@ -100,7 +144,43 @@ fn write_chunk(
         &buffers.bytes
     };
     output.write_at(encoded, offset + to as u64)?;
-    Ok(encoded.len() as u64)
+    let written = encoded.len() as u64;
+    let is_q4_0 = tensor.ty == GgmlType::Q4_0 && tensor.source.ty != GgmlType::Q4_0;
+    let grid = if is_q4_0 {
+        exact_blocks(tensor, buffers)?
+    } else {
+        Q4Grid::default()
+    };
+    Ok((written, grid))
+}
+
+/// Counts the encoded blocks that stand for the source's numbers, once rounded to the source's type.
+fn exact_blocks(tensor: &PlannedTensor, buffers: &mut Buffers) -> Result<Q4Grid, ConvertError> {
+    let Buffers {
+        values,
+        bytes,
+        decoded,
+        rounded,
+    } = buffers;
+    let (source, len) = (tensor.source.ty, values.len());
+    if source.is_quantized() {
+        return Ok(Q4Grid::default());
+    }
+    decoded.resize(len, 0.0);
+    rounded.resize(len * source.block_bytes(), 0);
+    let result = tensor
+        .ty
+        .decode(bytes, decoded)
+        .and_then(|()| source.encode(decoded, len, None, rounded))
+        .and_then(|()| source.decode(rounded, decoded));
+    result.map_err(|e| encode_error(tensor, e))?;
+    let block = tensor.ty.block_len();
+    let pairs = values.chunks_exact(block).zip(decoded.chunks_exact(block));
+    let exact = pairs.filter(|(source, decoded)| source == decoded).count();
+    Ok(Q4Grid {
+        blocks: (len / block) as u64,
+        exact: exact as u64,
+    })
 }
 
 fn encode(
@@ -117,8 +197,13 @@ fn encode(
         .ty
         .decode(source, &mut buffers.values)
         .map_err(|e| encode_error(tensor, e))?;
-    // Without importance a row's blocks do not depend on each other, so the chunk can stand as one row.
-    ty.encode(&buffers.values, chunk.len, None, &mut buffers.bytes)
+    let importance = tensor.importance_at(chunk.start);
+    let row_len = if importance.is_some() {
+        tensor.row_len() as usize
+    } else {
+        chunk.len
+    };
+    ty.encode(&buffers.values, row_len, importance, &mut buffers.bytes)
         .map_err(|error| match error {
             QuantError::NonFinite { index, value } => ConvertError::NonFinite {
                 path: tensor.source.path.display().to_string(),

@@ -16,9 +16,9 @@ mod types;
 mod vocab;
 
 pub use error::ConvertError;
-pub use execute::execute;
+pub use execute::{Q4Grid, execute};
 pub use hparams::Derived;
-pub use options::{Options, OutType, TokenizerSource};
+pub use options::{Options, TokenizerSource};
 pub use plan::{Plan, plan};
 pub use tensor::{PlannedTensor, Source};
 pub use tensors::Ignored;

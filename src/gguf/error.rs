@@ -1,6 +1,7 @@
 //! What can be wrong with the bytes of a GGUF file.
 
 use super::metadata::KeyError;
+use crate::sniff::known_stranger;
 use std::io;
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub enum GgufErrorKind {
     #[error("{}; {}", .0, .0.way_out())]
     Format(#[from] FormatError),
     /// A key that is needed is missing or of the wrong type.
-    #[error(transparent)]
+    #[error("{0}; convert the model again with a current converter")]
     Key(#[from] KeyError),
     /// The data is big-endian, which only the container code reads.
     #[error("the file is big-endian; rewrite it with `gguf-conv migrate` before its tensors are read")]
@@ -141,21 +142,25 @@ pub enum FormatError {
     },
     #[error("tensor {name} has the unknown type {id}")]
     TensorType { name: String, id: u32 },
+    #[error("tensor name {name} is no UTF-8")]
+    TensorName { name: String },
 }
 
 impl FormatError {
     /// What the user can do about it.
     pub fn way_out(&self) -> &'static str {
-        const DAMAGED: &str = "the file is damaged; download it again, or convert the model again";
+        const DAMAGED: &str = "the file is damaged: download it again, or convert the model again";
         match self {
-            FormatError::Magic(magic) => other_kind(magic),
+            FormatError::Magic(magic) if magic.is_empty() => "the file is empty: download it again",
+            FormatError::Magic(magic) => known_stranger(magic).unwrap_or("give a .gguf file"),
             FormatError::Version(1) => "convert the model again with a current converter",
             FormatError::Version(_) => "the file is damaged, or newer than this program",
             FormatError::Truncated { .. } | FormatError::Count { .. } | FormatError::OutOfFile { .. } => {
-                "the file is cut short or damaged; download it again"
+                "the file is cut short or damaged: download it again"
             }
             FormatError::TensorType { .. } => "a newer version of this program may know it",
             FormatError::ValueType { .. }
+            | FormatError::TensorName { .. }
             | FormatError::TooMany { .. }
             | FormatError::HeaderLength { .. }
             | FormatError::TooLong { .. }
@@ -171,19 +176,5 @@ impl FormatError {
             | FormatError::Misaligned { .. }
             | FormatError::Overlap { .. } => DAMAGED,
         }
-    }
-}
-
-/// What files with other first bytes are, and what to do about them.
-fn other_kind(magic: &[u8]) -> &'static str {
-    match magic {
-        b"vers" => "this is a pointer of Git LFS; fetch the file itself with `git lfs pull`",
-        b"<!DO" | b"<!do" | b"<htm" | b"<HTM" => "this is a web page; download the file itself",
-        b"PK\x03\x04" => {
-            "this is a zip archive or a PyTorch checkpoint; unpack it, or get the safetensors version"
-        }
-        b"lmgg" | b"fmgg" | b"tjgg" => "this is a model of before GGUF; convert the original again",
-        b"FUGG" => "its first bytes are reversed; rewrite the file with a current converter",
-        _ => "give a .gguf file",
     }
 }

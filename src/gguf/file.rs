@@ -8,6 +8,7 @@ use crate::mapped::MappedFile;
 use crate::quant::GgmlType;
 use bstr::{BStr, BString, ByteSlice};
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// One file of a model.
@@ -76,7 +77,10 @@ impl Gguf {
         for (p, part) in parts.iter().enumerate() {
             for (t, info) in part.header.tensors.iter().enumerate() {
                 if index.insert(info.name.clone(), (p, t)).is_some() {
-                    let message = format!("tensor {} stands in two parts", escape(&info.name));
+                    let message = format!(
+                        "tensor {} stands in an earlier part too; {FETCH_PARTS}",
+                        escape(&info.name)
+                    );
                     return Err(GgufError::new(&part.path, GgufErrorKind::Split(message)));
                 }
             }
@@ -192,6 +196,8 @@ impl Part {
     }
 }
 
+const FETCH_PARTS: &str = "the parts are not of one model: download them again";
+
 /// The name of a split model's file, taken apart: `PREFIX-00002-of-00003.gguf`.
 struct SplitName {
     prefix: PathBuf,
@@ -240,18 +246,32 @@ impl SplitName {
         name.into()
     }
 
+    /// Tells the way out where a part is not there.
+    fn missing(&self, number: usize, error: GgufError) -> GgufError {
+        match error.kind {
+            GgufErrorKind::Io(e) if e.kind() == io::ErrorKind::NotFound => {
+                let message = format!(
+                    "part {number} of {} of a split model is missing; put it beside the others",
+                    self.count
+                );
+                GgufError::new(error.path, GgufErrorKind::Split(message))
+            }
+            kind => GgufError::new(error.path, kind),
+        }
+    }
+
     fn open_all(&self) -> Result<Vec<Part>, GgufError> {
         let mut parts = Vec::new();
         for number in 1..=self.count {
             let path = self.part_path(number);
-            let part = Part::open(&path)?;
+            let part = Part::open(&path).map_err(|e| self.missing(number, e))?;
             let split_error = |message: String| GgufError::new(&path, GgufErrorKind::Split(message));
             let meta = &part.header.metadata;
             let no = meta.uint("split.no").map_err(|e| GgufError::new(&path, e))?;
             let count = meta.uint("split.count").map_err(|e| GgufError::new(&path, e))?;
             if (no, count) != (number as u64 - 1, self.count as u64) {
                 return Err(split_error(format!(
-                    "says it is part {} of {count}, its name says part {number} of {}",
+                    "says it is part {} of {count}, its name says part {number} of {}; {FETCH_PARTS}",
                     no.saturating_add(1),
                     self.count
                 )));
@@ -262,7 +282,8 @@ impl SplitName {
         if let Ok(expected) = parts[0].header.metadata.uint("split.tensors.count")
             && expected != found as u64
         {
-            let message = format!("the parts hold {found} tensors, split.tensors.count says {expected}");
+            let message =
+                format!("the parts hold {found} tensors, split.tensors.count says {expected}; {FETCH_PARTS}");
             return Err(GgufError::new(&parts[0].path, GgufErrorKind::Split(message)));
         }
         Ok(parts)

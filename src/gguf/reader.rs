@@ -62,7 +62,10 @@ fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
         None => Ok(DEFAULT_ALIGNMENT),
         Some(&Value::U32(value)) if value.is_power_of_two() => Ok(value.into()),
         Some(Value::U32(value)) => Err(FormatError::Alignment(value.to_string())),
-        Some(other) => Err(FormatError::Alignment(format!("a {}", other.type_name()))),
+        Some(other) => Err(FormatError::Alignment(format!(
+            "a value of type {}",
+            other.type_name()
+        ))),
     }
 }
 

@@ -21,7 +21,14 @@ impl Strings {
 
     /// Appends a string.
     pub fn push(&mut self, string: &[u8]) {
-        self.bytes.extend_from_slice(string);
+        self.push_parts(&[string]);
+    }
+
+    /// Appends a string given in parts.
+    pub fn push_parts(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
         self.ends.push(self.bytes.len());
     }
 

@@ -72,13 +72,13 @@ struct PerLayerInput<'a> {
 }
 
 /// What a target remembers of the tokens so far.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct State {
     /// By layer; layers without keys and values have empty ones.
     caches: Vec<KvCache>,
     len: usize,
-    /// Whether sliding layers keep what has left their window.
-    keep_all: bool,
+    /// Positions that sliding layers keep at least.
+    keep: usize,
 }
 
 impl State {
@@ -92,7 +92,7 @@ impl State {
         self.len == 0
     }
 
-    /// Forgets the tokens from position `len` on.
+    /// Forgets the tokens from position `len` on, no further back than the state was made for.
     pub fn truncate(&mut self, len: usize) {
         self.caches.iter_mut().for_each(|cache| cache.truncate(len));
         self.len = self.len.min(len);
@@ -146,8 +146,8 @@ impl<'a> Target<'a> {
         self.vocab
     }
 
-    /// Refuses a prompt that is empty, names unknown tokens, or leaves no room for `generate` tokens.
-    pub fn check_prompt(&self, prompt: &[u32], generate: usize) -> Result<(), ModelError> {
+    /// Refuses a prompt that is empty, names unknown tokens, or is longer than the context.
+    pub fn check_prompt(&self, prompt: &[u32]) -> Result<(), ModelError> {
         if prompt.is_empty() {
             return Err(ModelError::EmptyPrompt);
         }
@@ -158,20 +158,19 @@ impl<'a> Target<'a> {
                 vocab: self.vocab,
             });
         }
-        let tokens = prompt.len().saturating_add(generate);
-        if tokens > self.config.context {
+        if prompt.len() > self.config.context {
             return Err(ModelError::ContextLength {
                 path: self.config.path.clone(),
-                tokens,
-                prompt: prompt.len(),
+                tokens: prompt.len(),
                 context: self.config.context,
             });
         }
         Ok(())
     }
 
-    /// A state without tokens. With `keep_all`, sliding layers keep what has left their window.
-    pub fn state(&self, keep_all: bool) -> State {
+    /// A state without tokens that can be taken back by `back` tokens. Its sliding layers keep so many positions more
+    /// than they see.
+    pub fn state(&self, back: usize) -> State {
         State {
             caches: self
                 .config
@@ -180,7 +179,8 @@ impl<'a> Target<'a> {
                 .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim))
                 .collect(),
             len: 0,
-            keep_all,
+            // A drafter by transformers' reading sees one more, and a prompt's batch is appended before it is read.
+            keep: back.saturating_add(self.config.window + 1 + PROMPT_BATCH),
         }
     }
 
@@ -233,12 +233,9 @@ impl<'a> Target<'a> {
             layer.block.scale_output(&mut y);
         }
         state.len = positions.end;
-        if !state.keep_all {
-            for (cache, layer) in state.caches.iter_mut().zip(&self.config.layers) {
-                if layer.kind == LayerKind::Sliding {
-                    // Drafts that are refused are taken back, so more than the window must stay.
-                    cache.forget_before_last(self.config.window + PROMPT_BATCH);
-                }
+        for (cache, layer) in state.caches.iter_mut().zip(&self.config.layers) {
+            if layer.kind == LayerKind::Sliding {
+                cache.forget_before_last(state.keep);
             }
         }
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);

@@ -1,0 +1,271 @@
+//! A model's weights on disk, whatever the container: GGUF (one file or split) or safetensors (one file, shards, a
+//! folder), told apart by content.
+
+use crate::Error;
+use crate::checkpoint::{Checkpoint, SourceTensor};
+use crate::gguf::{Endian, Gguf, Metadata, Part, TensorInfo, can_swap, escape, swap_blocks};
+use crate::quant::GgmlType;
+use crate::sniff::known_stranger;
+use bstr::BStr;
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// A model's weights.
+#[derive(Debug)]
+pub enum ModelFile {
+    /// GGUF: one file, or all parts of a split model.
+    Gguf(Gguf),
+    /// Safetensors: one file, shards, or a checkpoint folder.
+    Safetensors(Checkpoint),
+}
+
+/// A tensor of either container.
+#[derive(Debug, Clone)]
+pub struct ModelTensor<'a> {
+    /// Name.
+    pub name: &'a BStr,
+    /// Type in the container's own words: `Q8_0`, `BF16`, `unknown(99)`.
+    pub type_name: String,
+    /// Lengths, innermost first.
+    pub dims: Vec<u64>,
+    /// The file that holds it, counted among [`ModelFile::files`].
+    pub file: usize,
+    /// Where its data starts, counted from the start of the data section.
+    pub offset: u64,
+    /// Where its data starts in the file.
+    pub file_offset: u64,
+    /// Bytes of data; `None` for GGUF types that nobody knows.
+    pub size: Option<u64>,
+    source: Source<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    Gguf(&'a Part, &'a TensorInfo),
+    Safetensors(SourceTensor<'a>),
+}
+
+impl ModelFile {
+    /// Opens a file or checkpoint folder and checks where its tensors lie.
+    pub fn open(path: &Path) -> Result<ModelFile, Error> {
+        ModelFile::open_with(path, Gguf::open)
+    }
+
+    /// [`ModelFile::open`], but with tensor ranges of a GGUF as they are; see [`Gguf::look`].
+    pub fn look(path: &Path) -> Result<ModelFile, Error> {
+        ModelFile::open_with(path, Gguf::look)
+    }
+
+    fn open_with(
+        path: &Path,
+        open_gguf: impl Fn(&Path) -> Result<Gguf, crate::gguf::GgufError>,
+    ) -> Result<ModelFile, Error> {
+        let fail = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        if path.metadata().map_err(fail)?.is_dir() {
+            return Ok(ModelFile::Safetensors(Checkpoint::open(path)?));
+        }
+        let start = first_bytes(path).map_err(fail)?;
+        match start.as_slice() {
+            [b'G', b'G', b'U', b'F', ..] => Ok(ModelFile::Gguf(open_gguf(path)?)),
+            // A header's length and then JSON; or the index of shards, which is JSON.
+            [_, _, _, _, _, _, _, _, b'{' | b'[', ..] | [b'{', ..] => {
+                Ok(ModelFile::Safetensors(Checkpoint::open(path)?))
+            }
+            _ => Err(Error::NoModel {
+                path: path.to_owned(),
+                hint: known_stranger(&start).unwrap_or(if start.is_empty() {
+                    "it is empty: download it again"
+                } else {
+                    "give a .gguf or .safetensors file, or a checkpoint folder"
+                }),
+            }),
+        }
+    }
+
+    /// What the user gave, or the first part of a split model.
+    pub fn path(&self) -> &Path {
+        match self {
+            ModelFile::Gguf(gguf) => gguf.path(),
+            ModelFile::Safetensors(checkpoint) => checkpoint.path(),
+        }
+    }
+
+    /// The files that hold the weights, with their bytes.
+    pub fn files(&self) -> Vec<(&Path, &[u8])> {
+        match self {
+            ModelFile::Gguf(gguf) => gguf
+                .parts()
+                .iter()
+                .map(|part| (part.path.as_path(), part.bytes()))
+                .collect(),
+            ModelFile::Safetensors(checkpoint) => checkpoint
+                .files()
+                .iter()
+                .map(|file| (file.path(), file.bytes()))
+                .collect(),
+        }
+    }
+
+    /// The metadata of a GGUF; the strings under `__metadata__` of the first safetensors file.
+    pub fn metadata(&self) -> Cow<'_, Metadata> {
+        match self {
+            ModelFile::Gguf(gguf) => Cow::Borrowed(gguf.metadata()),
+            ModelFile::Safetensors(checkpoint) => {
+                let mut metadata = Metadata::default();
+                for (key, value) in checkpoint.files().first().map_or(&[][..], |file| file.metadata()) {
+                    metadata.set(key.as_str(), value.as_str());
+                }
+                Cow::Owned(metadata)
+            }
+        }
+    }
+
+    /// All tensors, file by file, in the order of the headers.
+    pub fn tensors(&self) -> Vec<ModelTensor<'_>> {
+        match self {
+            ModelFile::Gguf(gguf) => gguf
+                .parts()
+                .iter()
+                .enumerate()
+                .flat_map(|(file, part)| {
+                    let tensor = move |info| ModelTensor::of_gguf(file, part, info);
+                    part.header.tensors.iter().map(tensor)
+                })
+                .collect(),
+            ModelFile::Safetensors(checkpoint) => checkpoint
+                .files()
+                .iter()
+                .enumerate()
+                .flat_map(|(at, file)| {
+                    let data_start = file.data_start();
+                    let tensor = move |tensor| ModelTensor::of_safetensors(at, data_start, tensor);
+                    file.tensors().map(tensor)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl<'a> ModelTensor<'a> {
+    fn of_gguf(file: usize, part: &'a Part, info: &'a TensorInfo) -> ModelTensor<'a> {
+        ModelTensor {
+            name: BStr::new(&info.name),
+            type_name: info.ty.to_string(),
+            dims: info.dims.clone(),
+            file,
+            offset: info.offset,
+            file_offset: part.header.range(info).0,
+            size: info.size(),
+            source: Source::Gguf(part, info),
+        }
+    }
+
+    fn of_safetensors(file: usize, data_start: u64, tensor: SourceTensor<'a>) -> ModelTensor<'a> {
+        ModelTensor {
+            name: BStr::new(tensor.name),
+            type_name: tensor.dtype.to_string(),
+            dims: tensor.shape.iter().rev().map(|&n| n as u64).collect(),
+            file,
+            offset: tensor.offset - data_start,
+            file_offset: tensor.offset,
+            size: Some(tensor.data.len() as u64),
+            source: Source::Safetensors(tensor),
+        }
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> u64 {
+        self.dims.iter().product()
+    }
+
+    /// Its ggml type, if it has one.
+    pub fn ggml_type(&self) -> Option<GgmlType> {
+        match self.source {
+            Source::Gguf(_, info) => info.ty.known(),
+            Source::Safetensors(tensor) => tensor.ggml_type(),
+        }
+    }
+
+    /// Its bytes as they stand in the file.
+    pub fn bytes(&self) -> Result<&'a [u8], Error> {
+        match self.source {
+            Source::Gguf(part, info) => Ok(part.raw_tensor(info)?.data),
+            Source::Safetensors(tensor) => Ok(tensor.data),
+        }
+    }
+
+    /// Its elements, where they can be read as numbers.
+    pub fn numbers(&self) -> Result<Numbers<'a>, Error> {
+        let unreadable = |why| Error::Unreadable {
+            name: escape(self.name),
+            type_name: self.type_name.clone(),
+            why,
+        };
+        let ty = self
+            .ggml_type()
+            .ok_or_else(|| unreadable("it is no type of ggml"))?;
+        let endian = match self.source {
+            Source::Gguf(part, _) => part.header.endian,
+            Source::Safetensors(_) => Endian::Little,
+        };
+        if endian == Endian::Big && !can_swap(ty) {
+            return Err(unreadable("its big-endian form is not defined"));
+        }
+        Ok(Numbers {
+            ty,
+            endian,
+            elements: self.elements() as usize,
+            data: self.bytes()?,
+        })
+    }
+}
+
+/// Elements a chunk: a multiple of every block length, 1 MiB as f32.
+pub const CHUNK: usize = 256 * 1024;
+
+/// The elements of a tensor, decoded chunk by chunk.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers<'a> {
+    ty: GgmlType,
+    endian: Endian,
+    elements: usize,
+    data: &'a [u8],
+}
+
+impl Numbers<'_> {
+    /// Number of chunks of [`CHUNK`] elements, the last one shorter.
+    pub fn chunks(&self) -> usize {
+        self.elements.div_ceil(CHUNK)
+    }
+
+    /// Decodes a chunk into `out`, which takes its length. There are [`Numbers::chunks`] of them.
+    pub fn decode(&self, chunk: usize, out: &mut Vec<f32>) {
+        let start = chunk.saturating_mul(CHUNK).min(self.elements);
+        let len = CHUNK.min(self.elements - start);
+        let bytes = |elements: usize| elements / self.ty.block_len() * self.ty.block_bytes();
+        let blocks = &self.data[bytes(start)..][..bytes(len)];
+        out.clear();
+        out.resize(len, 0.0);
+        // Length and type were checked when these numbers were made.
+        let decoded = if self.endian == Endian::Big {
+            let mut swapped = blocks.to_vec();
+            swap_blocks(self.ty, &mut swapped);
+            self.ty.decode(&swapped, out)
+        } else {
+            self.ty.decode(blocks, out)
+        };
+        debug_assert!(decoded.is_ok(), "{decoded:?}");
+    }
+}
+
+/// Up to nine bytes from the start of a file.
+fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(9).read_to_end(&mut start)?;
+    Ok(start)
+}
