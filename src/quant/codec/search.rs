@@ -6,9 +6,9 @@
 //! The three searches are large. Each is compiled once for an instruction set and a length of groups, not into every
 //! encoder that calls it.
 
-use super::number::{MAGIC, nearest_int};
-use super::scales::centred_level;
-use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x16, i32x16};
+use super::number::{MAGIC, nearest_int, nearest_ints};
+use super::scales::{centred_level, low_bytes};
+use fearless_simd::{Select, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x16};
 
 /// Groups that are searched side by side.
 pub(super) const LANES: usize = 16;
@@ -31,14 +31,33 @@ pub(super) fn squares<const N: usize>(x: &Groups<N>) -> Groups<N> {
 
 /// Groups that lie one after another, to columns. Missing groups are zero.
 #[inline(always)]
-pub(super) fn columns<const N: usize>(x: &[f32]) -> Groups<N> {
+pub(super) fn columns<S: Simd, const N: usize>(simd: S, x: &[f32]) -> Groups<N> {
     let mut groups = [[0.0; LANES]; N];
-    for (lane, group) in x.as_chunks::<N>().0.iter().enumerate().take(LANES) {
-        for (row, v) in groups.iter_mut().zip(group) {
-            row[lane] = *v;
+    for (part, columns) in groups.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let mut rows = [f32x16::splat(simd, 0.0); LANES];
+        for (row, group) in rows.iter_mut().zip(x.as_chunks::<N>().0) {
+            *row = load(simd, &group.as_chunks().0[part]);
+        }
+        for (column, row) in columns.iter_mut().zip(transposed(rows)) {
+            *column = row.into();
         }
     }
     groups
+}
+
+/// Each round interleaves the first half of the rows with the second, which rotates the bits of an element's place, row
+/// and column, by one.
+#[inline(always)]
+fn transposed<S: Simd>(mut rows: [f32x16<S>; LANES]) -> [f32x16<S>; LANES] {
+    for _ in 0..LANES.ilog2() {
+        let before = rows;
+        for i in 0..LANES / 2 {
+            let (first, second) = (before[i], before[i + LANES / 2]);
+            rows[2 * i] = first.zip_low(second);
+            rows[2 * i + 1] = first.zip_high(second);
+        }
+    }
+    rows
 }
 
 /// The weights that an importance matrix gives: its own, times sqrt(`sigma2` + x^2), where `sigma2` is a mean square
@@ -178,16 +197,18 @@ impl Affine {
     /// The levels of group `lane` that fit scale and minimum as they are stored, or where that scale is zero those of
     /// the search.
     #[inline(always)]
-    pub(super) fn refit<const N: usize>(
+    pub(super) fn refit<S: Simd, const N: usize>(
         &self,
+        simd: S,
         lane: usize,
         x: &[f32; N],
         scale: f32,
         minimum: f32,
     ) -> [u8; N] {
         let mut levels = [0; N];
-        for (v, level) in x.iter().zip(&mut levels) {
-            *level = nearest_int((v + minimum) / scale).clamp(0, self.top_level) as u8;
+        for (x, levels) in x.as_chunks().0.iter().zip(levels.as_chunks_mut().0) {
+            let nearest = nearest_ints((load(simd, x) + minimum) / scale);
+            *levels = low_bytes(nearest.max(0).min(self.top_level));
         }
         if scale == 0.0 {
             for (v, level) in x.iter().zip(&mut levels) {
@@ -400,10 +421,8 @@ pub(super) fn load<S: Simd>(simd: S, row: &[f32; LANES]) -> f32x16<S> {
     f32x16::simd_from(simd, *row)
 }
 
-/// [`nearest_int`] for each lane, brought into a range.
+/// The nearest integers, brought into a range.
 #[inline(always)]
 fn clamped<S: Simd>(value: f32x16<S>, low: f32, high: f32) -> f32x16<S> {
-    let bits: i32x16<S> = (value + MAGIC).bitcast();
-    let nearest: f32x16<S> = ((bits & 0x007f_ffff) - 0x0040_0000).to_float();
-    nearest.max(low).min(high)
+    nearest_ints(value).to_float::<f32x16<S>>().max(low).min(high)
 }
