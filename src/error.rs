@@ -2,8 +2,11 @@
 
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
+use crate::model::ModelError;
 use crate::output::OutputError;
+use crate::verify::VerifyError;
 use std::io;
+use std::path::PathBuf;
 
 /// Any error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +17,20 @@ pub enum Error {
     /// A GGUF file could not be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A verification could not be done.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A file that the command line names could not be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Threads could not be started.
+    #[error("threads cannot be started: {0}")]
+    Threads(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),
@@ -44,11 +61,28 @@ impl Error {
                 ..
             }) => io_fault(e),
             Error::Gguf(_) => Fault::Input,
+            Error::Verify(error) => verify_fault(error),
+            Error::Read { source, .. } => io_fault(source),
+            Error::Threads(_) => Fault::System,
             Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
             Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
             Error::Convert(ConvertError::Output(_)) => Fault::Usage,
             Error::Convert(error) => error.io().map_or(Fault::Input, io_fault),
         }
+    }
+}
+
+fn verify_fault(error: &VerifyError) -> Fault {
+    match error {
+        VerifyError::Output(OutputError::Io { .. }) => Fault::System,
+        VerifyError::Output(_) => Fault::Usage,
+        VerifyError::Model(
+            ModelError::EmptyPrompt
+            | ModelError::ContextLength { .. }
+            | ModelError::Token { .. }
+            | ModelError::NoCentroids { .. },
+        ) => Fault::Usage,
+        error => error.io().map_or(Fault::Input, io_fault),
     }
 }
 

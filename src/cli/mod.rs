@@ -5,6 +5,7 @@
 mod convert;
 mod inspect;
 mod print;
+mod verify;
 
 use crate::{Error, Fault};
 use clap::{Parser, Subcommand};
@@ -21,6 +22,8 @@ Examples:
           show what would be written
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
+          prove that the file computes what the checkpoint computes, and how many of its drafts are accepted
 
 Exit codes:
   0  done
@@ -47,6 +50,8 @@ enum Command {
     Convert(convert::Args),
     /// Show the metadata and tensors of a GGUF file
     Inspect(inspect::Args),
+    /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
+    Verify(verify::Args),
 }
 
 /// What a command found, for the exit code.
@@ -54,6 +59,8 @@ enum Command {
 enum Outcome {
     /// Done, and nothing to object to.
     Done,
+    /// A check or verification found a difference, and it is told.
+    Difference,
 }
 
 /// Runs the command; errors are told in one line on standard error.
@@ -61,10 +68,12 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Verify(args)), _) => verify::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Difference) => ExitCode::from(1),
         // Who reads the output may stop early.
         Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
