@@ -3,9 +3,11 @@
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
+use crate::model::ModelError;
 use crate::output::OutputError;
 use crate::quant::imatrix::ImportanceError;
 use crate::quantize::QuantizeError;
+use crate::verify::VerifyError;
 use std::io;
 use std::path::PathBuf;
 
@@ -27,7 +29,10 @@ pub enum Error {
     /// A checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The operating system would not let a file be read.
+    /// A verification could not be done.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A file that the command line names could not be read.
     #[error("{}: {source}", path.display())]
     Read {
         /// The file.
@@ -53,6 +58,9 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// Threads could not be started.
+    #[error("threads cannot be started: {0}")]
+    Threads(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),
@@ -77,7 +85,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Usage(_) => Fault::Usage,
-            Error::Stdout(_) => Fault::System,
+            Error::Stdout(_) | Error::Threads(_) => Fault::System,
             Error::Gguf(GgufError { kind, .. })
             | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
             | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
@@ -96,11 +104,26 @@ impl Error {
             | Error::Unreadable { .. }
             | Error::Importance(_)
             | Error::Quantize(_) => Fault::Input,
+            Error::Verify(error) => verify_fault(error),
             Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
             Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
             Error::Convert(ConvertError::Output(_)) => Fault::Usage,
             Error::Convert(error) => error.io().map_or(Fault::Input, io_fault),
         }
+    }
+}
+
+fn verify_fault(error: &VerifyError) -> Fault {
+    match error {
+        VerifyError::Output(OutputError::Io { .. }) => Fault::System,
+        VerifyError::Output(_) => Fault::Usage,
+        VerifyError::Model(
+            ModelError::EmptyPrompt
+            | ModelError::ContextLength { .. }
+            | ModelError::Token { .. }
+            | ModelError::NoCentroids { .. },
+        ) => Fault::Usage,
+        error => error.io().map_or(Fault::Input, io_fault),
     }
 }
 

@@ -6,6 +6,7 @@ mod convert;
 mod inspect;
 mod print;
 mod quantize;
+mod verify;
 
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
@@ -26,6 +27,8 @@ Examples:
           write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
+          prove that the file computes what the checkpoint computes, and how many of its drafts are accepted
 
 Exit codes:
   0  done
@@ -54,6 +57,8 @@ enum Command {
     Quantize(quantize::Args),
     /// Show the metadata and tensors of a GGUF file
     Inspect(inspect::Args),
+    /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
+    Verify(verify::Args),
 }
 
 /// What a command found, for the exit code.
@@ -61,6 +66,8 @@ enum Command {
 enum Outcome {
     /// Done, and nothing to object to.
     Done,
+    /// A check or verification found a difference, and it is told.
+    Difference,
 }
 
 /// The names of all file types, behind others that a command understands.
@@ -78,10 +85,12 @@ pub fn run(cli: Cli) -> ExitCode {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Verify(args)), _) => verify::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Difference) => ExitCode::from(1),
         // Who reads the output may stop early.
         Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
