@@ -160,7 +160,7 @@ fn search_centred<S: Simd>(simd: S, x: &Groups<LEN>, weights: &Groups<LEN>, zero
 
 #[inline(always)]
 fn search_ranged<S: Simd>(simd: S, x: &Groups<LEN>, weights: &Groups<LEN>, top: i32) -> [Fit; LANES] {
-    let found = search::affine(simd, x, weights, top, Trials::WEIGHTED);
+    let found = search::affine::<S, false, LEN>(simd, x, weights, top, Trials::WEIGHTED);
     lanes(
         #[inline(always)]
         |lane| (found.scales[lane], -found.minima[lane]),

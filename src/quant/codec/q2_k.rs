@@ -53,9 +53,8 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
                     first: -0.5,
                     step: 0.1,
                     steps: 15,
-                    absolute: true,
                 };
-                let found = search::affine(simd, &groups, &weights, 3, trials);
+                let found = search::affine::<S, true, GROUP>(simd, &groups, &weights, 3, trials);
                 let scales = scales::spread(&found.scales, 15);
                 let minima = scales::spread(&found.minima, 15);
                 encode_block(x, &found, scales, minima, block);
@@ -64,7 +63,7 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
                 let importance = search::columns(&importance[i * LEN..][..LEN]);
                 let sigma2 = [scales::sum_of_squares(x) / LEN as f32; LANES];
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::affine(simd, &groups, &weights, 3, Trials::WEIGHTED);
+                let found = search::affine::<S, false, GROUP>(simd, &groups, &weights, 3, Trials::WEIGHTED);
                 let sums = search::group_sums(simd, &weights).into();
                 let scales = scales::positive(&found.scales, &sums, 15);
                 let minima = scales::positive(&found.minima, &sums, 15);

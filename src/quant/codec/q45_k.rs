@@ -23,7 +23,6 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
             first: -1.0,
             step: 0.1,
             steps: 20,
-            absolute: false,
         };
         dispatch!(path.level(), simd => encode::<_, 144>(simd, row, importance, 15, trials, blocks));
     }),
@@ -36,7 +35,6 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
             first: -0.5,
             step: 0.1,
             steps: 15,
-            absolute: false,
         };
         dispatch!(path.level(), simd => encode::<_, 176>(simd, row, importance, 31, trials, blocks));
     }),
@@ -101,7 +99,7 @@ fn encode<S: Simd, const BYTES: usize>(
         match importance {
             None => {
                 let weights = spread_weights(simd, &groups);
-                let found = search::affine(simd, &groups, &weights, top_level, trials);
+                let found = search::affine::<S, false, GROUP>(simd, &groups, &weights, top_level, trials);
                 for (at, (x, block)) in blocks.enumerate() {
                     let scales = scales::spread(lanes(&found.scales, at), 63);
                     let minima = scales::spread(lanes(&found.minima, at), 63);
@@ -120,7 +118,8 @@ fn encode<S: Simd, const BYTES: usize>(
                     *sigma2 = [2.0 * scales::sum_of_squares(x) / LEN as f32; GROUPS];
                 }
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::affine(simd, &groups, &weights, top_level, Trials::WEIGHTED);
+                let found =
+                    search::affine::<S, false, GROUP>(simd, &groups, &weights, top_level, Trials::WEIGHTED);
                 let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
                 for (at, (x, block)) in blocks.enumerate() {
                     let sums = lanes(&sums, at);

@@ -2,6 +2,9 @@
 //!
 //! A search adds up floats in a fixed order, and that order is part of the bytes. So the vectors run across groups:
 //! every lane computes one group, in exactly the order of a plain loop over its elements.
+//!
+//! The three searches are large. Each is compiled once for an instruction set and a length of groups, not into every
+//! encoder that calls it.
 
 use super::number::{MAGIC, nearest_int};
 use super::scales::centred_level;
@@ -88,8 +91,20 @@ impl Symmetric {
 
 /// Tries 19 scales around the one that puts the element largest in magnitude on level -`zero_level`, and takes for each
 /// group the one whose levels, rescaled by least squares, leave the smallest error weighted by `weights`.
-#[inline(always)]
 pub(super) fn symmetric<S: Simd, const N: usize>(
+    simd: S,
+    x: &Groups<N>,
+    weights: &Groups<N>,
+    zero_level: i32,
+) -> Symmetric {
+    simd.vectorize(
+        #[inline(always)]
+        || search_symmetric(simd, x, weights, zero_level),
+    )
+}
+
+#[inline(always)]
+fn search_symmetric<S: Simd, const N: usize>(
     simd: S,
     x: &Groups<N>,
     weights: &Groups<N>,
@@ -189,8 +204,6 @@ pub(super) struct Trials {
     pub first: f32,
     pub step: f32,
     pub steps: u8,
-    /// Errors count by magnitude, not squared.
-    pub absolute: bool,
 }
 
 impl Trials {
@@ -199,14 +212,27 @@ impl Trials {
         first: -0.9,
         step: 0.05,
         steps: 36,
-        absolute: false,
     };
 }
 
 /// Tries scales around the one that spreads the levels over the range of a group, fits scale and minimum to the
-/// levels of each by least squares, and takes the one that leaves the smallest error weighted by `weights`.
+/// levels of each by least squares, and takes the one that leaves the smallest error weighted by `weights`: the sum of
+/// squares, or of magnitudes if `ABSOLUTE`.
+pub(super) fn affine<S: Simd, const ABSOLUTE: bool, const N: usize>(
+    simd: S,
+    x: &Groups<N>,
+    weights: &Groups<N>,
+    top_level: i32,
+    trials: Trials,
+) -> Affine {
+    simd.vectorize(
+        #[inline(always)]
+        || search_affine::<S, ABSOLUTE, N>(simd, x, weights, top_level, trials),
+    )
+}
+
 #[inline(always)]
-pub(super) fn affine<S: Simd, const N: usize>(
+fn search_affine<S: Simd, const ABSOLUTE: bool, const N: usize>(
     simd: S,
     x: &Groups<N>,
     weights: &Groups<N>,
@@ -236,7 +262,7 @@ pub(super) fn affine<S: Simd, const N: usize>(
     for (x, level) in x.iter().zip(&mut levels) {
         *level = clamped(inverses * (load(simd, x) - lowest), 0.0, top);
     }
-    let mut best = affine_error(x, weights, &levels, scales, lowest, trials.absolute);
+    let mut best = affine_error::<S, ABSOLUTE, N>(x, weights, &levels, scales, lowest);
     // Each trial starts from the minimum of the best one before it.
     let mut low = lowest;
     for i in 0..=trials.steps {
@@ -255,7 +281,7 @@ pub(super) fn affine<S: Simd, const N: usize>(
         let above = offset.simd_gt(0.0);
         let scale = above.select(sum_xl / sum_l2, scale);
         let offset = above.select(zero, offset);
-        let error = affine_error(x, weights, &levels, scale, offset, trials.absolute);
+        let error = affine_error::<S, ABSOLUTE, N>(x, weights, &levels, scale, offset);
         let better = determinant.simd_gt(0.0) & error.simd_lt(best);
         best = better.select(error, best);
         scales = better.select(scale, scales);
@@ -275,19 +301,18 @@ pub(super) fn affine<S: Simd, const N: usize>(
 
 /// The error that `levels` leave with these scales and minima.
 #[inline(always)]
-fn affine_error<S: Simd, const N: usize>(
+fn affine_error<S: Simd, const ABSOLUTE: bool, const N: usize>(
     x: &Groups<N>,
     weights: &Groups<N>,
     levels: &[f32x16<S>; N],
     scales: f32x16<S>,
     low: f32x16<S>,
-    absolute: bool,
 ) -> f32x16<S> {
     let simd = scales.simd;
     let mut sum = f32x16::splat(simd, 0.0);
     for ((x, w), level) in x.iter().zip(weights).zip(levels) {
         let miss = scales * *level + low - load(simd, x);
-        let miss = if absolute { miss.abs() } else { miss * miss };
+        let miss = if ABSOLUTE { miss.abs() } else { miss * miss };
         sum += load(simd, w) * miss;
     }
     sum
@@ -296,8 +321,19 @@ fn affine_error<S: Simd, const N: usize>(
 /// Scales and levels for `LANES` groups of Q3_K: starting from the scale that puts the element largest in magnitude
 /// on level -`zero_level`, moves one element after another to the level that is best given the others, five times over.
 /// The levels are counted from 0.
-#[inline(always)]
 pub(super) fn descend<S: Simd, const N: usize>(
+    simd: S,
+    x: &Groups<N>,
+    zero_level: i32,
+) -> ([f32; LANES], Groups<N>) {
+    simd.vectorize(
+        #[inline(always)]
+        || search_descending(simd, x, zero_level),
+    )
+}
+
+#[inline(always)]
+fn search_descending<S: Simd, const N: usize>(
     simd: S,
     x: &Groups<N>,
     zero_level: i32,
