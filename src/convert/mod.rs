@@ -20,5 +20,7 @@ pub use execute::{Q4Grid, execute};
 pub use hparams::Derived;
 pub use options::{Options, OutType, TokenizerSource};
 pub use plan::{Plan, plan};
+pub(crate) use target::{Target, ones};
 pub use tensor::{PlannedTensor, Source};
 pub use tensors::Ignored;
+pub(crate) use vocab::difference as vocabulary_difference;
