@@ -7,8 +7,9 @@
 //! ```
 //! use gguf_conv::arch::Arch;
 //! use gguf_conv::checkpoint::Checkpoint;
-//! use gguf_conv::convert::{self, Options, OutType, TokenizerSource};
+//! use gguf_conv::convert::{self, Options, TokenizerSource};
 //! use gguf_conv::gguf::Gguf;
+//! use gguf_conv::quant::recipe::FileType;
 //! use std::path::Path;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,7 +17,7 @@
 //! let checkpoint = Checkpoint::open(Path::new("fixtures/mini-dense/drafter"))?;
 //! let target = Gguf::open(Path::new("fixtures/mini-dense/target-bf16.gguf"))?;
 //! let options = Options {
-//!     outtype: OutType::Q8_0,
+//!     outtype: Some(FileType::Q8_0),
 //!     pure: false,
 //!     keep_centroids: false,
 //!     tokenizer: TokenizerSource::Auto,

@@ -1,20 +1,24 @@
 //! `gguf-conv DRAFTER`: arguments, progress and report of a conversion.
 
-use super::Outcome;
 use super::print::{self, SCHEMA_VERSION};
+use super::{Outcome, outtypes};
 use crate::Error;
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, ConvertError, Options, OutType, Plan, Q4Grid, TokenizerSource};
+use crate::convert::{self, ConvertError, Options, Plan, Q4Grid, TokenizerSource};
 use crate::gguf::{Gguf, escape};
 use crate::output;
 use crate::quant::GgmlType;
+use crate::quant::recipe::FileType;
 use clap::ValueEnum;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+
+/// The output type that keeps BF16 and F16 as they are.
+const AUTO: &str = "auto";
 
 /// Arguments of a conversion.
 #[derive(Debug, clap::Args)]
@@ -29,8 +33,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "D.gguf")]
     output: Option<PathBuf>,
     /// Type of the weights; auto keeps bf16 and f16 as they are
-    #[arg(long, value_enum, default_value = "auto", ignore_case = true)]
-    outtype: OutTypeArg,
+    #[arg(long, default_value = AUTO, ignore_case = true, value_parser = outtypes(&[AUTO]))]
+    outtype: String,
     /// Give the embedding the output type too, wherever it fits
     #[arg(long)]
     pure: bool,
@@ -55,35 +59,10 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum OutTypeArg {
-    Auto,
-    F32,
-    F16,
-    Bf16,
-    #[value(name = "q8_0")]
-    Q8_0,
-    #[value(name = "q4_0")]
-    Q4_0,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum TokenizerArg {
     Auto,
     Drafter,
     Target,
-}
-
-impl From<OutTypeArg> for OutType {
-    fn from(arg: OutTypeArg) -> OutType {
-        match arg {
-            OutTypeArg::Auto => OutType::Auto,
-            OutTypeArg::F32 => OutType::F32,
-            OutTypeArg::F16 => OutType::F16,
-            OutTypeArg::Bf16 => OutType::BF16,
-            OutTypeArg::Q8_0 => OutType::Q8_0,
-            OutTypeArg::Q4_0 => OutType::Q4_0,
-        }
-    }
 }
 
 impl From<TokenizerArg> for TokenizerSource {
@@ -106,7 +85,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let checkpoint = Checkpoint::open(&args.drafter).map_err(ConvertError::from)?;
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
     let options = Options {
-        outtype: args.outtype.into(),
+        outtype: FileType::from_name(&args.outtype),
         pure: args.pure,
         keep_centroids: args.keep_centroids,
         tokenizer: args.tokenizer.into(),
@@ -186,7 +165,7 @@ fn default_name(plan: &Plan) -> PathBuf {
         .strip_suffix("-assistant")
         .filter(|name| !name.is_empty())
         .unwrap_or(&name);
-    format!("mtp-{name}-{}.gguf", plan.outtype).into()
+    format!("mtp-{name}-{}.gguf", plan.file_type.name().to_uppercase()).into()
 }
 
 /// What was left out, derived, or may surprise, on standard error.
@@ -356,7 +335,7 @@ fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) 
         output: path.display().to_string(),
         size_bytes: plan.layout.file_len,
         parameters: parameters(plan),
-        outtype: plan.outtype.name(),
+        outtype: plan.file_type.name(),
         tokenizer: plan.tokenizer,
         q4_0_blocks: grid.map(|grid| grid.blocks),
         q4_0_blocks_without_loss: grid.map(|grid| grid.exact),

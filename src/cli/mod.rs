@@ -6,7 +6,9 @@ mod convert;
 mod inspect;
 mod print;
 
+use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
@@ -54,6 +56,15 @@ enum Command {
 enum Outcome {
     /// Done, and nothing to object to.
     Done,
+}
+
+/// The names of all file types, behind others that a command understands.
+fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
+    let names = others
+        .iter()
+        .copied()
+        .chain(FileType::ALL.iter().map(|file_type| file_type.name()));
+    PossibleValuesParser::new(names)
 }
 
 /// Runs the command; errors are told in one line on standard error.

@@ -18,7 +18,7 @@ mod vocab;
 pub use error::ConvertError;
 pub use execute::{Q4Grid, execute};
 pub use hparams::Derived;
-pub use options::{Options, OutType, TokenizerSource};
+pub use options::{Options, TokenizerSource};
 pub use plan::{Plan, plan};
 pub(crate) use target::{Target, ones};
 pub use tensor::{PlannedTensor, Source};

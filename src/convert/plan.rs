@@ -8,11 +8,12 @@ use super::options::Options;
 use super::target::Target;
 use super::tensor::PlannedTensor;
 use super::tensors::Ignored;
-use super::tensors::{assign_types, source_tensors};
+use super::tensors::source_tensors;
+use super::types::{assign_types, settle};
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{Gguf, Layout, Metadata, TensorSpec};
-use crate::quant::GgmlType;
+use crate::quant::recipe::FileType;
 use serde_json::Value as Json;
 
 /// Everything about an output file before a byte of it is written.
@@ -32,8 +33,8 @@ pub struct Plan<'a> {
     pub warnings: Vec<String>,
     /// Where the tokenizer comes from, in words.
     pub tokenizer: &'static str,
-    /// The output type, settled.
-    pub outtype: GgmlType,
+    /// The type of the file, settled.
+    pub file_type: FileType,
     /// What the checkpoint is called: its folder or file.
     pub source_name: String,
     /// `general.architecture` of the output.
@@ -72,13 +73,9 @@ pub fn plan<'a>(
 
     let mut warnings = Vec::new();
     let (sourced, ignored) = source_tensors(arch, checkpoint, target, &hparams, options, &mut warnings)?;
-    let first_matrix = sourced
-        .iter()
-        .find(|(spec, t)| spec.quantize && t.dims.len() >= 2)
-        .map(|(_, t)| t.source.ty);
-    let file_type = options.outtype.settle(first_matrix, options.pure);
-    let tensors = assign_types(sourced, file_type)?;
-    hparams.numbers.set("file_type", file_type.id.into());
+    let file_type = settle(options, &sourced);
+    let tensors = assign_types(sourced, file_type, options, &hparams);
+    hparams.numbers.set("file_type", file_type.id().into());
 
     let mut metadata = Metadata::default();
     metadata.set("general.architecture", arch.architecture.as_str());
@@ -99,7 +96,6 @@ pub fn plan<'a>(
     let layout = Layout::new(&metadata, &outputs)?;
     let source_name = general.folder_name().to_owned();
     let Hparams { derived, .. } = hparams;
-    let outtype = file_type.main;
     Ok(Plan {
         metadata,
         tensors,
@@ -108,7 +104,7 @@ pub fn plan<'a>(
         derived,
         warnings,
         tokenizer,
-        outtype,
+        file_type,
         source_name,
         architecture: arch.architecture.clone(),
     })

@@ -4,7 +4,6 @@ use super::error::ConvertError;
 use super::hparams::{Hparams, layer_of};
 use super::options::Options;
 use super::tensor::{PlannedTensor, Source};
-use super::types::FileType;
 use crate::arch::{Arch, Formula, TensorSpec};
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::Gguf;
@@ -263,29 +262,4 @@ fn reason_to_ignore(
         return Ok(Some(rule.reason.clone()));
     }
     Ok(None)
-}
-
-/// Gives every tensor its type.
-pub(super) fn assign_types<'a>(
-    sourced: Vec<Sourced<'_, 'a>>,
-    file_type: FileType,
-) -> Result<Vec<PlannedTensor<'a>>, ConvertError> {
-    let typed = sourced.into_iter().map(|(spec, mut tensor)| {
-        tensor.ty = match spec.ty {
-            Some(ty) => ty,
-            None if !spec.quantize => GgmlType::F32,
-            None => file_type.of(spec.from_target.is_some(), tensor.row_len()),
-        };
-        let decodes = tensor.source.ty == tensor.ty || !tensor.source.ty.is_integer();
-        if !decodes && spec.ty.is_none() {
-            return Err(ConvertError::TensorDtype {
-                path: tensor.source.path.to_owned(),
-                name: tensor.source.origin,
-                dtype: tensor.source.ty.to_string(),
-                wanted: tensor.ty.to_string(),
-            });
-        }
-        Ok(tensor)
-    });
-    typed.collect()
 }

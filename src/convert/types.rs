@@ -1,54 +1,60 @@
-//! Which type each tensor gets.
+//! Which type each tensor gets: the architecture file says what stays F32, `llama-quantize`'s recipe the rest.
 
-use super::options::OutType;
+use super::hparams::Hparams;
+use super::options::Options;
+use super::tensor::PlannedTensor;
+use super::tensors::Sourced;
 use crate::quant::GgmlType;
+use crate::quant::recipe::{self, FileType, Model};
 
-/// A settled output type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileType {
-    /// The type of every tensor that takes the output type.
-    pub main: GgmlType,
-    /// The number of `general.file_type` (`enum llama_ftype`).
-    pub id: u32,
-    /// Type of a tied embedding.
-    embedding: GgmlType,
+/// The file type asked for, or the one that keeps the first matrix as it is.
+pub(super) fn settle(options: Options, sourced: &[Sourced]) -> FileType {
+    let is_matrix = |(spec, tensor): &&Sourced| spec.quantize && tensor.dims.len() >= 2;
+    let first = || sourced.iter().find(is_matrix).map(|(_, tensor)| tensor.source.ty);
+    options.outtype.unwrap_or_else(|| match first() {
+        Some(GgmlType::BF16) => FileType::BF16,
+        _ => FileType::F16,
+    })
 }
 
-impl OutType {
-    /// The output type, `first` being the source type of the first matrix.
-    pub(super) fn settle(self, first: Option<GgmlType>, pure: bool) -> FileType {
-        let main = match self {
-            OutType::Auto if first == Some(GgmlType::BF16) => GgmlType::BF16,
-            OutType::Auto | OutType::F16 => GgmlType::F16,
-            OutType::F32 => GgmlType::F32,
-            OutType::BF16 => GgmlType::BF16,
-            OutType::Q8_0 => GgmlType::Q8_0,
-            OutType::Q4_0 => GgmlType::Q4_0,
-        };
-        let (id, embedding) = match main {
-            GgmlType::F32 => (0, main),
-            GgmlType::F16 => (1, main),
-            GgmlType::Q4_0 => (2, if pure { main } else { GgmlType::Q6_K }),
-            GgmlType::Q8_0 => (7, main),
-            _ => (32, main),
-        };
-        FileType { main, id, embedding }
-    }
-}
+/// Gives every tensor its type.
+pub(super) fn assign_types<'a>(
+    sourced: Vec<Sourced<'_, 'a>>,
+    file_type: FileType,
+    options: Options,
+    hparams: &Hparams,
+) -> Vec<PlannedTensor<'a>> {
+    let described: Vec<recipe::Tensor> = sourced
+        .iter()
+        .map(|(spec, tensor)| recipe::Tensor {
+            name: &tensor.name,
+            dims: &tensor.dims,
+            ty: spec.ty.unwrap_or(GgmlType::F32),
+        })
+        .collect();
+    let model = Model {
+        layers: hparams.numbers.layers.len(),
+        experts: 0,
+        heads: hparams.numbers.count("heads").unwrap_or(0),
+        kv_heads: hparams.numbers.count("kv_heads.sliding").unwrap_or(0),
+    };
+    let recipe = recipe::Options {
+        pure: options.pure,
+        importance: false,
+        overrides: &[],
+    };
+    let chosen = recipe::choose(file_type, &model, &described, &recipe);
 
-impl FileType {
-    /// The type of a tensor with rows of `row_len` elements.
-    pub(super) fn of(self, is_embedding: bool, row_len: u64) -> GgmlType {
-        let wanted = if is_embedding { self.embedding } else { self.main };
-        // llama-quantize's and convert_hf_to_gguf's fallbacks for rows that are no whole number of blocks.
-        let fallbacks: &[GgmlType] = match wanted {
-            GgmlType::Q6_K => &[GgmlType::Q6_K, GgmlType::Q8_0],
-            _ => std::slice::from_ref(&wanted),
-        };
-        fallbacks
-            .iter()
-            .copied()
-            .find(|ty| ty.fits_row(row_len))
-            .unwrap_or(GgmlType::F16)
-    }
+    let typed = sourced
+        .into_iter()
+        .zip(chosen)
+        .map(|((spec, mut tensor), chosen)| {
+            tensor.ty = match spec.ty {
+                Some(ty) => ty,
+                None if spec.quantize => chosen,
+                None => GgmlType::F32,
+            };
+            tensor
+        });
+    typed.collect()
 }

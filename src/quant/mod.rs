@@ -4,6 +4,8 @@
 //! ggml's reference quantizer writes for the same numbers. Portable code is the truth; faster paths must match it.
 
 mod codec;
+pub mod imatrix;
+pub mod recipe;
 mod simd;
 pub mod types;
 
