@@ -3,7 +3,7 @@
 
 use crate::arch::{Arch, Dialect, HparamSpec, LayerKind, Match, Numbers, Origin};
 use crate::convert::{Derived, Target};
-use crate::gguf::{Array, Gguf, KeyError, TensorInfo, Value};
+use crate::gguf::{Array, Gguf, KeyError, Part, TensorInfo, Value};
 use bstr::{BStr, BString};
 use std::collections::HashMap;
 
@@ -42,6 +42,8 @@ pub(crate) struct TensorEntry<'a> {
     /// As upstream names it.
     pub upstream: BString,
     pub info: &'a TensorInfo,
+    /// The file that holds it.
+    pub part: &'a Part,
 }
 
 /// Whose architecture a file has.
@@ -83,12 +85,15 @@ impl<'a> DrafterGguf<'a> {
             upstream: arch.upstream_key(found),
             value,
         };
-        let tensor = |info: &'a TensorInfo| TensorEntry {
-            upstream: arch.upstream_tensor(BStr::new(&info.name)),
-            info,
+        let of_part = |part: &'a Part| {
+            part.header.tensors.iter().map(move |info| TensorEntry {
+                upstream: arch.upstream_tensor(BStr::new(&info.name)),
+                info,
+                part,
+            })
         };
         let keys: Vec<Key> = gguf.metadata().iter().map(key).collect();
-        let tensors: Vec<TensorEntry> = gguf.tensors().map(tensor).collect();
+        let tensors: Vec<TensorEntry> = gguf.parts().iter().flat_map(of_part).collect();
         let mut drafter = DrafterGguf {
             gguf,
             arch,
@@ -109,10 +114,9 @@ impl<'a> DrafterGguf<'a> {
     }
 
     /// A key by upstream's name.
-    pub(crate) fn key(&self, upstream: &str) -> Option<&Key<'a>> {
-        self.key_index
-            .get(BStr::new(upstream))
-            .and_then(|&at| self.keys.get(at))
+    pub(crate) fn key(&self, upstream: impl AsRef<[u8]>) -> Option<&Key<'a>> {
+        let at = self.key_index.get(BStr::new(upstream.as_ref()))?;
+        self.keys.get(*at)
     }
 
     /// A tensor by upstream's name.

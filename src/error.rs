@@ -3,6 +3,7 @@
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
+use crate::migrate::MigrateError;
 use crate::output::OutputError;
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +20,9 @@ pub enum Error {
     /// A checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A migration stopped.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// The operating system would not let a file be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -74,6 +78,10 @@ impl Error {
                 kind: GgufErrorKind::Io(e),
                 ..
             })
+            | Error::Migrate(MigrateError::Gguf(GgufError {
+                kind: GgufErrorKind::Io(e),
+                ..
+            }))
             | Error::Checkpoint(CheckpointError {
                 kind: CheckpointErrorKind::Io(e),
                 ..
@@ -82,11 +90,20 @@ impl Error {
             Error::Gguf(_) | Error::Checkpoint(_) | Error::NoModel { .. } | Error::Unreadable { .. } => {
                 Fault::Input
             }
-            Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
-            Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
-            Error::Convert(ConvertError::Output(_)) => Fault::Usage,
-            Error::Convert(error) => error.io().map_or(Fault::Input, io_fault),
+            Error::Migrate(MigrateError::Convert(error)) => convert_fault(error),
+            Error::Migrate(MigrateError::Dialect { .. }) => Fault::Usage,
+            Error::Migrate(_) => Fault::Input,
+            Error::Convert(error) => convert_fault(error),
         }
+    }
+}
+
+fn convert_fault(error: &ConvertError) -> Fault {
+    match error {
+        ConvertError::TokenizerWithoutTarget => Fault::Usage,
+        ConvertError::Output(OutputError::Io { .. }) => Fault::System,
+        ConvertError::Output(_) => Fault::Usage,
+        error => error.io().map_or(Fault::Input, io_fault),
     }
 }
 

@@ -42,11 +42,14 @@ mod error;
 pub mod gguf;
 pub mod glob;
 mod mapped;
+pub mod migrate;
 pub mod model;
 pub mod model_file;
 pub mod output;
 pub mod quant;
 mod sniff;
+pub mod stats;
+pub mod summary;
 pub mod verify;
 
 pub use error::{Error, Fault};

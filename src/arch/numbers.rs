@@ -4,6 +4,9 @@ use super::{Formula, Generator, LayerKind, MetadataSpec, ScalarType, TensorSpec}
 use crate::gguf::{Array, Value};
 use std::collections::HashMap;
 
+/// Most elements of a tensor that is computed; a head of 512 has 256 pairs. Numbers come from files.
+const MAX_GENERATED: u64 = 1 << 16;
+
 /// A formula that needs a number which is not known, or comes to something that is no length.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} in formula {formula:?} is not known")]
@@ -131,7 +134,14 @@ impl Numbers {
         let Some(generator) = spec.generate else {
             return Ok(Vec::new());
         };
-        let elements = self.shape(spec, layer)?.iter().product::<u64>();
+        let lengths = self.shape(spec, layer)?;
+        let elements = lengths.iter().try_fold(1, |n: u64, len| n.checked_mul(*len));
+        let elements = elements
+            .filter(|&n| n <= MAX_GENERATED)
+            .ok_or_else(|| UnknownNumber {
+                name: format!("{lengths:?}, which is far too long,"),
+                formula: spec.gguf.to_string(),
+            })?;
         match generator {
             Generator::RopeFreqs => {
                 let rotated = self.count("rotated_pairs").ok_or_else(|| UnknownNumber {

@@ -4,13 +4,18 @@
 
 mod convert;
 mod inspect;
+mod json;
+mod migrate;
 mod print;
 
+use crate::arch::Arch;
+use crate::convert::ConvertError;
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -23,6 +28,8 @@ Examples:
           show what would be written
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv migrate old.gguf -o drafter.gguf
+          make a drafter of a fork of llama.cpp load in llama.cpp
 
 Exit codes:
   0  done
@@ -47,8 +54,10 @@ pub struct Cli {
 enum Command {
     /// Convert a drafter's checkpoint to GGUF (what is done without a subcommand)
     Convert(convert::Args),
-    /// Show the metadata and tensors of a GGUF file
+    /// Show what a GGUF or safetensors file holds
     Inspect(inspect::Args),
+    /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
+    Migrate(migrate::Args),
 }
 
 /// What a command found, for the exit code.
@@ -67,11 +76,21 @@ fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }
 
+/// The architecture file that was given, or the one compiled in.
+fn architecture(file: Option<&Path>) -> Result<Arch, Error> {
+    let arch = match file {
+        Some(path) => Arch::read(path),
+        None => Arch::gemma4_assistant(),
+    };
+    Ok(arch.map_err(ConvertError::from)?)
+}
+
 /// Runs the command; errors are told in one line on standard error.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Migrate(args)), _) => migrate::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };
     match result {
@@ -79,7 +98,7 @@ pub fn run(cli: Cli) -> ExitCode {
         // Who reads the output may stop early.
         Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print::error(&error);
             ExitCode::from(match error.fault() {
                 Fault::Usage => 2,
                 Fault::Input => 3,

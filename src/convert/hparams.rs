@@ -257,6 +257,29 @@ fn missing(spec: &HparamSpec, sources: Sources) -> ConvertError {
     }
 }
 
+/// As many numbers of a checkpoint as can be worked out, for a look at it.
+pub(crate) fn known_numbers(arch: &Arch, checkpoint: &Checkpoint, config: Option<&Json>) -> Numbers {
+    let sources = Sources {
+        arch,
+        checkpoint,
+        config,
+        target: None,
+    };
+    let mut hparams = Hparams {
+        numbers: Numbers::default(),
+        derived: Vec::new(),
+    };
+    for spec in &arch.hparams {
+        if let Ok(Some((value, _))) = hparams.origin_of(spec, sources) {
+            hparams.numbers.set(&spec.name, value);
+        }
+        if spec.name == "layers" && hparams.resolve_layers(sources).is_err() {
+            hparams.numbers.layers.clear();
+        }
+    }
+    hparams.numbers
+}
+
 /// The layer that a match speaks of.
 pub(super) fn layer_of(found: Match) -> Option<usize> {
     match found {

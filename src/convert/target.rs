@@ -117,7 +117,7 @@ impl<'a> Target<'a> {
 }
 
 /// How many elements of a tensor are 1; `None` for tensors that are far too long to be factors of rotary frequencies.
-pub(crate) fn ones(tensor: &Tensor) -> Option<usize> {
+fn ones(tensor: &Tensor) -> Option<usize> {
     const MOST_PAIRS: u64 = 1 << 16;
     let elements = tensor.info.elements();
     if elements > MOST_PAIRS {

@@ -170,6 +170,7 @@ fn from_checkpoint<'a>(
             path: tensor.path,
             ty,
             data: Cow::Borrowed(tensor.data),
+            swap: false,
         },
     })
 }
@@ -212,6 +213,7 @@ fn from_target<'a>(
             path: target.path(),
             ty: tensor.ty,
             data: Cow::Borrowed(tensor.data),
+            swap: false,
         },
     }))
 }
@@ -233,6 +235,7 @@ fn generate<'a>(
             path: checkpoint.path(),
             ty: GgmlType::F32,
             data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            swap: false,
         },
     })
 }
