@@ -3,9 +3,12 @@
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
+use crate::migrate::MigrateError;
+use crate::model::ModelError;
 use crate::output::OutputError;
 use crate::quant::imatrix::ImportanceError;
 use crate::quantize::QuantizeError;
+use crate::verify::VerifyError;
 use std::io;
 use std::path::PathBuf;
 
@@ -27,6 +30,12 @@ pub enum Error {
     /// A checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A migration stopped.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// A verification could not be done.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// The operating system would not let a file be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -53,6 +62,9 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// Threads could not be started.
+    #[error("threads cannot be started: {0}")]
+    Threads(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),
@@ -77,9 +89,10 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Usage(_) => Fault::Usage,
-            Error::Stdout(_) => Fault::System,
+            Error::Stdout(_) | Error::Threads(_) => Fault::System,
             Error::Gguf(GgufError { kind, .. })
             | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
+            | Error::Migrate(MigrateError::Gguf(GgufError { kind, .. }))
             | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
                 GgufErrorKind::Io(e) => io_fault(e),
                 _ => Fault::Input,
@@ -90,17 +103,41 @@ impl Error {
             })
             | Error::Importance(ImportanceError::Io { source: e, .. })
             | Error::Read { source: e, .. } => io_fault(e),
-            Error::Quantize(QuantizeError::NoEncoder(_)) => Fault::Usage,
+            Error::Quantize(QuantizeError::NoEncoder(_)) | Error::Migrate(MigrateError::Dialect { .. }) => {
+                Fault::Usage
+            }
+            Error::Migrate(MigrateError::Convert(error)) | Error::Convert(error) => convert_fault(error),
+            Error::Verify(error) => verify_fault(error),
             Error::Checkpoint(_)
             | Error::NoModel { .. }
             | Error::Unreadable { .. }
             | Error::Importance(_)
+            | Error::Migrate(_)
             | Error::Quantize(_) => Fault::Input,
-            Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
-            Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
-            Error::Convert(ConvertError::Output(_)) => Fault::Usage,
-            Error::Convert(error) => error.io().map_or(Fault::Input, io_fault),
         }
+    }
+}
+
+fn convert_fault(error: &ConvertError) -> Fault {
+    match error {
+        ConvertError::TokenizerWithoutTarget => Fault::Usage,
+        ConvertError::Output(OutputError::Io { .. }) => Fault::System,
+        ConvertError::Output(_) => Fault::Usage,
+        error => error.io().map_or(Fault::Input, io_fault),
+    }
+}
+
+fn verify_fault(error: &VerifyError) -> Fault {
+    match error {
+        VerifyError::Output(OutputError::Io { .. }) => Fault::System,
+        VerifyError::Output(_) => Fault::Usage,
+        VerifyError::Model(
+            ModelError::EmptyPrompt
+            | ModelError::ContextLength { .. }
+            | ModelError::Token { .. }
+            | ModelError::NoCentroids { .. },
+        ) => Fault::Usage,
+        error => error.io().map_or(Fault::Input, io_fault),
     }
 }
 

@@ -4,14 +4,20 @@
 
 mod convert;
 mod inspect;
+mod json;
+mod migrate;
 mod print;
 mod quantize;
+mod verify;
 
+use crate::arch::Arch;
+use crate::convert::ConvertError;
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -26,6 +32,10 @@ Examples:
           write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
+          prove that the file computes what the checkpoint computes, and how many of its drafts are accepted
+  gguf-conv migrate old.gguf -o drafter.gguf
+          make a drafter of a fork of llama.cpp load in llama.cpp
 
 Exit codes:
   0  done
@@ -52,8 +62,12 @@ enum Command {
     Convert(convert::Args),
     /// Write a GGUF file in another type, bit for bit as llama-quantize does
     Quantize(quantize::Args),
-    /// Show the metadata and tensors of a GGUF file
+    /// Show what a GGUF or safetensors file holds
     Inspect(inspect::Args),
+    /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
+    Migrate(migrate::Args),
+    /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
+    Verify(verify::Args),
 }
 
 /// What a command found, for the exit code.
@@ -61,6 +75,8 @@ enum Command {
 enum Outcome {
     /// Done, and nothing to object to.
     Done,
+    /// A check or verification found a difference, and it is told.
+    Difference,
 }
 
 /// The names of all file types, behind others that a command understands.
@@ -72,20 +88,32 @@ fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }
 
+/// The architecture file that was given, or the one compiled in.
+fn architecture(file: Option<&Path>) -> Result<Arch, Error> {
+    let arch = match file {
+        Some(path) => Arch::read(path),
+        None => Arch::gemma4_assistant(),
+    };
+    Ok(arch.map_err(ConvertError::from)?)
+}
+
 /// Runs the command; errors are told in one line on standard error.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Verify(args)), _) => verify::run(&args),
+        (Some(Command::Migrate(args)), _) => migrate::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Difference) => ExitCode::from(1),
         // Who reads the output may stop early.
         Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print::error(&error);
             ExitCode::from(match error.fault() {
                 Fault::Usage => 2,
                 Fault::Input => 3,

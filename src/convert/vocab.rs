@@ -86,7 +86,7 @@ pub(super) fn tokens(gguf: &Gguf) -> Result<&Strings, GgufError> {
 }
 
 /// How two vocabularies differ, in words, if they do: in length, or at the first token with another text.
-pub(super) fn difference(drafter: &Strings, target: &Strings) -> Option<String> {
+pub(crate) fn difference(drafter: &Strings, target: &Strings) -> Option<String> {
     if let Some((id, (ours, theirs))) = drafter
         .iter()
         .zip(target.iter())

@@ -118,6 +118,9 @@ impl<'a> Drafter<'a> {
             .backbone
             .filter(|&n| n > 0)
             .ok_or_else(|| config.error("the width of the target (embedding_length_out) is not given"))?;
+        let blocks = (0..config.layers.len())
+            .map(|l| Block::load(weights, &config, l))
+            .collect::<Result<_, _>>()?;
         let (rope_full, rope_sliding) = ropes(weights, &config)?;
         Ok(Drafter {
             backbone,
@@ -125,9 +128,7 @@ impl<'a> Drafter<'a> {
             pre_projection: weights.shaped("nextn.pre_projection.weight", &[width, 2 * backbone])?,
             post_projection: weights.shaped("nextn.post_projection.weight", &[backbone, width])?,
             output_norm: weights.vector("output_norm.weight", width)?,
-            blocks: (0..config.layers.len())
-                .map(|l| Block::load(weights, &config, l))
-                .collect::<Result<_, _>>()?,
+            blocks,
             rope_full,
             rope_sliding,
             centroids: match head {

@@ -1,13 +1,13 @@
 //! The target: Gemma 4's text model, dense, with per-layer embeddings, or with experts.
 
 use super::attention::{KvCache, attend};
-use super::block::{Block, add};
+use super::block::Block;
 use super::config::Config;
 use super::drafter::SharedKv;
 use super::error::ModelError;
 use super::experts::Experts;
 use super::matrix::{Matrix, Pass};
-use super::ops::{gelu_tanh, rms_norm, soft_cap, weighted_rms_norm};
+use super::ops::{add, gate, rms_norm, soft_cap, weighted_rms_norm};
 use super::rope::{Angles, Rope};
 use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;
@@ -105,6 +105,9 @@ impl<'a> Target<'a> {
         let width = config.width;
         let embedding = weights.tensor("token_embd.weight")?;
         let vocab = embedding.map_or(0, |tensor| tensor.shape.first().copied().unwrap_or(0));
+        if vocab == 0 {
+            return Err(config.error("there is no token_embd.weight with a row for each token"));
+        }
         let token_embd = weights.shaped("token_embd.weight", &[vocab, width])?;
         let output = weights.shaped_if_present("output.weight", &[vocab, width])?;
         let shared = |kind: LayerKind| {
@@ -115,15 +118,16 @@ impl<'a> Target<'a> {
                 ))
             })
         };
+        let layers = (0..config.layers.len())
+            .map(|l| Layer::load(weights, &config, l))
+            .collect::<Result<_, _>>()?;
         let (rope_full, rope_sliding) = ropes(weights, &config)?;
         Ok(Target {
             vocab,
             token_embd,
             output: output.unwrap_or(token_embd),
             output_norm: weights.vector("output_norm.weight", width)?,
-            layers: (0..config.layers.len())
-                .map(|l| Layer::load(weights, &config, l))
-                .collect::<Result<_, _>>()?,
+            layers,
             per_layer: match config.per_layer_width {
                 0 => None,
                 per_layer => Some(PerLayerEmbedding::load(weights, &config, vocab, per_layer)?),
@@ -406,10 +410,7 @@ impl PerLayerInput<'_> {
     /// `y += rms(proj · (gelu(inp_gate · y) * rows)) · w`.
     fn add(&self, y: &mut [f32], rows: Vec<f32>, eps: f32, pass: Pass) {
         let mut gated = self.inp_gate.mul(y, pass);
-        gated
-            .iter_mut()
-            .zip(rows)
-            .for_each(|(g, p)| *g = gelu_tanh(*g) * p);
+        gate(&mut gated, &rows);
         let mut out = self.proj.mul(&gated, pass);
         weighted_rms_norm(&mut out, &self.post_norm, eps);
         add(y, &out);

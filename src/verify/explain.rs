@@ -97,6 +97,21 @@ fn split(name: &str) -> Option<(&str, &str)> {
         .then(|| (block, rest.trim_start_matches('.').trim_end_matches(".weight")))
 }
 
+/// Rows that are looked at: whatever happened to a whole tensor shows in its first ones.
+const EXPLAINED_ROWS: usize = 4096;
+
+/// The first rows of a matrix; other tensors whole.
+fn first_rows(tensor: Tensor<'_>) -> Tensor<'_> {
+    match tensor.shape[..] {
+        [rows, cols] if rows > EXPLAINED_ROWS => Tensor {
+            shape: vec![EXPLAINED_ROWS, cols],
+            data: &tensor.data[..tensor.data.len() / rows * EXPLAINED_ROWS],
+            ..tensor
+        },
+        _ => tensor,
+    }
+}
+
 fn cause(
     drafter: &dyn Weights,
     source: &dyn Weights,
@@ -104,97 +119,139 @@ fn cause(
     comparison: &Comparison,
     error: &TensorError,
 ) -> Result<Cause, ModelError> {
-    let (name, ty) = (comparison.name.as_str(), comparison.ty);
+    let name = comparison.name.as_str();
+    let other = |message: String| Ok(Cause::Other(message));
     let (Some(ours), Some(theirs)) = (drafter.tensor(name)?, source.tensor(name)?) else {
-        return Ok(Cause::Other(format!("{name} is missing")));
+        return other(format!("{name} is missing"));
     };
-    let (Some(our), Some(their)) = (Matrix::new(ours.clone()), Matrix::new(theirs)) else {
-        return Ok(Cause::Other(format!(
-            "{name} does not hold the source's integers"
-        )));
-    };
-    let fits = |ours: &Matrix, theirs: &Matrix| {
-        let error = compare(ty, ours, theirs);
-        error.is_good(ty) || (!ty.is_quantized() && error.relative <= FLOAT_CEILING)
+    let count = ours.shape[..ours.shape.len() - 1].iter().product::<usize>();
+    let Some(case) = Case::new(ours, theirs) else {
+        return other(format!("{name} does not hold the source's integers"));
     };
     if !error.zero_rows.is_empty() && error.zero_rows == error.bad_rows {
-        return Ok(Cause::Other(all_zeros(name, &error.zero_rows)));
+        return other(all_zeros(name, &error.zero_rows));
     }
-    for other in comparisons.iter().filter(|other| other.name != name) {
-        let Some(tensor) = source.tensor(&other.name)?.filter(|t| t.shape == ours.shape) else {
-            continue;
-        };
-        // All norms that were never trained are equal to each other; that explains nothing.
-        if let Some(theirs) = Matrix::new(tensor)
-            && compare(ty, &our, &theirs).is_good(ty)
+    if error.bad_rows.len() < count / 2 {
+        return other(format!(
+            "{} of {name} differ from the source",
+            rows(&error.bad_rows)
+        ));
+    }
+    if let ([one], [expected]) = (case.numbers.as_slice(), case.expected.as_slice()) {
+        return other(format!("{name} is {one}, the source has {expected}"));
+    }
+    for candidate in comparisons.iter().filter(|candidate| candidate.name != name) {
+        if let Some(tensor) = source.tensor(&candidate.name)?.map(first_rows)
+            && case.is_now(tensor)
         {
-            return Ok(Cause::Is(other.name.clone()));
+            return Ok(Cause::Is(candidate.name.clone()));
         }
     }
-    let numbers = our.decode();
-    let shape = ours.shape.clone();
-    let as_floats = |numbers: &[f32]| -> bool {
+    if case.fits_nibbles_swapped() {
+        return Ok(Cause::Nibbles);
+    }
+    if name == PRE_PROJECTION
+        && let Some(fault) = case.projection_fault()
+    {
+        return other(fault.to_string());
+    }
+    if case.fits(&case.changed(|v| v - 1.0)) {
+        return other(format!("1 was added to {name}; Gemma 4's norms need none"));
+    }
+    let factor = fitted_factor(&case.numbers, &case.expected);
+    if case.fits(&case.changed(|v| v / factor)) {
+        return other(format!("{name} is {factor:.4} times the source's"));
+    }
+    if case.fits_transposed() {
+        return other(format!("{name} is transposed"));
+    }
+    other(format!(
+        "{name} differs from the source: relative error {:.3}, cosine {:.3}",
+        error.relative, error.cosine
+    ))
+}
+
+/// A tensor and what it should be, or the first rows of both.
+struct Case<'a> {
+    ours: Tensor<'a>,
+    theirs: Matrix<'a>,
+    numbers: Vec<f32>,
+    expected: Vec<f32>,
+}
+
+impl<'a> Case<'a> {
+    /// `None` for tensors of integers.
+    fn new(ours: Tensor<'a>, theirs: Tensor<'a>) -> Option<Case<'a>> {
+        let ours = first_rows(ours);
+        let theirs = Matrix::new(first_rows(theirs))?;
+        Some(Case {
+            numbers: Matrix::new(ours.clone())?.decode(),
+            expected: theirs.decode(),
+            ours,
+            theirs,
+        })
+    }
+
+    /// Whether this tensor would be the source's.
+    fn is_right(&self, tensor: Tensor) -> bool {
+        let ty = self.ours.ty;
+        Matrix::new(tensor).is_some_and(|matrix| {
+            let error = compare(ty, &matrix, &self.theirs);
+            error.is_good(ty) || (!ty.is_quantized() && error.relative <= FLOAT_CEILING)
+        })
+    }
+
+    /// Whether the tensor holds this one of the source.
+    fn is_now(&self, tensor: Tensor) -> bool {
+        tensor.shape == self.ours.shape
+            && Matrix::new(self.ours.clone())
+                .zip(Matrix::new(tensor))
+                .is_some_and(|(ours, theirs)| compare(self.ours.ty, &ours, &theirs).is_good(self.ours.ty))
+    }
+
+    /// Whether these numbers would be right.
+    fn fits(&self, numbers: &[f32]) -> bool {
         let data: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let tensor = Tensor {
+        self.is_right(Tensor {
             ty: GgmlType::F32,
-            shape: shape.clone(),
+            shape: self.ours.shape.clone(),
             data: &data,
+        })
+    }
+
+    fn changed(&self, change: impl Fn(f32) -> f32) -> Vec<f32> {
+        self.numbers.iter().map(|v| change(*v)).collect()
+    }
+
+    fn fits_nibbles_swapped(&self) -> bool {
+        has_nibbles(self.ours.ty)
+            && self.is_right(Tensor {
+                data: &swap_nibbles(self.ours.ty, self.ours.data),
+                ..self.ours.clone()
+            })
+    }
+
+    /// What may have happened to the first projection only.
+    fn projection_fault(&self) -> Option<Fault> {
+        let cols = self.theirs.cols();
+        if self.fits(&exchange_halves(&self.numbers, cols)) {
+            return Some(Fault::HalvesExchanged);
+        }
+        let half = |numbers: &[f32]| -> Vec<f32> {
+            let rows = numbers.chunks_exact(cols);
+            rows.flat_map(|row| &row[..cols / 2]).copied().collect()
         };
-        Matrix::new(tensor).is_some_and(|ours| fits(&ours, &their))
-    };
-    if has_nibbles(ty) {
-        let data = swap_nibbles(ty, ours.data);
-        let swapped = Matrix::new(Tensor {
-            data: &data,
-            ..ours.clone()
-        });
-        if swapped.is_some_and(|swapped| fits(&swapped, &their)) {
-            return Ok(Cause::Nibbles);
-        }
+        let factor = fitted_factor(&half(&self.numbers), &half(&self.expected));
+        let width = cols / 2;
+        self.fits(&divide_first_half(&self.numbers, cols, factor))
+            .then_some(Fault::EmbeddingScaled { width, factor })
     }
-    if name == PRE_PROJECTION {
-        if as_floats(&exchange_halves(&numbers, our.cols())) {
-            return Ok(Cause::Other(Fault::HalvesExchanged.to_string()));
-        }
-        let factor = fitted_factor(
-            &first_half(&numbers, our.cols()),
-            &first_half(&their.decode(), our.cols()),
-        );
-        if as_floats(&divide_first_half(&numbers, our.cols(), factor)) {
-            let width = our.cols() / 2;
-            return Ok(Cause::Other(Fault::EmbeddingScaled { width, factor }.to_string()));
-        }
+
+    fn fits_transposed(&self) -> bool {
+        let (rows, cols) = (self.theirs.rows(), self.theirs.cols());
+        let transposed = (0..rows * cols).map(|i| self.numbers[i % rows * cols + i / rows]);
+        rows == cols && self.fits(&transposed.collect::<Vec<_>>())
     }
-    let theirs = their.decode();
-    if let ([one], [expected]) = (numbers.as_slice(), theirs.as_slice()) {
-        return Ok(Cause::Other(format!(
-            "{name} is {one}, the source has {expected}"
-        )));
-    }
-    if as_floats(&numbers.iter().map(|v| v - 1.0).collect::<Vec<_>>()) {
-        return Ok(Cause::Other(format!(
-            "1 was added to {name}; Gemma 4's norms need none"
-        )));
-    }
-    let factor = fitted_factor(&numbers, &theirs);
-    if as_floats(&numbers.iter().map(|v| v / factor).collect::<Vec<_>>()) {
-        return Ok(Cause::Other(format!("{name} is {factor:.4} times the source's")));
-    }
-    let transposed: Vec<f32> = (0..numbers.len())
-        .map(|i| numbers[i % our.rows() * our.cols() + i / our.rows()])
-        .collect();
-    if our.rows() == our.cols() && as_floats(&transposed) {
-        return Ok(Cause::Other(format!("{name} is transposed")));
-    }
-    Ok(Cause::Other(match error.bad_rows.len() {
-        bad if bad > 0 && bad < our.rows() => {
-            format!("{} of {name} differ from the source", rows(&error.bad_rows))
-        }
-        _ => format!(
-            "{name} differs from the source: relative error {:.3}, cosine {:.3}",
-            error.relative, error.cosine
-        ),
-    }))
 }
 
 /// The factor by which `theirs` comes nearest to `ours`.
@@ -204,10 +261,4 @@ fn fitted_factor(ours: &[f32], theirs: &[f32]) -> f32 {
         products.sum()
     };
     (sum(ours) / sum(theirs)) as f32
-}
-
-/// The first half of each row.
-fn first_half(numbers: &[f32], cols: usize) -> Vec<f32> {
-    let rows = numbers.chunks_exact(cols);
-    rows.flat_map(|row| &row[..cols / 2]).copied().collect()
 }

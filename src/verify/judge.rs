@@ -41,7 +41,7 @@ pub fn acceptance(ours: &Acceptance, source: Option<&Acceptance>, reasons: &[Str
             ""
         };
         let message = format!("{}: {figures}{also}", stranger(reasons));
-        return Some(Finding::fault(Check::Drafts, message));
+        return Some(Finding::fault(Check::Pair, message));
     }
     (first < POOR).then(|| {
         let message = format!(

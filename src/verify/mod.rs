@@ -26,11 +26,12 @@ pub use speculate::{Acceptance, Limits};
 pub use tokenize::{TokenizeError, Tokenizer};
 
 use crate::arch::{Arch, ArchError};
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::gguf::{Gguf, GgufError};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
+use crate::gguf::{Gguf, GgufError, GgufErrorKind};
 use crate::model::{
     CENTROIDS, CheckpointWeights, Config, Drafter, Head, ModelError, ORDERING, Target, Weights, Window,
 };
+use crate::output::{self, OutputError};
 use drafts::{Differences, StepDifference};
 use overlay::Overlay;
 use probe::Probes;
@@ -58,6 +59,8 @@ pub struct Options {
     pub head: Head,
     /// Where to write every intermediate of one run.
     pub dump: Option<PathBuf>,
+    /// Whether the dump may replace a file.
+    pub force: bool,
 }
 
 /// What the target continues.
@@ -83,8 +86,32 @@ pub enum VerifyError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Tokenize(#[from] TokenizeError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error("{}: {message}", path.display())]
     Dump { path: PathBuf, message: String },
+}
+
+impl VerifyError {
+    /// What the operating system said, where that is the cause.
+    pub fn io(&self) -> Option<&std::io::Error> {
+        let kind = match self {
+            VerifyError::Gguf(error)
+            | VerifyError::Model(ModelError::Gguf(error))
+            | VerifyError::Tokenize(TokenizeError::Gguf(error)) => &error.kind,
+            VerifyError::Checkpoint(error) | VerifyError::Model(ModelError::Checkpoint(error)) => {
+                return match &error.kind {
+                    CheckpointErrorKind::Io(error) => Some(error),
+                    _ => None,
+                };
+            }
+            _ => return None,
+        };
+        match kind {
+            GgufErrorKind::Io(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// The files of a verification, open.
@@ -108,6 +135,22 @@ impl Files {
             drafter_arch: Arch::gemma4_assistant()?,
             target_arch: Arch::gemma4()?,
         })
+    }
+
+    /// All files that are read.
+    fn paths(&self) -> Vec<PathBuf> {
+        let ggufs = [&self.drafter, &self.target]
+            .into_iter()
+            .flat_map(|gguf| gguf.parts());
+        let checkpoints = self
+            .source
+            .iter()
+            .chain(&self.target_source)
+            .flat_map(|c| c.files());
+        ggufs
+            .map(|part| part.path.clone())
+            .chain(checkpoints.map(|file| file.path().to_owned()))
+            .collect()
     }
 
     fn drafter_config(&self) -> Result<Config, ModelError> {
@@ -138,6 +181,10 @@ impl Files {
 /// Verifies a drafter. Faults of the drafter are findings of the report; errors are what stands in the way of one.
 pub fn verify(options: &Options) -> Result<Report, VerifyError> {
     let files = Files::open(options)?;
+    if let Some(dump) = &options.dump {
+        // Told before the work.
+        output::check(dump, &files.paths(), options.force)?;
+    }
     let (config, target_config) = (files.drafter_config()?, files.target_config()?);
     let source = files
         .source
@@ -148,9 +195,6 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
     let mismatches = plausible::mismatches(&files.drafter, &config, &files.target, &target_config);
     let reasons: Vec<String> = mismatches.iter().map(|m| m.message.clone()).collect();
     let is_runnable = mismatches.iter().all(|mismatch| !mismatch.fatal);
-    if !reasons.is_empty() {
-        findings.push(Finding::fault(Check::Pair, judge::stranger(&reasons)));
-    }
     findings.extend(plausible::odd_rope_freqs(&files.drafter, &config, &files.target)?);
     let weights = match &source {
         Some(source) => {
@@ -168,8 +212,11 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
     let mut run = Run::default();
     if is_runnable {
         run = Run::new(options, &files, config, target_config, source.as_ref(), &reasons)?;
-        findings.append(&mut run.findings);
     }
+    if !reasons.is_empty() && !run.is_stranger {
+        findings.push(Finding::fault(Check::Pair, judge::stranger(&reasons)));
+    }
+    findings.append(&mut run.findings);
     findings.sort_by_key(|finding| !finding.is_fault());
     let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     Ok(Report {
@@ -214,6 +261,8 @@ struct Run {
     output: Vec<u32>,
     output_is_greedy: bool,
     checkpoints: Option<CheckpointReport>,
+    /// Whether a finding says that drafter and target are no pair.
+    is_stranger: bool,
 }
 
 impl Run {
@@ -293,6 +342,10 @@ impl Run {
             None
         };
         // A drafter with a known fault is not called a stranger.
+        run.is_stranger = fault.is_none()
+            && judged
+                .as_ref()
+                .is_some_and(|finding| finding.check == Check::Pair);
         run.findings.extend(fault.or(judged));
         run.acceptance = Some(acceptance);
         run.output = output;
@@ -343,15 +396,12 @@ fn run_checkpoints(
     limits: Limits,
 ) -> Result<Option<CheckpointReport>, VerifyError> {
     let steps = options.limits.draft_max.max(dump::STEPS);
-    let dump = |target: &Target| {
-        dump::run(
-            target,
-            drafter,
-            prompt,
-            steps,
-            limits.generate,
-            options.dump.as_deref(),
-        )
+    let dump = |target: &Target| -> Result<CheckpointReport, VerifyError> {
+        let run = dump::run(target, drafter, prompt, steps, limits.generate);
+        if let Some(path) = &options.dump {
+            run.write(path, &files.paths(), options.force)?;
+        }
+        Ok(run.report)
     };
     let Some(checkpoint) = &files.target_source else {
         return match options.dump.is_some() {
@@ -364,9 +414,21 @@ fn run_checkpoints(
         Some(config) => config,
         None => return Err(no_config(checkpoint.path())),
     };
-    let target = Target::load(&weights, config)?;
-    target.check_prompt(prompt)?;
-    dump(&target).map(Some)
+    let checkpoint_target = Target::load(&weights, config)?;
+    checkpoint_target.check_prompt(prompt)?;
+    if (checkpoint_target.vocab(), checkpoint_target.config().width)
+        != (target.vocab(), target.config().width)
+    {
+        return Err(VerifyError::Model(checkpoint_target.config().error(format!(
+            "{} tokens of width {}, the target's GGUF has {} of width {}; these are different models",
+            checkpoint_target.vocab(),
+            checkpoint_target.config().width,
+            target.vocab(),
+            target.config().width,
+        ))));
+    }
+    drafter.check_shared(checkpoint_target.shared_kv(&checkpoint_target.state(0)))?;
+    dump(&checkpoint_target).map(Some)
 }
 
 fn no_config(path: &Path) -> VerifyError {

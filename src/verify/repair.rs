@@ -162,8 +162,8 @@ fn replace_projection(
 /// Least improvement of the mean surprise that counts, in nats and in standard errors of the paired differences.
 const LEAST_GAIN: f64 = 0.1;
 const LEAST_ERRORS: f64 = 4.0;
-/// A drafter that guesses no better than this part of blindly knows nothing, and gains by chance only.
-const BLIND: f64 = 0.9;
+/// A drafter whose surprise is more than this part of a blind guesser's was not repaired.
+const REPAIRED: f64 = 0.5;
 
 /// Undoes each fault by way of trial and reports the one whose undoing helps most, if one does.
 pub(super) fn find_fault(
@@ -194,7 +194,7 @@ pub(super) fn find_fault(
         let error = (spread / (gains.len() * (gains.len() - 1)) as f64).sqrt();
         let helps = gain > LEAST_GAIN
             && gain > LEAST_ERRORS * error
-            && mean(&after) < BLIND * (probes.vocab() as f64).ln();
+            && mean(&after) < REPAIRED * (probes.vocab() as f64).ln();
         if helps && best.as_ref().is_none_or(|(most, _)| gain > *most) {
             best = Some((gain, fault));
         }
