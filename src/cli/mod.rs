@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output, everything else to standard error.
 
+mod check;
 mod convert;
 mod inspect;
 mod json;
@@ -28,6 +29,8 @@ Examples:
           show what would be written
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv check drafter.gguf --target TARGET.gguf
+          look for what is wrong with a drafter, and with the pair
   gguf-conv migrate old.gguf -o drafter.gguf
           make a drafter of a fork of llama.cpp load in llama.cpp
 
@@ -56,6 +59,8 @@ enum Command {
     Convert(convert::Args),
     /// Show what a GGUF or safetensors file holds
     Inspect(inspect::Args),
+    /// Look for what keeps a drafter's GGUF from loading or drafting well
+    Check(check::Args),
     /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
     Migrate(migrate::Args),
 }
@@ -65,6 +70,8 @@ enum Command {
 enum Outcome {
     /// Done, and nothing to object to.
     Done,
+    /// A check found something, or a comparison a difference.
+    Found,
 }
 
 /// The names of all file types, behind others that a command understands.
@@ -90,11 +97,13 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Check(args)), _) => check::run(&args),
         (Some(Command::Migrate(args)), _) => migrate::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
         // Who reads the output may stop early.
         Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
