@@ -21,7 +21,8 @@ ap.add_argument("big", type=pathlib.Path)
 ap.add_argument("--runs", type=int, default=5)
 ap.add_argument("--convert-hf", type=pathlib.Path, help="llama.cpp's convert_hf_to_gguf.py")
 ap.add_argument("--llama-quantize", type=pathlib.Path)
-ap.add_argument("--rlx", type=pathlib.Path, help="the crate rlx-gguf-convert's program")
+ap.add_argument("--rlx", type=pathlib.Path,
+                help="a program that has the library rlx-gguf-convert write FOLDER/model.safetensors to OUT as q8_0")
 ap.add_argument("--gguf-conv", type=pathlib.Path,
                 default=pathlib.Path(__file__).parent.parent / "target/release/gguf-conv")
 args = ap.parse_args()
@@ -84,7 +85,19 @@ for model in ["e2b", "12b"]:
             peers["convert_hf_to_gguf.py"] = [sys.executable, args.convert_hf, folder, "--outtype", outtype,
                                               "--outfile", out_dir / "theirs.gguf"]
         if args.rlx and outtype == "q8_0":
-            peers["rlx-gguf-convert"] = [args.rlx, folder, out_dir / "theirs.gguf", "--quantize", "q8_0"]
+            peers["rlx-gguf-convert"] = [args.rlx, folder, out_dir / "theirs.gguf"]
         compare(f"{model} folder to {outtype}", size(weights) + sizes[outtype],
                 [args.gguf_conv, folder, "--outtype", outtype, "-o", out], peers)
+    if args.llama_quantize:
+        source = args.big / f"{model}-bf16.gguf"
+        run([args.gguf_conv, folder, "--outtype", "bf16", "-o", source, "--force"])
+        for outtype in ["q8_0", "q4_0", "q4_k_m"]:
+            # An absolute path: llama-quantize takes a name that starts with a number for a file type.
+            theirs = [args.llama_quantize, source.absolute(), (out_dir / "theirs.gguf").absolute(), outtype,
+                      str(os.cpu_count())]
+            ours = [args.gguf_conv, "quantize", source, "-o", out_dir / "ours.gguf", "--outtype", outtype]
+            run([*ours[:-2], "--outtype", outtype, "--force"])
+            compare(f"{model} bf16 GGUF to {outtype}", size(source) + size(out_dir / "ours.gguf"), ours,
+                    {"llama-quantize": theirs, "cp of the input": ["cp", source, out_dir / "copy"]})
+        source.unlink()
 shutil.rmtree(out_dir)

@@ -4,7 +4,11 @@ use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
 use crate::migrate::MigrateError;
+use crate::model::ModelError;
 use crate::output::OutputError;
+use crate::quant::imatrix::ImportanceError;
+use crate::quantize::QuantizeError;
+use crate::verify::VerifyError;
 use std::io;
 use std::path::PathBuf;
 
@@ -14,6 +18,12 @@ pub enum Error {
     /// A conversion stopped.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// A file could not be quantized.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// An importance matrix could not be read.
+    #[error(transparent)]
+    Importance(#[from] ImportanceError),
     /// A GGUF file could not be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -23,6 +33,9 @@ pub enum Error {
     /// A migration stopped.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A verification could not be done.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// The operating system would not let a file be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -49,6 +62,9 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// Threads could not be started.
+    #[error("threads cannot be started: {0}")]
+    Threads(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]
     Usage(String),
@@ -73,27 +89,31 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Usage(_) => Fault::Usage,
-            Error::Stdout(_) => Fault::System,
-            Error::Gguf(GgufError {
-                kind: GgufErrorKind::Io(e),
-                ..
-            })
-            | Error::Migrate(MigrateError::Gguf(GgufError {
-                kind: GgufErrorKind::Io(e),
-                ..
-            }))
-            | Error::Checkpoint(CheckpointError {
+            Error::Stdout(_) | Error::Threads(_) => Fault::System,
+            Error::Gguf(GgufError { kind, .. })
+            | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
+            | Error::Migrate(MigrateError::Gguf(GgufError { kind, .. }))
+            | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
+                GgufErrorKind::Io(e) => io_fault(e),
+                _ => Fault::Input,
+            },
+            Error::Checkpoint(CheckpointError {
                 kind: CheckpointErrorKind::Io(e),
                 ..
             })
+            | Error::Importance(ImportanceError::Io { source: e, .. })
             | Error::Read { source: e, .. } => io_fault(e),
-            Error::Gguf(_) | Error::Checkpoint(_) | Error::NoModel { .. } | Error::Unreadable { .. } => {
-                Fault::Input
+            Error::Quantize(QuantizeError::NoEncoder(_)) | Error::Migrate(MigrateError::Dialect { .. }) => {
+                Fault::Usage
             }
-            Error::Migrate(MigrateError::Convert(error)) => convert_fault(error),
-            Error::Migrate(MigrateError::Dialect { .. }) => Fault::Usage,
-            Error::Migrate(_) => Fault::Input,
-            Error::Convert(error) => convert_fault(error),
+            Error::Migrate(MigrateError::Convert(error)) | Error::Convert(error) => convert_fault(error),
+            Error::Verify(error) => verify_fault(error),
+            Error::Checkpoint(_)
+            | Error::NoModel { .. }
+            | Error::Unreadable { .. }
+            | Error::Importance(_)
+            | Error::Migrate(_)
+            | Error::Quantize(_) => Fault::Input,
         }
     }
 }
@@ -103,6 +123,20 @@ fn convert_fault(error: &ConvertError) -> Fault {
         ConvertError::TokenizerWithoutTarget => Fault::Usage,
         ConvertError::Output(OutputError::Io { .. }) => Fault::System,
         ConvertError::Output(_) => Fault::Usage,
+        error => error.io().map_or(Fault::Input, io_fault),
+    }
+}
+
+fn verify_fault(error: &VerifyError) -> Fault {
+    match error {
+        VerifyError::Output(OutputError::Io { .. }) => Fault::System,
+        VerifyError::Output(_) => Fault::Usage,
+        VerifyError::Model(
+            ModelError::EmptyPrompt
+            | ModelError::ContextLength { .. }
+            | ModelError::Token { .. }
+            | ModelError::NoCentroids { .. },
+        ) => Fault::Usage,
         error => error.io().map_or(Fault::Input, io_fault),
     }
 }

@@ -48,6 +48,7 @@ pub mod model;
 pub mod model_file;
 pub mod output;
 pub mod quant;
+pub mod quantize;
 mod sniff;
 pub mod stats;
 pub mod summary;

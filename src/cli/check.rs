@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     Ok(if findings.is_empty() {
         Outcome::Done
     } else {
-        Outcome::Found
+        Outcome::Difference
     })
 }
 

@@ -8,6 +8,8 @@ mod inspect;
 mod json;
 mod migrate;
 mod print;
+mod quantize;
+mod verify;
 
 use crate::arch::Arch;
 use crate::convert::ConvertError;
@@ -27,10 +29,14 @@ Examples:
           convert a lone file; what its folder lacks comes from the target
   gguf-conv DRAFTER --target TARGET.gguf --dry-run
           show what would be written
+  gguf-conv quantize drafter-bf16.gguf -o drafter-q4_k_m.gguf --outtype q4_k_m
+          write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
   gguf-conv check drafter.gguf --target TARGET.gguf
           look for what is wrong with a drafter, and with the pair
+  gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
+          prove that the file computes what the checkpoint computes, and how many of its drafts are accepted
   gguf-conv migrate old.gguf -o drafter.gguf
           make a drafter of a fork of llama.cpp load in llama.cpp
 
@@ -57,12 +63,16 @@ pub struct Cli {
 enum Command {
     /// Convert a drafter's checkpoint to GGUF (what is done without a subcommand)
     Convert(convert::Args),
+    /// Write a GGUF file in another type, bit for bit as llama-quantize does
+    Quantize(quantize::Args),
     /// Show what a GGUF or safetensors file holds
     Inspect(inspect::Args),
     /// Look for what keeps a drafter's GGUF from loading or drafting well
     Check(check::Args),
     /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
     Migrate(migrate::Args),
+    /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
+    Verify(verify::Args),
 }
 
 /// What a command found, for the exit code.
@@ -70,8 +80,8 @@ enum Command {
 enum Outcome {
     /// Done, and nothing to object to.
     Done,
-    /// A check found something, or a comparison a difference.
-    Found,
+    /// A check or verification found a difference, and it is told.
+    Difference,
 }
 
 /// The names of all file types, behind others that a command understands.
@@ -96,14 +106,16 @@ fn architecture(file: Option<&Path>) -> Result<Arch, Error> {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
+        (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
         (Some(Command::Check(args)), _) => check::run(&args),
+        (Some(Command::Verify(args)), _) => verify::run(&args),
         (Some(Command::Migrate(args)), _) => migrate::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Found) => ExitCode::from(1),
+        Ok(Outcome::Difference) => ExitCode::from(1),
         // Who reads the output may stop early.
         Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {

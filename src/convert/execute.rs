@@ -20,6 +20,31 @@ struct Chunk {
     len: usize,
 }
 
+/// Cuts a tensor into chunks. Blocks do not depend on each other, so a chunk may end anywhere between two, unless they
+/// are fitted by importance: then it is whole rows of one matrix.
+fn chunks(index: usize, tensor: &PlannedTensor) -> Vec<Chunk> {
+    let elements = tensor.elements() as usize;
+    let (run, step) = match tensor.importance {
+        None => (elements, CHUNK),
+        Some(_) => {
+            let row = tensor.row_len().max(1) as usize;
+            (tensor.matrix_len(), (CHUNK / row).max(1) * row)
+        }
+    };
+    let runs = (0..elements).step_by(run.max(1));
+    let chunk = |start: usize, end: usize| Chunk {
+        tensor: index,
+        start,
+        len: step.min(end - start),
+    };
+    runs.flat_map(|start| {
+        (start..start + run)
+            .step_by(step)
+            .map(move |at| chunk(at, start + run))
+    })
+    .collect()
+}
+
 /// Buffers of a worker.
 #[derive(Default)]
 struct Buffers {
@@ -57,14 +82,7 @@ pub fn execute(
     let chunks: Vec<Chunk> = tensors
         .iter()
         .enumerate()
-        .flat_map(|(tensor, planned)| {
-            let elements = planned.elements() as usize;
-            (0..elements).step_by(CHUNK).map(move |start| Chunk {
-                tensor,
-                start,
-                len: CHUNK.min(elements - start),
-            })
-        })
+        .flat_map(|(index, tensor)| chunks(index, tensor))
         .collect();
     let (blocks, exact) = (AtomicU64::new(0), AtomicU64::new(0));
     let write = |buffers: &mut Buffers, chunk: &Chunk| {
@@ -184,8 +202,13 @@ fn encode(
         .ty
         .decode(source, &mut buffers.values)
         .map_err(|e| encode_error(tensor, e))?;
-    // Without importance a row's blocks do not depend on each other, so the chunk can stand as one row.
-    ty.encode(&buffers.values, chunk.len, None, &mut buffers.bytes)
+    let importance = tensor.importance_at(chunk.start);
+    let row_len = if importance.is_some() {
+        tensor.row_len() as usize
+    } else {
+        chunk.len
+    };
+    ty.encode(&buffers.values, row_len, importance, &mut buffers.bytes)
         .map_err(|error| match error {
             QuantError::NonFinite { index, value } => ConvertError::NonFinite {
                 path: tensor.source.path.display().to_string(),

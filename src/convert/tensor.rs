@@ -31,6 +31,8 @@ pub struct PlannedTensor<'a> {
     pub ty: GgmlType,
     /// Where its numbers come from.
     pub source: Source<'a>,
+    /// A weight for each column of the rows, by which blocks are fitted; in turn for each matrix of a stack of them.
+    pub importance: Option<&'a [f32]>,
 }
 
 impl PlannedTensor<'_> {
@@ -53,5 +55,18 @@ impl PlannedTensor<'_> {
     /// Elements a row.
     pub fn row_len(&self) -> u64 {
         self.dims.first().copied().unwrap_or(1)
+    }
+
+    /// Elements of one matrix of a stack of them, or of all.
+    pub(super) fn matrix_len(&self) -> usize {
+        let rows = self.dims.get(1).copied().unwrap_or(1);
+        self.row_len().saturating_mul(rows) as usize
+    }
+
+    /// The weights of the columns for the matrix that holds this element.
+    pub(super) fn importance_at(&self, element: usize) -> Option<&[f32]> {
+        let columns = self.row_len() as usize;
+        let matrix = element / self.matrix_len().max(1);
+        self.importance?.get(matrix * columns..(matrix + 1) * columns)
     }
 }

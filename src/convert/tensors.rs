@@ -172,6 +172,7 @@ fn from_checkpoint<'a>(
             data: Cow::Borrowed(tensor.data),
             swap: false,
         },
+        importance: None,
     })
 }
 
@@ -215,6 +216,7 @@ fn from_target<'a>(
             data: Cow::Borrowed(tensor.data),
             swap: false,
         },
+        importance: None,
     }))
 }
 
@@ -237,6 +239,7 @@ fn generate<'a>(
             data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             swap: false,
         },
+        importance: None,
     })
 }
 

@@ -142,6 +142,8 @@ pub enum FormatError {
     },
     #[error("tensor {name} has the unknown type {id}")]
     TensorType { name: String, id: u32 },
+    #[error("tensor name {name} is no UTF-8")]
+    TensorName { name: String },
 }
 
 impl FormatError {
@@ -158,6 +160,7 @@ impl FormatError {
             }
             FormatError::TensorType { .. } => "a newer version of this program may know it",
             FormatError::ValueType { .. }
+            | FormatError::TensorName { .. }
             | FormatError::TooMany { .. }
             | FormatError::HeaderLength { .. }
             | FormatError::TooLong { .. }

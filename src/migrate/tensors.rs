@@ -91,6 +91,7 @@ impl<'a> Job<'_, 'a> {
                 data: raw.data.into(),
                 swap,
             },
+            importance: None,
         })
     }
 
@@ -152,6 +153,7 @@ impl<'a> Job<'_, 'a> {
                 data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
                 swap: self.options.endian != crate::gguf::Endian::Little,
             },
+            importance: None,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::config::{Config, LayerConfig};
 use super::error::ModelError;
 use super::matrix::{Matrix, Pass};
-use super::ops::{gelu_tanh, weighted_rms_norm};
+use super::ops::{add, gate, weighted_rms_norm};
 use super::rope::Angles;
 use super::weights::Weights;
 
@@ -42,16 +42,6 @@ impl FeedForward<'_> {
         gate(&mut gated, &self.up.mul(x, pass));
         self.down.mul(&gated, pass)
     }
-}
-
-/// `gated = gelu(gated) * up`.
-pub fn gate(gated: &mut [f32], up: &[f32]) {
-    gated.iter_mut().zip(up).for_each(|(g, u)| *g = gelu_tanh(*g) * u);
-}
-
-/// `y += x`.
-pub fn add(y: &mut [f32], x: &[f32]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
 }
 
 impl<'a> Block<'a> {

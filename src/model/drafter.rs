@@ -24,6 +24,14 @@ pub enum Window {
 }
 
 impl Window {
+    /// What the reading is called: by the program that has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Window::LlamaCpp => "llama.cpp",
+            Window::Transformers => "transformers",
+        }
+    }
+
     /// The keys that are seen from position `n`.
     pub fn visible(self, n: usize, window: usize) -> Range<usize> {
         let count = match self {
@@ -71,6 +79,15 @@ impl DraftStep {
     }
 }
 
+/// What a drafter makes of its inputs.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Scores of the next token, `[rows, vocab]`.
+    pub logits: Vec<f32>,
+    /// Hidden states for the next step, `[rows, backbone]`.
+    pub states: Vec<f32>,
+}
+
 /// A drafter.
 #[derive(Debug)]
 pub struct Drafter<'a> {
@@ -101,6 +118,9 @@ impl<'a> Drafter<'a> {
             .backbone
             .filter(|&n| n > 0)
             .ok_or_else(|| config.error("the width of the target (embedding_length_out) is not given"))?;
+        let blocks = (0..config.layers.len())
+            .map(|l| Block::load(weights, &config, l))
+            .collect::<Result<_, _>>()?;
         let (rope_full, rope_sliding) = ropes(weights, &config)?;
         Ok(Drafter {
             backbone,
@@ -108,9 +128,7 @@ impl<'a> Drafter<'a> {
             pre_projection: weights.shaped("nextn.pre_projection.weight", &[width, 2 * backbone])?,
             post_projection: weights.shaped("nextn.post_projection.weight", &[backbone, width])?,
             output_norm: weights.vector("output_norm.weight", width)?,
-            blocks: (0..config.layers.len())
-                .map(|l| Block::load(weights, &config, l))
-                .collect::<Result<_, _>>()?,
+            blocks,
             rope_full,
             rope_sliding,
             centroids: match head {
@@ -149,35 +167,39 @@ impl<'a> Drafter<'a> {
         Ok(())
     }
 
-    /// One step. `input` is the last token's embedding, scaled, and the hidden state before it (`[2 * backbone]`);
-    /// `position` is where that token will stand, the number of keys so far.
-    pub fn step(&self, input: Vec<f32>, position: usize, kv: SharedKv) -> DraftStep {
-        let pass = Pass::Step;
-        let full = self.rope_full.angles(position..position + 1);
-        let sliding = self.rope_sliding.angles(position..position + 1);
-        let mut y = self.pre_projection.mul(&input, pass);
+    /// The layers for some inputs that do not depend on each other. A row of `inputs` (`[rows, 2 * backbone]`) is the
+    /// last token's embedding, scaled, and the hidden state before it; its position is where that token will stand,
+    /// the number of keys that it sees.
+    pub fn forward(&self, inputs: &[f32], positions: &[usize], kv: SharedKv, pass: Pass) -> Outputs {
+        let full = self.rope_full.angles(positions.iter().copied());
+        let sliding = self.rope_sliding.angles(positions.iter().copied());
+        let mut y = self.pre_projection.mul(inputs, pass);
         for block in &self.blocks {
             let kind = block.config.kind;
-            let (angles, visible) = match kind {
-                LayerKind::Full => (&full, 0..position),
-                LayerKind::Sliding => (&sliding, self.window.visible(position, self.config.window)),
+            let angles = match kind {
+                LayerKind::Full => &full,
+                LayerKind::Sliding => &sliding,
             };
             let queries = block.queries(&block.attention_input(&y), angles, pass);
-            let attended = attend(&queries, block.config.heads, kv.of(kind), |_| visible.clone());
+            let attended = attend(&queries, block.config.heads, kv.of(kind), |row| match kind {
+                LayerKind::Full => 0..positions[row],
+                LayerKind::Sliding => self.window.visible(positions[row], self.config.window),
+            });
             block.add_attention(&mut y, &attended, pass);
             let ffn = block.feed_forward(&y, pass);
             block.add_feed_forward(&mut y, ffn);
             block.scale_output(&mut y);
         }
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
-        let logits = match &self.centroids {
-            None => self.token_embd.mul(&y, pass),
-            Some(centroids) => centroids.logits(&self.token_embd, &y),
-        };
-        DraftStep {
-            input,
-            logits,
-            state: self.post_projection.mul(&y, pass),
+        Outputs {
+            logits: match &self.centroids {
+                None => self.token_embd.mul(&y, pass),
+                Some(centroids) => y
+                    .chunks_exact(self.config.width)
+                    .flat_map(|y| centroids.logits(&self.token_embd, y))
+                    .collect(),
+            },
+            states: self.post_projection.mul(&y, pass),
         }
     }
 
@@ -201,7 +223,12 @@ impl<'a> Drafter<'a> {
             };
             let mut input = embed(token);
             input.extend_from_slice(state);
-            steps.push(self.step(input, position, kv));
+            let Outputs { logits, states } = self.forward(&input, &[position], kv, Pass::Step);
+            steps.push(DraftStep {
+                input,
+                logits,
+                state: states,
+            });
         }
         steps
     }

@@ -35,15 +35,10 @@ pub enum ModelError {
     Config { path: PathBuf, message: String },
     #[error("the prompt is empty; give at least one token")]
     EmptyPrompt,
-    #[error(
-        "{tokens} tokens ({prompt} of prompt, {} to generate) do not fit into the context of {context} that {} has; \
-         shorten the prompt or --generate",
-        tokens - prompt, path.display()
-    )]
+    #[error("the prompt has {tokens} tokens, more than the context of {context} of {}; shorten it", path.display())]
     ContextLength {
         path: PathBuf,
         tokens: usize,
-        prompt: usize,
         context: usize,
     },
     #[error("token {token} is beyond the vocabulary of {vocab} tokens in {}", path.display())]

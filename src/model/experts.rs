@@ -1,10 +1,10 @@
 //! The mixture of experts beside a layer's dense feed-forward.
 
-use super::block::{FeedForward, add};
+use super::block::FeedForward;
 use super::config::{Config, ExpertConfig};
 use super::error::ModelError;
 use super::matrix::{Matrix, Pass};
-use super::ops::{add_scaled, rms_norm, softmax, top, weighted_rms_norm};
+use super::ops::{add, add_scaled, rms_norm, softmax, top, weighted_rms_norm};
 use super::weights::Weights;
 
 /// A layer's experts and their router.

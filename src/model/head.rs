@@ -16,6 +16,16 @@ pub enum Head {
     Centroid,
 }
 
+impl Head {
+    /// `dense` or `centroid`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Head::Dense => "dense",
+            Head::Centroid => "centroid",
+        }
+    }
+}
+
 /// Names of the centroid head's tensors.
 pub const CENTROIDS: &str = "masked_embd_centroids.weight";
 /// See [`CENTROIDS`].

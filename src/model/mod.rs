@@ -24,9 +24,9 @@ mod weights;
 
 pub use attention::KvCache;
 pub use config::{Config, ExpertConfig, LayerConfig, RopeConfig};
-pub use drafter::{DraftStep, Drafter, SharedKv, Window};
+pub use drafter::{DraftStep, Drafter, Outputs, SharedKv, Window};
 pub use error::ModelError;
-pub use head::Head;
+pub use head::{CENTROIDS, Head, ORDERING};
 pub use matrix::{Matrix, Pass};
 pub use target::{State, Target};
 pub use weights::{CheckpointWeights, Tensor, Weights};

@@ -1,5 +1,7 @@
-//! Small operations on rows of numbers. Sums are taken in `f64`, one after the other, so that no result depends on the
-//! number of threads.
+//! Small operations on rows of numbers. Sums are taken in `f64`, one after the other, and threads share whole rows, so
+//! that no result depends on their number.
+
+use rayon::prelude::*;
 
 /// Sum of products, in a fixed order: sixteen partial sums, then those from left to right, then the rest.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -25,12 +27,17 @@ pub fn add_scaled(out: &mut [f32], factor: f32, row: &[f32]) {
 
 /// Divides each row of `width` elements by its root mean square (`eps` added to the mean square), in place.
 pub fn rms_norm(rows: &mut [f32], width: usize, eps: f32) {
-    for row in rows.chunks_exact_mut(width) {
-        let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-        let scale = (1.0 / (sum / width as f64 + f64::from(eps)).sqrt()) as f32;
-        row.iter_mut().for_each(|v| *v *= scale);
-    }
+    rows.par_chunks_exact_mut(width)
+        .with_min_len(ROWS)
+        .for_each(|row| {
+            let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+            let scale = (1.0 / (sum / width as f64 + f64::from(eps)).sqrt()) as f32;
+            row.iter_mut().for_each(|v| *v *= scale);
+        });
 }
+
+/// Rows that a thread takes at least.
+const ROWS: usize = 16;
 
 /// [`rms_norm`] over rows as long as `weight`, then times `weight`. Gemma 4 adds no 1 to the weight.
 pub fn weighted_rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
@@ -44,6 +51,20 @@ pub fn weighted_rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
 pub fn gelu_tanh(x: f32) -> f32 {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
     0.5 * x * (1.0 + (SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x)).tanh())
+}
+
+/// `gated = gelu(gated) * up`, element by element.
+pub fn gate(gated: &mut [f32], up: &[f32]) {
+    const ELEMENTS: usize = 4096;
+    gated
+        .par_chunks_mut(ELEMENTS)
+        .zip(up.par_chunks(ELEMENTS))
+        .for_each(|(gated, up)| gated.iter_mut().zip(up).for_each(|(g, u)| *g = gelu_tanh(*g) * u));
+}
+
+/// `y += x`.
+pub fn add(y: &mut [f32], x: &[f32]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
 }
 
 /// Exponentials that sum to 1, in place.

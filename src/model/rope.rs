@@ -1,7 +1,5 @@
 //! Rotary position embedding of the half-split kind: element `i` of a head turns with element `i + pairs`.
 
-use std::ops::Range;
-
 /// Frequencies of one kind of layer, in radians a position, one a pair.
 #[derive(Debug, Clone)]
 pub struct Rope {
@@ -25,8 +23,8 @@ impl Rope {
         Rope { frequencies }
     }
 
-    /// Sines and cosines for a range of positions.
-    pub fn angles(&self, positions: Range<usize>) -> Angles {
+    /// Sines and cosines for some positions.
+    pub fn angles(&self, positions: impl Iterator<Item = usize>) -> Angles {
         let pairs = self.frequencies.len();
         // The angle is a product in f32, as in transformers and llama.cpp: at a position of some thousands its
         // rounding is larger than that of the functions.

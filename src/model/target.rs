@@ -1,13 +1,13 @@
 //! The target: Gemma 4's text model, dense, with per-layer embeddings, or with experts.
 
 use super::attention::{KvCache, attend};
-use super::block::{Block, add};
+use super::block::Block;
 use super::config::Config;
 use super::drafter::SharedKv;
 use super::error::ModelError;
 use super::experts::Experts;
 use super::matrix::{Matrix, Pass};
-use super::ops::{gelu_tanh, rms_norm, soft_cap, weighted_rms_norm};
+use super::ops::{add, gate, rms_norm, soft_cap, weighted_rms_norm};
 use super::rope::{Angles, Rope};
 use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;
@@ -72,13 +72,13 @@ struct PerLayerInput<'a> {
 }
 
 /// What a target remembers of the tokens so far.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct State {
     /// By layer; layers without keys and values have empty ones.
     caches: Vec<KvCache>,
     len: usize,
-    /// Whether sliding layers keep what has left their window.
-    keep_all: bool,
+    /// Positions that sliding layers keep at least.
+    keep: usize,
 }
 
 impl State {
@@ -92,7 +92,7 @@ impl State {
         self.len == 0
     }
 
-    /// Forgets the tokens from position `len` on.
+    /// Forgets the tokens from position `len` on, no further back than the state was made for.
     pub fn truncate(&mut self, len: usize) {
         self.caches.iter_mut().for_each(|cache| cache.truncate(len));
         self.len = self.len.min(len);
@@ -105,6 +105,9 @@ impl<'a> Target<'a> {
         let width = config.width;
         let embedding = weights.tensor("token_embd.weight")?;
         let vocab = embedding.map_or(0, |tensor| tensor.shape.first().copied().unwrap_or(0));
+        if vocab == 0 {
+            return Err(config.error("there is no token_embd.weight with a row for each token"));
+        }
         let token_embd = weights.shaped("token_embd.weight", &[vocab, width])?;
         let output = weights.shaped_if_present("output.weight", &[vocab, width])?;
         let shared = |kind: LayerKind| {
@@ -115,15 +118,16 @@ impl<'a> Target<'a> {
                 ))
             })
         };
+        let layers = (0..config.layers.len())
+            .map(|l| Layer::load(weights, &config, l))
+            .collect::<Result<_, _>>()?;
         let (rope_full, rope_sliding) = ropes(weights, &config)?;
         Ok(Target {
             vocab,
             token_embd,
             output: output.unwrap_or(token_embd),
             output_norm: weights.vector("output_norm.weight", width)?,
-            layers: (0..config.layers.len())
-                .map(|l| Layer::load(weights, &config, l))
-                .collect::<Result<_, _>>()?,
+            layers,
             per_layer: match config.per_layer_width {
                 0 => None,
                 per_layer => Some(PerLayerEmbedding::load(weights, &config, vocab, per_layer)?),
@@ -146,8 +150,8 @@ impl<'a> Target<'a> {
         self.vocab
     }
 
-    /// Refuses a prompt that is empty, names unknown tokens, or leaves no room for `generate` tokens.
-    pub fn check_prompt(&self, prompt: &[u32], generate: usize) -> Result<(), ModelError> {
+    /// Refuses a prompt that is empty, names unknown tokens, or is longer than the context.
+    pub fn check_prompt(&self, prompt: &[u32]) -> Result<(), ModelError> {
         if prompt.is_empty() {
             return Err(ModelError::EmptyPrompt);
         }
@@ -158,20 +162,19 @@ impl<'a> Target<'a> {
                 vocab: self.vocab,
             });
         }
-        let tokens = prompt.len().saturating_add(generate);
-        if tokens > self.config.context {
+        if prompt.len() > self.config.context {
             return Err(ModelError::ContextLength {
                 path: self.config.path.clone(),
-                tokens,
-                prompt: prompt.len(),
+                tokens: prompt.len(),
                 context: self.config.context,
             });
         }
         Ok(())
     }
 
-    /// A state without tokens. With `keep_all`, sliding layers keep what has left their window.
-    pub fn state(&self, keep_all: bool) -> State {
+    /// A state without tokens that can be taken back by `back` tokens. Its sliding layers keep so many positions more
+    /// than they see.
+    pub fn state(&self, back: usize) -> State {
         State {
             caches: self
                 .config
@@ -180,7 +183,8 @@ impl<'a> Target<'a> {
                 .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim))
                 .collect(),
             len: 0,
-            keep_all,
+            // A drafter by transformers' reading sees one more, and a prompt's batch is appended before it is read.
+            keep: back.saturating_add(self.config.window + 1 + PROMPT_BATCH),
         }
     }
 
@@ -233,12 +237,9 @@ impl<'a> Target<'a> {
             layer.block.scale_output(&mut y);
         }
         state.len = positions.end;
-        if !state.keep_all {
-            for (cache, layer) in state.caches.iter_mut().zip(&self.config.layers) {
-                if layer.kind == LayerKind::Sliding {
-                    // Drafts that are refused are taken back, so more than the window must stay.
-                    cache.forget_before_last(self.config.window + PROMPT_BATCH);
-                }
+        for (cache, layer) in state.caches.iter_mut().zip(&self.config.layers) {
+            if layer.kind == LayerKind::Sliding {
+                cache.forget_before_last(state.keep);
             }
         }
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
@@ -409,10 +410,7 @@ impl PerLayerInput<'_> {
     /// `y += rms(proj · (gelu(inp_gate · y) * rows)) · w`.
     fn add(&self, y: &mut [f32], rows: Vec<f32>, eps: f32, pass: Pass) {
         let mut gated = self.inp_gate.mul(y, pass);
-        gated
-            .iter_mut()
-            .zip(rows)
-            .for_each(|(g, p)| *g = gelu_tanh(*g) * p);
+        gate(&mut gated, &rows);
         let mut out = self.proj.mul(&gated, pass);
         weighted_rms_norm(&mut out, &self.post_norm, eps);
         add(y, &out);

@@ -1,6 +1,6 @@
 //! Where weights come from: one trait over GGUF files and safetensors checkpoints.
 
-use super::config::Config;
+use super::config::{Config, RopeConfig};
 use super::error::ModelError;
 use super::matrix::Matrix;
 use super::rope::Rope;
@@ -165,25 +165,25 @@ impl Weights for CheckpointWeights<'_> {
     }
 }
 
-/// The rotary embeddings of full and sliding layers. A GGUF stops pairs of full layers by `rope_freqs.weight`, a
-/// checkpoint says how many turn.
+/// The rotary embeddings of full and sliding layers, empty for a kind that no layer is of. A GGUF stops pairs of full
+/// layers by `rope_freqs.weight`, a checkpoint says how many turn. Called once the layers are loaded, whose norms bound
+/// the lengths.
 pub(super) fn ropes(weights: &dyn Weights, config: &Config) -> Result<(Rope, Rope), ModelError> {
-    let full = &config.rope_full;
-    let pairs = full.dims / 2;
-    let factors = match full.rotated_pairs {
-        Some(rotated) => Some(
-            (0..pairs)
-                .map(|i| if i < rotated { 1.0 } else { f32::INFINITY })
-                .collect(),
-        ),
-        None if config.layers.iter().any(|layer| layer.kind == LayerKind::Full) => {
-            Some(weights.vector("rope_freqs.weight", pairs)?)
-        }
-        None => None,
+    let dims = |kind, rope: &RopeConfig| match config.layers.iter().any(|layer| layer.kind == kind) {
+        true => rope.dims,
+        false => 0,
     };
-    let sliding = &config.rope_sliding;
+    let (full, sliding) = (&config.rope_full, &config.rope_sliding);
+    let pairs = dims(LayerKind::Full, full) / 2;
+    let factors = match full.rotated_pairs {
+        _ if pairs == 0 => Vec::new(),
+        Some(rotated) => (0..pairs)
+            .map(|i| if i < rotated { 1.0 } else { f32::INFINITY })
+            .collect(),
+        None => weights.vector("rope_freqs.weight", pairs)?,
+    };
     Ok((
-        Rope::new(full.base, full.dims, factors.as_deref()),
-        Rope::new(sliding.base, sliding.dims, None),
+        Rope::new(full.base, 2 * pairs, Some(&factors)),
+        Rope::new(sliding.base, dims(LayerKind::Sliding, sliding), None),
     ))
 }

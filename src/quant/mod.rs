@@ -1,7 +1,13 @@
 //! Tensor types and their codecs: what a block is, and how blocks become numbers and numbers blocks.
 //!
 //! A type is one row of the table in [`types`] and one codec under `codec/`. Every encoder writes, bit for bit, what
-//! ggml's reference quantizer writes for the same numbers. Portable code is the truth; faster paths must match it.
+//! ggml's quantizer writes for the same numbers. The codecs are written once, as portable code, and compiled for every
+//! instruction set that a processor may have; [`Path`] tells which one is used.
+//!
+//! "Bit for bit" means ggml as built for x86-64. There its quantizers are compiled for the baseline, whatever processor
+//! the rest is built for, so that no multiplication is fused with an addition, and each float operation rounds by itself.
+//! So it is here, on every processor. Where a compiler fuses, as GCC does by default for arm64, most types come out with
+//! another scale or level in some blocks: one in 500 for Q6_K, one in 300 for Q4_0, one in four for Q2_K and Q5_K.
 
 mod codec;
 pub mod imatrix;
@@ -141,22 +147,19 @@ impl GgmlType {
         {
             return Err(QuantError::RowLength { ty: self, row_len });
         }
-        if self.is_quantized()
-            && let Some(index) = first_non_finite(path, rows)
-        {
-            return Err(QuantError::NonFinite {
-                index,
-                value: rows[index],
-            });
-        }
-        match importance {
-            None => encode(path, rows, None, blocks),
-            Some(_) => {
-                let row_bytes = row_len / self.block_len() * self.block_bytes();
-                for (row, out) in rows.chunks_exact(row_len).zip(blocks.chunks_exact_mut(row_bytes)) {
-                    encode(path, row, importance, out);
-                }
+        // Small pieces, so that a piece which was looked through is still at hand to be encoded.
+        let piece = if importance.is_some() { row_len } else { PIECE };
+        let blocks = blocks.chunks_mut(piece / self.block_len() * self.block_bytes());
+        for (i, (numbers, blocks)) in rows.chunks(piece).zip(blocks).enumerate() {
+            if self.is_quantized()
+                && let Some(at) = first_non_finite(path, numbers)
+            {
+                return Err(QuantError::NonFinite {
+                    index: i * piece + at,
+                    value: numbers[at],
+                });
             }
+            encode(path, numbers, importance, blocks);
         }
         Ok(())
     }
@@ -174,25 +177,22 @@ impl GgmlType {
     }
 }
 
+/// Elements that are encoded in one go: whole blocks of every type, and as many as its encoder takes side by side.
+const PIECE: usize = 8192;
+
 /// Position of the first NaN or infinity.
-fn first_non_finite(path: Path, values: &[f32]) -> Option<usize> {
-    const STRETCH: usize = 1024;
-    // A stretch is judged as a whole, which takes a few instructions for many numbers, and searched only where it must be.
-    path.run(
+fn first_non_finite(path: Path, numbers: &[f32]) -> Option<usize> {
+    // Judged together, which takes a few instructions for many numbers, and searched only where one is bad.
+    let largest = path.run(
         #[inline(always)]
         || {
-            values.chunks(STRETCH).enumerate().find_map(|(i, stretch)| {
-                let largest = stretch
-                    .iter()
-                    .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
-                if largest < f32::INFINITY.to_bits() {
-                    return None;
-                }
-                stretch
-                    .iter()
-                    .position(|v| !v.is_finite())
-                    .map(|at| i * STRETCH + at)
-            })
+            numbers
+                .iter()
+                .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest))
         },
-    )
+    );
+    if largest < f32::INFINITY.to_bits() {
+        return None;
+    }
+    numbers.iter().position(|v| !v.is_finite())
 }

@@ -1,4 +1,439 @@
 //! Proves a drafter's GGUF: its weights against the checkpoint, its drafts against the target.
+//!
+//! [`verify`] looks at four things. The pair: numbers in which drafter and target must agree. The weights: every tensor
+//! against the source's, or, without a source, what a tensor shows by itself. The drafts: a forward pass of target and
+//! drafter, and where a source is given of that too. The acceptance: greedy speculative decoding as llama.cpp does it.
+//! What is wrong becomes a [`Finding`], a sentence that says what a converter did.
 
-pub mod speculate;
-pub mod tokenize;
+mod compare;
+mod drafts;
+mod dump;
+mod explain;
+mod finding;
+mod judge;
+mod overlay;
+mod plausible;
+mod probe;
+mod repair;
+mod report;
+mod speculate;
+mod tokenize;
+
+pub use compare::{TensorError, ceiling};
+pub use finding::{Check, Finding, Severity};
+pub use report::*;
+pub use speculate::{Acceptance, Limits};
+pub use tokenize::{TokenizeError, Tokenizer};
+
+use crate::arch::{Arch, ArchError};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
+use crate::gguf::{Gguf, GgufError, GgufErrorKind};
+use crate::model::{
+    CENTROIDS, CheckpointWeights, Config, Drafter, Head, ModelError, ORDERING, Target, Weights, Window,
+};
+use crate::output::{self, OutputError};
+use drafts::{Differences, StepDifference};
+use overlay::Overlay;
+use probe::Probes;
+use speculate::{Moment, Rehearsal, Writer, tokens};
+use std::path::{Path, PathBuf};
+
+/// What to verify and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The drafter's GGUF.
+    pub drafter: PathBuf,
+    /// The target's GGUF.
+    pub target: PathBuf,
+    /// The checkpoint that the drafter was converted from.
+    pub source: Option<PathBuf>,
+    /// The checkpoint that the target was converted from.
+    pub target_source: Option<PathBuf>,
+    /// What the target continues.
+    pub prompt: Prompt,
+    /// How much is drafted and generated.
+    pub limits: Limits,
+    /// Which keys sliding layers of the drafter see.
+    pub window: Window,
+    /// How the drafter scores the vocabulary.
+    pub head: Head,
+    /// Where to write every intermediate of one run.
+    pub dump: Option<PathBuf>,
+    /// Whether the dump may replace a file.
+    pub force: bool,
+}
+
+/// What the target continues.
+#[derive(Debug, Clone)]
+pub enum Prompt {
+    /// Text, which the GGUF's vocabulary makes tokens of.
+    Text(String),
+    /// Tokens as they are.
+    Tokens(Vec<u32>),
+}
+
+/// A verification that could not be done.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Tokenize(#[from] TokenizeError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("{}: {message}", path.display())]
+    Dump { path: PathBuf, message: String },
+}
+
+impl VerifyError {
+    /// What the operating system said, where that is the cause.
+    pub fn io(&self) -> Option<&std::io::Error> {
+        let kind = match self {
+            VerifyError::Gguf(error)
+            | VerifyError::Model(ModelError::Gguf(error))
+            | VerifyError::Tokenize(TokenizeError::Gguf(error)) => &error.kind,
+            VerifyError::Checkpoint(error) | VerifyError::Model(ModelError::Checkpoint(error)) => {
+                return match &error.kind {
+                    CheckpointErrorKind::Io(error) => Some(error),
+                    _ => None,
+                };
+            }
+            _ => return None,
+        };
+        match kind {
+            GgufErrorKind::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The files of a verification, open.
+struct Files {
+    drafter: Gguf,
+    target: Gguf,
+    source: Option<Checkpoint>,
+    target_source: Option<Checkpoint>,
+    drafter_arch: Arch,
+    target_arch: Arch,
+}
+
+impl Files {
+    fn open(options: &Options) -> Result<Files, VerifyError> {
+        let checkpoint = |path: &Option<PathBuf>| path.as_deref().map(Checkpoint::open).transpose();
+        Ok(Files {
+            drafter: Gguf::open(&options.drafter)?,
+            target: Gguf::open(&options.target)?,
+            source: checkpoint(&options.source)?,
+            target_source: checkpoint(&options.target_source)?,
+            drafter_arch: Arch::gemma4_assistant()?,
+            target_arch: Arch::gemma4()?,
+        })
+    }
+
+    /// All files that are read.
+    fn paths(&self) -> Vec<PathBuf> {
+        let ggufs = [&self.drafter, &self.target]
+            .into_iter()
+            .flat_map(|gguf| gguf.parts());
+        let checkpoints = self
+            .source
+            .iter()
+            .chain(&self.target_source)
+            .flat_map(|c| c.files());
+        ggufs
+            .map(|part| part.path.clone())
+            .chain(checkpoints.map(|file| file.path().to_owned()))
+            .collect()
+    }
+
+    fn drafter_config(&self) -> Result<Config, ModelError> {
+        Config::from_gguf(&self.drafter, &self.drafter_arch.architecture)
+    }
+
+    fn target_config(&self) -> Result<Config, ModelError> {
+        Config::from_gguf(&self.target, &self.target_arch.architecture)
+    }
+
+    /// The numbers of the drafter's source; for a lone file without `config.json` those of the GGUF, the rotary factors
+    /// those of the target.
+    fn source_config(&self, source: &Checkpoint) -> Result<Config, ModelError> {
+        if let Some(config) = Config::from_checkpoint(source)? {
+            return Ok(config);
+        }
+        let mut config = Config {
+            path: source.path().to_owned(),
+            ..self.drafter_config()?
+        };
+        let pairs = config.rope_full.dims / 2;
+        let factors = self.target.vector("rope_freqs.weight", pairs)?;
+        config.rope_full.rotated_pairs = Some(factors.iter().filter(|f| **f == 1.0).count());
+        Ok(config)
+    }
+}
+
+/// Verifies a drafter. Faults of the drafter are findings of the report; errors are what stands in the way of one.
+pub fn verify(options: &Options) -> Result<Report, VerifyError> {
+    let files = Files::open(options)?;
+    if let Some(dump) = &options.dump {
+        // Told before the work.
+        output::check(dump, &files.paths(), options.force)?;
+    }
+    let (config, target_config) = (files.drafter_config()?, files.target_config()?);
+    let source = files
+        .source
+        .as_ref()
+        .map(|source| CheckpointWeights::new(source, &files.drafter_arch));
+    let mut findings = Vec::new();
+
+    let mismatches = plausible::mismatches(&files.drafter, &config, &files.target, &target_config);
+    let reasons: Vec<String> = mismatches.iter().map(|m| m.message.clone()).collect();
+    let is_runnable = mismatches.iter().all(|mismatch| !mismatch.fatal);
+    findings.extend(plausible::odd_rope_freqs(&files.drafter, &config, &files.target)?);
+    let weights = match &source {
+        Some(source) => {
+            let comparisons = compare::compare_all(&files.drafter, source)?;
+            findings.extend(explain::explain(&files.drafter, source, &comparisons)?);
+            Some(comparisons.iter().map(TensorReport::from).collect())
+        }
+        None => {
+            findings.extend(plausible::odd_tensors(&files.drafter, &files.target)?);
+            findings.extend(plausible::odd_scales(&files.drafter, config.layers.len())?);
+            None
+        }
+    };
+
+    let mut run = Run::default();
+    if is_runnable {
+        run = Run::new(options, &files, config, target_config, source.as_ref(), &reasons)?;
+    }
+    if !reasons.is_empty() && !run.is_stranger {
+        findings.push(Finding::fault(Check::Pair, judge::stranger(&reasons)));
+    }
+    findings.append(&mut run.findings);
+    findings.sort_by_key(|finding| !finding.is_fault());
+    let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    Ok(Report {
+        verdict: judge::verdict(
+            &findings,
+            &options.drafter,
+            &options.target,
+            run.acceptance.as_ref(),
+            run.source_acceptance.as_ref(),
+            options.source.is_some(),
+        ),
+        findings,
+        drafter: options.drafter.display().to_string(),
+        target: options.target.display().to_string(),
+        source: shown(&options.source),
+        target_source: shown(&options.target_source),
+        window: options.window.name(),
+        head: options.head.name(),
+        prompt: run.prompt,
+        weights,
+        forward: run.forward,
+        agreement: run.agreement,
+        acceptance: run.acceptance.as_ref().map(|acceptance| AcceptanceReport {
+            output: Some(run.output),
+            output_is_greedy: Some(run.output_is_greedy),
+            ..acceptance.into()
+        }),
+        source_acceptance: run.source_acceptance.as_ref().map(AcceptanceReport::from),
+        checkpoints: run.checkpoints,
+    })
+}
+
+/// What running the models gave.
+#[derive(Default)]
+struct Run {
+    findings: Vec<Finding>,
+    prompt: Vec<u32>,
+    forward: Option<ForwardReport>,
+    agreement: Option<Vec<AgreementReport>>,
+    acceptance: Option<Acceptance>,
+    source_acceptance: Option<Acceptance>,
+    output: Vec<u32>,
+    output_is_greedy: bool,
+    checkpoints: Option<CheckpointReport>,
+    /// Whether a finding says that drafter and target are no pair.
+    is_stranger: bool,
+}
+
+impl Run {
+    fn new(
+        options: &Options,
+        files: &Files,
+        mut config: Config,
+        target_config: Config,
+        source: Option<&CheckpointWeights>,
+        reasons: &[String],
+    ) -> Result<Run, VerifyError> {
+        let target = Target::load(&files.target, target_config)?;
+        let prompt = match &options.prompt {
+            Prompt::Text(text) => Tokenizer::new(&files.target)?.encode(text)?,
+            Prompt::Tokens(tokens) => tokens.clone(),
+        };
+        target.check_prompt(&prompt)?;
+        let limits = options.limits.within(target.config().context - prompt.len());
+
+        let source_config = files
+            .source
+            .as_ref()
+            .map(|source| files.source_config(source))
+            .transpose()?;
+        let mut ours = Overlay::new(&files.drafter);
+        if let (Some(source), Some(source_config)) = (source, &source_config)
+            && options.head == Head::Centroid
+            && files.drafter.info(CENTROIDS).is_none()
+        {
+            // Upstream's converter leaves the centroid head out; it does not depend on the output type.
+            ours.borrow(CENTROIDS, source);
+            ours.borrow(ORDERING, source);
+            config.centroid_top_k = source_config.centroid_top_k;
+        }
+        let load = |weights, config: Config| -> Result<Drafter<'_>, ModelError> {
+            Drafter::load(weights, config, target.vocab(), options.head, options.window)
+        };
+        let drafter = load(&ours, config.clone())?;
+        let source_drafter = match (source, source_config) {
+            (Some(source), Some(source_config)) => Some(load(source, source_config)?),
+            _ => None,
+        };
+
+        let mut run = Run::default();
+        let mut writer = Writer::new(&target, &prompt, limits);
+        drafter.check_shared(writer.shared_kv())?;
+        let steps = options.limits.draft_max.max(dump::STEPS);
+        run.forward = Some(
+            writer.after_prompt(|moment| forward(&target, &drafter, source_drafter.as_ref(), moment, steps)),
+        );
+        let (output, acceptance) = writer.speculate(&drafter, limits);
+
+        let mut agreement: Vec<Differences> = Vec::new();
+        let mut rehearsal = source_drafter.as_ref().map(|source| {
+            Rehearsal::new(source, limits, |draft, moment| {
+                drafts::collect(&mut agreement, drafts::differences(&drafter, draft, moment));
+            })
+        });
+        let mut followers: Vec<&mut dyn speculate::Follower> = Vec::new();
+        followers.extend(rehearsal.as_mut().map(|r| r as &mut dyn speculate::Follower));
+        let (greedy, written_probes) = writer.write_alone(limits.room(), &mut followers);
+        run.source_acceptance = rehearsal.map(|rehearsal| rehearsal.acceptance);
+        run.agreement = source.map(|_| agreement.iter().map(AgreementReport::from).collect());
+
+        run.output_is_greedy = greedy.starts_with(&output);
+        if !run.output_is_greedy {
+            let message = "the output with the drafter is not the target's own greedy output";
+            run.findings.push(Finding::fault(Check::Drafts, message));
+        }
+        let judged = judge::acceptance(&acceptance, run.source_acceptance.as_ref(), reasons);
+        // The comparison with a source names what is wrong; without one, or where that is no better, trials do.
+        let fault = if source.is_none() || judged.is_some() {
+            let probes = writer.probes().iter().chain(&written_probes);
+            let probes = Probes::new(&target, writer.shared_kv(), probes);
+            repair::find_fault(&ours, &config, options.head, options.window, &probes)?
+        } else {
+            None
+        };
+        // A drafter with a known fault is not called a stranger.
+        run.is_stranger = fault.is_none()
+            && judged
+                .as_ref()
+                .is_some_and(|finding| finding.check == Check::Pair);
+        run.findings.extend(fault.or(judged));
+        run.acceptance = Some(acceptance);
+        run.output = output;
+
+        run.checkpoints = run_checkpoints(
+            options,
+            files,
+            &target,
+            source_drafter.as_ref().unwrap_or(&drafter),
+            &prompt,
+            limits,
+        )?;
+        run.prompt = prompt;
+        Ok(run)
+    }
+}
+
+/// The drafts after the prompt.
+fn forward(
+    target: &Target,
+    drafter: &Drafter,
+    source: Option<&Drafter>,
+    moment: Moment,
+    steps: usize,
+) -> ForwardReport {
+    let source_draft = source.map(|source| moment.draft(target, source, steps));
+    let differences = source_draft
+        .as_ref()
+        .map(|draft| drafts::differences(drafter, draft, moment));
+    let report = |steps: Vec<StepDifference>| steps.into_iter().map(StepReport::from).collect();
+    ForwardReport {
+        position: moment.position,
+        next: moment.last,
+        drafted: tokens(&moment.draft(target, drafter, steps)),
+        source_drafted: source_draft.as_deref().map(tokens),
+        steps: differences.map(report),
+    }
+}
+
+/// The run that is dumped: with the checkpoints that are given, the GGUFs in the place of those that are not. Without
+/// a target's checkpoint it is run for the dump only.
+fn run_checkpoints(
+    options: &Options,
+    files: &Files,
+    target: &Target,
+    drafter: &Drafter,
+    prompt: &[u32],
+    limits: Limits,
+) -> Result<Option<CheckpointReport>, VerifyError> {
+    let steps = options.limits.draft_max.max(dump::STEPS);
+    let dump = |target: &Target| -> Result<CheckpointReport, VerifyError> {
+        let run = dump::run(target, drafter, prompt, steps, limits.generate);
+        if let Some(path) = &options.dump {
+            run.write(path, &files.paths(), options.force)?;
+        }
+        Ok(run.report)
+    };
+    let Some(checkpoint) = &files.target_source else {
+        return match options.dump.is_some() {
+            true => dump(target).map(|_| None),
+            false => Ok(None),
+        };
+    };
+    let weights = CheckpointWeights::new(checkpoint, &files.target_arch);
+    let config = match Config::from_checkpoint(checkpoint)? {
+        Some(config) => config,
+        None => return Err(no_config(checkpoint.path())),
+    };
+    let checkpoint_target = Target::load(&weights, config)?;
+    checkpoint_target.check_prompt(prompt)?;
+    if (checkpoint_target.vocab(), checkpoint_target.config().width)
+        != (target.vocab(), target.config().width)
+    {
+        return Err(VerifyError::Model(checkpoint_target.config().error(format!(
+            "{} tokens of width {}, the target's GGUF has {} of width {}; these are different models",
+            checkpoint_target.vocab(),
+            checkpoint_target.config().width,
+            target.vocab(),
+            target.config().width,
+        ))));
+    }
+    drafter.check_shared(checkpoint_target.shared_kv(&checkpoint_target.state(0)))?;
+    dump(&checkpoint_target).map(Some)
+}
+
+fn no_config(path: &Path) -> VerifyError {
+    VerifyError::Model(ModelError::Config {
+        path: path.to_owned(),
+        message: "config.json is missing beside the target's weights".to_owned(),
+    })
+}

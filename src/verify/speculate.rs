@@ -5,6 +5,7 @@
 //! would have written; guesses count until the first that differs, and what the target wrote there starts the next
 //! round. The first round's last token is the last of the prompt.
 
+use super::probe::Probe;
 use crate::model::ops::argmax;
 use crate::model::{DraftStep, Drafter, Pass, SharedKv, State, Target};
 
@@ -40,6 +41,12 @@ impl Acceptance {
         (self.drafted > 0).then(|| self.accepted as f64 / self.drafted as f64)
     }
 
+    /// The same for the first token of each draft.
+    pub fn first_rate(&self) -> Option<f64> {
+        let (drafted, accepted) = self.by_position.first()?;
+        Some(*accepted as f64 / *drafted as f64)
+    }
+
     /// Tokens that a pass of the target yields: its own and the accepted ones before it.
     pub fn mean_length(&self) -> Option<f64> {
         (self.rounds > 0).then(|| 1.0 + self.accepted as f64 / self.rounds as f64)
@@ -47,7 +54,7 @@ impl Acceptance {
 }
 
 /// How much is drafted and written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Most tokens a draft.
     pub draft_max: usize,
@@ -56,6 +63,14 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// As much of this as fits into `room` positions behind the prompt.
+    pub fn within(self, room: usize) -> Limits {
+        Limits {
+            generate: self.generate.min(room.saturating_sub(self.draft_max + 1)),
+            ..self
+        }
+    }
+
     /// Whether another round follows after so many tokens.
     fn goes_on(self, written: usize) -> bool {
         self.generate > 0 && written <= self.generate
@@ -74,89 +89,13 @@ impl Limits {
     pub fn room(self) -> usize {
         match self.generate {
             0 => 0,
-            generate => generate + self.draft_max + 1,
+            generate => generate.saturating_add(self.draft_max + 1),
         }
     }
 }
 
-/// The target after all of a prompt but its last token.
-#[derive(Debug)]
-pub struct Start {
-    state: State,
-    /// Hidden state of the last position read; zeros where the prompt is one token.
-    hidden: Vec<f32>,
-    last: u32,
-}
-
-impl Start {
-    /// Reads the prompt, which must not be empty.
-    pub fn new(target: &Target, prompt: &[u32]) -> Start {
-        let mut state = target.state(false);
-        let width = target.config().width;
-        let mut hidden = vec![0.0; width];
-        let (last, before) = prompt
-            .split_last()
-            .map_or((0, prompt), |(last, rest)| (*last, rest));
-        target.read_prompt(&mut state, before, |rows| {
-            hidden.copy_from_slice(&rows[rows.len() - width..]);
-        });
-        Start { state, hidden, last }
-    }
-}
-
-/// Writes with the help of a drafter: the tokens and how its drafts fared.
-pub fn speculate(
-    target: &Target,
-    drafter: &Drafter,
-    start: &Start,
-    limits: Limits,
-) -> (Vec<u32>, Acceptance) {
-    let width = target.config().width;
-    let Start {
-        mut state,
-        mut hidden,
-        mut last,
-    } = start.copy();
-    let mut written = Vec::new();
-    let mut acceptance = Acceptance::default();
-    while limits.goes_on(written.len()) {
-        let position = state.len();
-        let moment = Moment {
-            last,
-            hidden: &hidden,
-            position,
-            kv: target.shared_kv(&state),
-        };
-        let draft = tokens(&moment.draft(target, drafter, limits.draft(written.len())));
-        let batch = [&[last], draft.as_slice()].concat();
-        let rows = target.forward(&mut state, &batch, Pass::Step);
-        let logits = target.logits(&rows, Pass::Step);
-        let own: Vec<u32> = logits
-            .chunks_exact(target.vocab())
-            .map(|logits| argmax(logits) as u32)
-            .collect();
-        let accepted = draft.iter().zip(&own).take_while(|(d, o)| d == o).count();
-        acceptance.count(draft.len(), accepted);
-        written.extend_from_slice(&own[..=accepted]);
-        last = own[accepted];
-        hidden.copy_from_slice(&rows[accepted * width..][..width]);
-        state.truncate(position + accepted + 1);
-    }
-    (written, acceptance)
-}
-
-impl Start {
-    fn copy(&self) -> Start {
-        Start {
-            state: self.state.clone(),
-            hidden: self.hidden.clone(),
-            last: self.last,
-        }
-    }
-}
-
-/// What a drafter is shown at one position of a run of the target alone.
-#[derive(Clone, Copy)]
+/// What a drafter is shown at one position.
+#[derive(Debug, Clone, Copy)]
 pub struct Moment<'a> {
     /// The last token, which the target has not seen yet.
     pub last: u32,
@@ -176,47 +115,176 @@ impl Moment<'_> {
     }
 }
 
+/// The tokens of a draft.
+pub fn tokens(draft: &[DraftStep]) -> Vec<u32> {
+    draft.iter().map(DraftStep::token).collect()
+}
+
 /// Someone who follows the target as it writes alone.
 pub trait Follower {
-    /// Called before the target reads the last token; `next` is what it will write then.
+    /// What the target writes at this moment is `next`.
     fn follow(&mut self, target: &Target, moment: Moment, next: u32);
 }
 
-/// Writes `limits.room()` tokens with the target alone, one after the other.
-pub fn write_alone(
-    target: &Target,
-    start: &Start,
-    limits: Limits,
-    followers: &mut [&mut dyn Follower],
-) -> Vec<u32> {
-    let Start {
-        mut state,
-        mut hidden,
-        mut last,
-    } = start.copy();
-    let mut written = Vec::new();
-    while written.len() < limits.room() {
-        let position = state.len();
-        let row = target.forward(&mut state, &[last], Pass::Step);
-        let next = argmax(&target.logits(&row, Pass::Step)) as u32;
+/// A target that has read all of a prompt but its last token. Each run forgets what the one before wrote.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    target: &'a Target<'a>,
+    state: State,
+    /// Number of tokens before the last of the prompt.
+    start: usize,
+    /// Hidden state of the position before it; zeros where the prompt is one token.
+    hidden: Vec<f32>,
+    last: u32,
+    probes: Vec<Probe>,
+}
+
+/// Most positions of the prompt, and of what is written, that are kept as probes.
+const PROBES: usize = 64;
+
+impl<'a> Writer<'a> {
+    /// Reads a prompt, which must not be empty, and makes ready for runs that write as much as `limits` says.
+    pub fn new(target: &'a Target<'a>, prompt: &[u32], limits: Limits) -> Writer<'a> {
+        let width = target.config().width;
+        let mut state = target.state(limits.room() + 1);
+        let (last, before) = prompt
+            .split_last()
+            .map_or((0, prompt), |(last, rest)| (*last, rest));
+        // Hidden states, as many of the newest as probes need. Nothing stands before the prompt.
+        let mut rows = vec![0.0; width];
+        target.read_prompt(&mut state, before, |batch| {
+            rows.extend_from_slice(batch);
+            let surplus = rows.len().saturating_sub((PROBES + 1) * width);
+            rows.drain(..surplus);
+        });
+        let count = rows.len() / width;
+        // Row `i` stands for position `first + i - 1`.
+        let first = before.len() + 1 - count;
+        let logits = target.logits(&rows[width..], Pass::Prompt);
+        let probes = rows
+            .chunks_exact(width)
+            .zip(logits.chunks_exact(target.vocab()))
+            .zip(first..)
+            .filter(|(_, position)| *position > 0)
+            .map(|((hidden, logits), position)| Probe {
+                last: before[position],
+                hidden: hidden.to_vec(),
+                position,
+                next: argmax(logits) as u32,
+            })
+            .collect();
+        Writer {
+            target,
+            state,
+            start: before.len(),
+            hidden: rows[(count - 1) * width..].to_vec(),
+            last,
+            probes,
+        }
+    }
+
+    /// Positions of the prompt, and what the target would have written there.
+    pub fn probes(&self) -> &[Probe] {
+        &self.probes
+    }
+
+    /// The keys and values so far.
+    pub fn shared_kv(&self) -> SharedKv<'_> {
+        self.target.shared_kv(&self.state)
+    }
+
+    /// Shows the moment after the prompt, with the target's first own token as the last.
+    pub fn after_prompt<T>(&mut self, show: impl FnOnce(Moment) -> T) -> T {
+        let (target, state) = (self.target, &mut self.state);
+        state.truncate(self.start);
+        let hidden = target.forward(state, &[self.last], Pass::Step);
+        let last = argmax(&target.logits(&hidden, Pass::Step)) as u32;
         let moment = Moment {
             last,
             hidden: &hidden,
-            position,
-            kv: target.shared_kv(&state),
+            position: state.len(),
+            kv: target.shared_kv(state),
         };
-        for follower in followers.iter_mut() {
-            follower.follow(target, moment, next);
-        }
-        written.push(next);
-        (last, hidden) = (next, row);
+        show(moment)
     }
-    written
+
+    /// Writes with the help of a drafter: the tokens and how its drafts fared.
+    pub fn speculate(&mut self, drafter: &Drafter, limits: Limits) -> (Vec<u32>, Acceptance) {
+        let (target, state) = (self.target, &mut self.state);
+        let width = target.config().width;
+        state.truncate(self.start);
+        let (mut hidden, mut last) = (self.hidden.clone(), self.last);
+        let mut written = Vec::new();
+        let mut acceptance = Acceptance::default();
+        while limits.goes_on(written.len()) {
+            let position = state.len();
+            let moment = Moment {
+                last,
+                hidden: &hidden,
+                position,
+                kv: target.shared_kv(state),
+            };
+            let draft = tokens(&moment.draft(target, drafter, limits.draft(written.len())));
+            let batch = [&[last], draft.as_slice()].concat();
+            let rows = target.forward(state, &batch, Pass::Step);
+            let logits = target.logits(&rows, Pass::Step);
+            let own: Vec<u32> = logits
+                .chunks_exact(target.vocab())
+                .map(|logits| argmax(logits) as u32)
+                .collect();
+            let accepted = draft.iter().zip(&own).take_while(|(d, o)| d == o).count();
+            acceptance.count(draft.len(), accepted);
+            written.extend_from_slice(&own[..=accepted]);
+            last = own[accepted];
+            hidden.copy_from_slice(&rows[accepted * width..][..width]);
+            state.truncate(position + accepted + 1);
+        }
+        (written, acceptance)
+    }
+
+    /// Writes `count` tokens with the target alone, one after the other. Gives them, and the newest of their positions
+    /// as probes.
+    pub fn write_alone(
+        &mut self,
+        count: usize,
+        followers: &mut [&mut dyn Follower],
+    ) -> (Vec<u32>, Vec<Probe>) {
+        let (target, state) = (self.target, &mut self.state);
+        state.truncate(self.start);
+        let (mut hidden, mut last) = (self.hidden.clone(), self.last);
+        let mut written = Vec::new();
+        let mut probes = Vec::new();
+        for _ in 0..count {
+            let position = state.len();
+            let row = target.forward(state, &[last], Pass::Step);
+            let next = argmax(&target.logits(&row, Pass::Step)) as u32;
+            let moment = Moment {
+                last,
+                hidden: &hidden,
+                position,
+                kv: target.shared_kv(state),
+            };
+            for follower in followers.iter_mut() {
+                follower.follow(target, moment, next);
+            }
+            if count - written.len() <= PROBES && position > 0 {
+                probes.push(Probe {
+                    last,
+                    hidden: hidden.clone(),
+                    position,
+                    next,
+                });
+            }
+            written.push(next);
+            (last, hidden) = (next, row);
+        }
+        (written, probes)
+    }
 }
 
 /// A drafter that drafts along with a target that writes alone, and counts how its drafts would have fared: the same
-/// as in [`speculate`], since a draft changes nothing of what the target writes.
-pub struct Rehearsal<'a> {
+/// as in [`Writer::speculate`], since a draft changes nothing of what the target writes.
+pub struct Rehearsal<'a, F> {
     drafter: &'a Drafter<'a>,
     limits: Limits,
     written: usize,
@@ -224,28 +292,33 @@ pub struct Rehearsal<'a> {
     round: Option<(Vec<u32>, usize)>,
     /// What came of it so far.
     pub acceptance: Acceptance,
+    /// Shown each draft.
+    show: F,
 }
 
-impl<'a> Rehearsal<'a> {
+impl<'a, F: FnMut(&[DraftStep], Moment)> Rehearsal<'a, F> {
     /// Nothing drafted yet.
-    pub fn new(drafter: &'a Drafter<'a>, limits: Limits) -> Rehearsal<'a> {
+    pub fn new(drafter: &'a Drafter<'a>, limits: Limits, show: F) -> Rehearsal<'a, F> {
         Rehearsal {
             drafter,
             limits,
             written: 0,
             round: None,
             acceptance: Acceptance::default(),
+            show,
         }
     }
 }
 
-impl Follower for Rehearsal<'_> {
+impl<F: FnMut(&[DraftStep], Moment)> Follower for Rehearsal<'_, F> {
     fn follow(&mut self, target: &Target, moment: Moment, next: u32) {
         let (draft, confirmed) = match self.round.take() {
             Some(round) => round,
             None if self.limits.goes_on(self.written) => {
                 let count = self.limits.draft(self.written);
-                (tokens(&moment.draft(target, self.drafter, count)), 0)
+                let steps = moment.draft(target, self.drafter, count);
+                (self.show)(&steps, moment);
+                (tokens(&steps), 0)
             }
             None => return,
         };
@@ -256,9 +329,4 @@ impl Follower for Rehearsal<'_> {
             self.written += confirmed + 1;
         }
     }
-}
-
-/// The tokens of a draft.
-pub fn tokens(draft: &[DraftStep]) -> Vec<u32> {
-    draft.iter().map(DraftStep::token).collect()
 }

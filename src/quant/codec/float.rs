@@ -2,30 +2,29 @@
 //!
 //! Narrowing rounds to nearest, ties to even. A NaN stays a NaN (made quiet, as ggml does).
 
-use super::number::{read_f16, write_f16};
+use super::number::{f16_bits, f16_value};
 use super::{decode_each, encode_each};
 use crate::quant::Codec;
 
 pub(in crate::quant) static F32: Codec = Codec {
-    decode: |path, blocks, out| decode_each(path, blocks, out, |b, [v]| *v = f32::from_le_bytes(*b)),
-    encode: Some(|path, row, _, blocks| encode_each(path, row, blocks, |[v], b| *b = v.to_le_bytes())),
+    decode: |path, bytes, out| decode_each(path, bytes, out, f32::from_le_bytes),
+    encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, f32::to_le_bytes)),
 };
 
 pub(in crate::quant) static F16: Codec = Codec {
-    decode: |path, blocks, out| decode_each(path, blocks, out, |b, [v]| *v = read_f16(*b)),
-    encode: Some(|path, row, _, blocks| encode_each(path, row, blocks, |[v], b| *b = write_f16(*v))),
+    decode: |path, bytes, out| decode_each(path, bytes, out, |b| f16_value(u16::from_le_bytes(b))),
+    encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, |v| f16_bits(v).to_le_bytes())),
 };
 
 pub(in crate::quant) static BF16: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(path, blocks, out, |b, [v]| {
-            *v = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
-        });
-    },
-    encode: Some(|path, row, _, blocks| {
-        encode_each(path, row, blocks, |[v], b| *b = bf16_bits(*v).to_le_bytes());
-    }),
+    decode: |path, bytes, out| decode_each(path, bytes, out, |b| bf16_value(u16::from_le_bytes(b))),
+    encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, |v| bf16_bits(v).to_le_bytes())),
 };
+
+#[inline(always)]
+fn bf16_value(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
 
 /// The bf16 nearest to `value`, ties to even, as bits.
 #[inline(always)]

@@ -3,51 +3,40 @@
 //! MXFP4: 32 elements; scale: E8M0 byte, levels (16 bytes). NVFP4: 4 groups of 16 elements; scales: 4 unsigned E4M3
 //! bytes, levels (32 bytes, stripes of 8). Layouts: `ggml-common.h`; scales: `ggml-impl.h`.
 
-use super::{decode_each, planes};
+use super::{decode_blocks, planes};
 use crate::quant::Codec;
+use fearless_simd::Simd;
 
 /// The values of E2M1, doubled to be integers; the scales are halved in turn.
-const DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+#[rustfmt::skip]
+const DOUBLED: [f32; 16] = [0., 1., 2., 3., 4., 6., 8., 12., 0., -1., -2., -3., -4., -6., -8., -12.];
 
 pub(in crate::quant) static MXFP4: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[exponent, ref levels @ ..]: &[u8; 17], out: &mut [f32; 32]| {
-                let scale = half_of_e8m0(exponent);
-                *out = planes::unpack::<4, 16, 32>(levels).map(|q| scale * value(q));
-            },
-        );
-    },
+    decode: decode_blocks!(decode_mxfp4),
     encode: None,
 };
 
 pub(in crate::quant) static NVFP4: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[s0, s1, s2, s3, ref levels @ ..]: &[u8; 36], out: &mut [f32; 64]| {
-                let levels = planes::unpack::<4, 8, 64>(levels);
-                let groups = out.as_chunks_mut().0.iter_mut().zip(levels.as_chunks::<16>().0);
-                for ((out, levels), scale) in groups.zip([s0, s1, s2, s3]) {
-                    let scale = half_of_e4m3(scale);
-                    *out = levels.map(|q| scale * value(q));
-                }
-            },
-        );
-    },
+    decode: decode_blocks!(decode_nvfp4),
     encode: None,
 };
 
 #[inline(always)]
-fn value(level: u8) -> f32 {
-    f32::from(DOUBLED[usize::from(level)])
+fn decode_mxfp4<S: Simd>(simd: S, &[exponent, ref levels @ ..]: &[u8; 17], out: &mut [f32; 32]) {
+    for (v, q) in out.iter_mut().zip(planes::unpack::<4, 16, 32>(levels)) {
+        *v = DOUBLED[usize::from(q)];
+    }
+    planes::scale(simd, out, half_of_e8m0(exponent));
+}
+
+#[inline(always)]
+fn decode_nvfp4<S: Simd>(simd: S, &[s0, s1, s2, s3, ref levels @ ..]: &[u8; 36], out: &mut [f32; 64]) {
+    for (v, q) in out.iter_mut().zip(planes::unpack::<4, 8, 64>(levels)) {
+        *v = DOUBLED[usize::from(q)];
+    }
+    for (group, scale) in out.as_chunks_mut::<16>().0.iter_mut().zip([s0, s1, s2, s3]) {
+        planes::scale(simd, group, half_of_e4m3(scale));
+    }
 }
 
 /// 2^(`exponent` - 128). ggml gives the byte 255, a NaN by the format's specification, no special meaning.

@@ -7,11 +7,7 @@ use crate::quant::Codec;
 macro_rules! plain {
     ($name:ident, $ty:ty) => {
         pub(in crate::quant) static $name: Codec = Codec {
-            decode: |path, blocks, out| {
-                decode_each(path, blocks, out, |b, [v]| {
-                    *v = <$ty>::from_le_bytes(*b) as f32
-                })
-            },
+            decode: |path, bytes, out| decode_each(path, bytes, out, |b| <$ty>::from_le_bytes(b) as f32),
             encode: None,
         };
     };

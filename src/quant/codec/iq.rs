@@ -6,7 +6,7 @@
 //! `grids.bin` holds the grids of that file, as `gguf` 0.19 packs them: a little-endian u16 a point, with 2 bits for
 //! each of 8 elements, or 4 for each of 4, in the order of the table in [`Grid`].
 
-use super::decode_each;
+use super::decode_blocks;
 use super::number::{f16_value, read_f16};
 use crate::quant::Codec;
 
@@ -78,21 +78,13 @@ fn u32_at(bytes: &[u8], index: usize) -> u32 {
 
 /// A codec that reads a block run by run.
 macro_rules! by_runs {
-    ($name:ident, $bytes:literal, $decode:expr) => {
+    ($name:ident, $bytes:literal, $decode:path) => {
         pub(in crate::quant) static $name: Codec = Codec {
-            decode: |path, blocks, out| {
-                decode_each(
-                    path,
-                    blocks,
-                    out,
-                    #[inline(always)]
-                    |block: &[u8; $bytes], out: &mut [f32; LEN]| {
-                        for (run, out) in (0..RUNS).zip(out.as_chunks_mut::<RUN>().0) {
-                            *out = $decode(block, run);
-                        }
-                    },
-                );
-            },
+            decode: decode_blocks!(|_, block: &[u8; $bytes], out: &mut [f32; LEN]| {
+                for (run, out) in (0..RUNS).zip(out.as_chunks_mut::<RUN>().0) {
+                    *out = $decode(block, run);
+                }
+            }),
             encode: None,
         };
     };

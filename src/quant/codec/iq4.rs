@@ -6,7 +6,7 @@
 
 use super::number::{read_f16, write_f16};
 use super::search::{self, ALL_ZERO, Groups, LANES, load};
-use super::{decode_each, planes};
+use super::{decode_blocks, planes};
 use crate::quant::Codec;
 use fearless_simd::{Select, Simd, SimdBase, dispatch, f32x16};
 
@@ -19,66 +19,57 @@ const GRID: [i8; 16] = [
 ];
 
 pub(in crate::quant) static IQ4_NL: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; NL_BYTES], out| *out = decode_group(read_f16([block[0], block[1]]), &block[2..]),
-        );
-    },
+    decode: decode_blocks!(decode_nl),
     encode: Some(|path, row, importance, blocks| {
         dispatch!(path.level(), simd => encode_nl(simd, row, importance, blocks));
     }),
 };
 
 pub(in crate::quant) static IQ4_XS: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 136], out: &mut [f32; 256]| {
-                let d = read_f16([block[0], block[1]]);
-                let high = u16::from_le_bytes([block[2], block[3]]);
-                let (low, levels) = block[4..].split_at(4);
-                let groups = out
-                    .as_chunks_mut()
-                    .0
-                    .iter_mut()
-                    .zip(levels.chunks_exact(GROUP / 2));
-                for (g, (out, levels)) in groups.enumerate() {
-                    let low = low[g / 2] >> (4 * (g % 2)) & 0x0f;
-                    let high = (high >> (2 * g) & 3) as u8;
-                    *out = decode_group(d * (f32::from(low | high << 4) - 32.0), levels);
-                }
-            },
-        );
-    },
+    decode: decode_blocks!(decode_xs),
     encode: None,
 };
 
 #[inline(always)]
-fn decode_group(scale: f32, levels: &[u8]) -> [f32; GROUP] {
-    let mut out = [0.0; GROUP];
-    for (v, q) in out.iter_mut().zip(planes::unpack::<4, 16, GROUP>(levels)) {
-        *v = scale * f32::from(GRID[usize::from(q)]);
+fn decode_nl<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; NL_BYTES], out: &mut [f32; GROUP]) {
+    decode_group(simd, read_f16([d0, d1]), levels, out);
+}
+
+#[inline(always)]
+fn decode_xs<S: Simd>(simd: S, block: &[u8; 136], out: &mut [f32; 256]) {
+    let d = read_f16([block[0], block[1]]);
+    let high = u16::from_le_bytes([block[2], block[3]]);
+    let (low, levels) = block[4..].split_at(4);
+    let groups = out
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .zip(levels.chunks_exact(GROUP / 2));
+    for (g, (out, levels)) in groups.enumerate() {
+        let low = low[g / 2] >> (4 * (g % 2)) & 0x0f;
+        let high = (high >> (2 * g) & 3) as u8;
+        decode_group(simd, d * (f32::from(low | high << 4) - 32.0), levels, out);
     }
-    out
+}
+
+#[inline(always)]
+fn decode_group<S: Simd>(simd: S, scale: f32, levels: &[u8], out: &mut [f32; GROUP]) {
+    for (v, q) in out.iter_mut().zip(planes::unpack::<4, 16, GROUP>(levels)) {
+        *v = POINTS[usize::from(q)];
+    }
+    planes::scale(simd, out, scale);
 }
 
 #[inline(always)]
 fn encode_nl<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
     let batches = row.chunks(LANES * GROUP).zip(blocks.chunks_mut(LANES * NL_BYTES));
     for (i, (x, blocks)) in batches.enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         let squares = search::squares(&groups);
         let weights = match importance {
             None => squares,
             Some(importance) => {
-                let importance = search::columns(&importance[i * LANES * GROUP..][..x.len()]);
+                let importance = search::columns(simd, &importance[i * LANES * GROUP..][..x.len()]);
                 let sigma2 = search::group_sums(simd, &squares) * (2.0 / GROUP as f32);
                 search::importance_weights(simd, &groups, &importance, &sigma2.into())
             }

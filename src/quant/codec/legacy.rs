@@ -7,22 +7,14 @@
 use super::block32::{Block32, LEN};
 use super::number::{inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
-use super::{decode_each, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u8x32};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
         pub(in crate::quant) static $name: Codec = Codec {
-            decode: |path, blocks, out| {
-                decode_each(
-                    path,
-                    blocks,
-                    out,
-                    #[inline(always)]
-                    |block: &[u8; $bytes], out| decode::<$centred, $bits>(block, out),
-                );
-            },
+            decode: decode_blocks!(decode::<_, $centred, $bits, $bytes>),
             encode: Some(|path, row, importance, blocks| {
                 dispatch!(path.level(), simd => {
                     encode::<_, $centred, $bits, $bytes>(simd, row, importance, blocks);
@@ -46,7 +38,11 @@ struct Fit {
 }
 
 #[inline(always)]
-fn decode<const CENTRED: bool, const BITS: usize>(block: &[u8], out: &mut [f32; LEN]) {
+fn decode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
+    simd: S,
+    block: &[u8; BYTES],
+    out: &mut [f32; LEN],
+) {
     let (head, nibbles) = block.split_at(block.len() - LEN / 2);
     let mut levels = planes::unpack::<4, 16, LEN>(nibbles);
     if BITS == 5 {
@@ -58,23 +54,20 @@ fn decode<const CENTRED: bool, const BITS: usize>(block: &[u8], out: &mut [f32; 
     }
     let d = read_f16([head[0], head[1]]);
     if CENTRED {
-        planes::signed_values(&levels, out, d, 1 << (BITS - 1));
+        planes::scaled(simd, &levels, 1 << (BITS - 1), d, out);
     } else {
-        planes::values(&levels, out, d, read_f16([head[2], head[3]]));
+        planes::scaled_and_moved(simd, &levels, d, read_f16([head[2], head[3]]), out);
     }
 }
 
 #[inline(always)]
-fn write<const CENTRED: bool, const BITS: usize>(fit: &Fit, block: &mut [u8]) {
+fn write<S: Simd, const CENTRED: bool, const BITS: usize>(simd: S, fit: &Fit, block: &mut [u8]) {
     let (head, nibbles) = block.split_at_mut(block.len() - LEN / 2);
     planes::pack::<4, 16>(&fit.levels, nibbles);
     if BITS == 5 {
-        let mut bits = 0;
-        for (i, level) in fit.levels.iter().enumerate() {
-            bits |= u32::from(level >> 4) << i;
-        }
+        let bits = u8x32::from_slice(simd, &fit.levels).simd_ge(0x10).to_bitmask();
         let at = head.len() - 4;
-        head[at..].copy_from_slice(&bits.to_le_bytes());
+        head[at..].copy_from_slice(&(bits as u32).to_le_bytes());
     }
     head[..2].copy_from_slice(&write_f16(fit.d));
     if !CENTRED {
@@ -97,15 +90,15 @@ fn encode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
             } else {
                 ranged(simd, x, (1 << BITS) - 1)
             };
-            write::<CENTRED, BITS>(&fit, block);
+            write::<S, CENTRED, BITS>(simd, &fit, block);
         }
         return;
     };
     let sigma2 = [scales::sum_of_squares(row) / row.len() as f32; LANES];
     let batches = row.chunks(LANES * LEN).zip(importance.chunks(LANES * LEN));
     for ((x, importance), blocks) in batches.zip(blocks.chunks_mut(LANES)) {
-        let groups = search::columns(x);
-        let importance = search::columns(importance);
+        let groups = search::columns(simd, x);
+        let importance = search::columns(simd, importance);
         let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
         let fits = if CENTRED {
             search_centred(simd, &groups, &weights, 1 << (BITS - 1))
@@ -113,7 +106,7 @@ fn encode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
             search_ranged(simd, &groups, &weights, (1 << BITS) - 1)
         };
         for (fit, block) in fits.iter().zip(blocks) {
-            write::<CENTRED, BITS>(fit, block);
+            write::<S, CENTRED, BITS>(simd, fit, block);
         }
     }
 }
@@ -167,7 +160,7 @@ fn search_centred<S: Simd>(simd: S, x: &Groups<LEN>, weights: &Groups<LEN>, zero
 
 #[inline(always)]
 fn search_ranged<S: Simd>(simd: S, x: &Groups<LEN>, weights: &Groups<LEN>, top: i32) -> [Fit; LANES] {
-    let found = search::affine(simd, x, weights, top, Trials::WEIGHTED);
+    let found = search::affine::<S, false, LEN>(simd, x, weights, top, Trials::WEIGHTED);
     lanes(
         #[inline(always)]
         |lane| (found.scales[lane], -found.minima[lane]),

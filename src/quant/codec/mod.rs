@@ -24,36 +24,50 @@ pub(super) mod ternary;
 
 use super::Path;
 
-/// Decodes one block after another. `decode` is a closure marked `#[inline(always)]`, or else it is not compiled for
-/// `path`; so with [`encode_each`].
-fn decode_each<const BYTES: usize, const LEN: usize>(
+/// A decoder from a function that decodes one block, `fn(simd, &[u8; BYTES], &mut [f32; LEN])`. The function must be marked
+/// `#[inline(always)]`, as must what it calls: only then is it compiled for the instruction set in use.
+macro_rules! decode_blocks {
+    ($decode:expr) => {
+        |path, blocks, out| {
+            fearless_simd::dispatch!(path.level(), simd => {
+                for (block, numbers) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                    $decode(simd, block, numbers);
+                }
+            });
+        }
+    };
+}
+use decode_blocks;
+
+/// Decodes one element after another. For a closure, which is only inlined for `path` where it is small.
+fn decode_each<const BYTES: usize>(
     path: Path,
-    blocks: &[u8],
+    bytes: &[u8],
     out: &mut [f32],
-    decode: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
+    decode: impl Fn([u8; BYTES]) -> f32,
 ) {
     path.run(
         #[inline(always)]
         || {
-            for (block, numbers) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-                decode(block, numbers);
+            for (bytes, v) in bytes.as_chunks().0.iter().zip(out) {
+                *v = decode(*bytes);
             }
         },
     );
 }
 
-/// Encodes one block after another.
-fn encode_each<const LEN: usize, const BYTES: usize>(
+/// Encodes one element after another, as [`decode_each`] decodes.
+fn encode_each<const BYTES: usize>(
     path: Path,
-    numbers: &[f32],
-    blocks: &mut [u8],
-    encode: impl Fn(&[f32; LEN], &mut [u8; BYTES]),
+    row: &[f32],
+    bytes: &mut [u8],
+    encode: impl Fn(f32) -> [u8; BYTES],
 ) {
     path.run(
         #[inline(always)]
         || {
-            for (numbers, block) in numbers.as_chunks().0.iter().zip(blocks.as_chunks_mut().0) {
-                encode(numbers, block);
+            for (v, bytes) in row.iter().zip(bytes.as_chunks_mut().0) {
+                *bytes = encode(*v);
             }
         },
     );

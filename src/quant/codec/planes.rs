@@ -3,6 +3,8 @@
 //! A stripe of `STRIPE` bytes holds `8 / BITS` runs of `STRIPE` levels: the first run in the low bits of its bytes, the
 //! next one above it. Q4_0 is one stripe of 16 bytes with 4 bits a level; Q2_K has two stripes of 32 bytes with 2 bits.
 
+use fearless_simd::{Simd, SimdFrom, f32x16};
+
 /// The levels in `bytes`.
 #[inline(always)]
 pub(super) fn unpack<const BITS: usize, const STRIPE: usize, const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
@@ -42,20 +44,49 @@ pub(super) fn above<const BITS: usize, const LEN: usize>(levels: &[u8; LEN]) -> 
     above
 }
 
-/// `scale` times each level, plus `offset`.
+/// Levels whose low `BITS` bits and the bits above them are stored apart.
 #[inline(always)]
-pub(super) fn values(levels: &[u8], out: &mut [f32], scale: f32, offset: f32) {
-    for (v, level) in out.iter_mut().zip(levels) {
-        *v = scale * f32::from(*level) + offset;
+pub(super) fn joined<const BITS: usize, const LEN: usize>(low: &[u8; LEN], high: &[u8; LEN]) -> [u8; LEN] {
+    let mut levels = *low;
+    for (level, high) in levels.iter_mut().zip(high) {
+        *level |= high << BITS;
+    }
+    levels
+}
+
+/// `scale` times each level less `zero`. On vectors by hand, here and in the next two functions: the compiler would
+/// convert one by one, or run its vectors across blocks.
+#[inline(always)]
+pub(super) fn scaled<S: Simd>(simd: S, levels: &[u8], zero: i8, scale: f32, out: &mut [f32]) {
+    for (levels, out) in levels.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+        *out = (sixteen(simd, levels, zero) * scale).into();
     }
 }
 
-/// `scale` times each level less `zero`.
+/// `scale` times each level, plus `offset`.
 #[inline(always)]
-pub(super) fn signed_values(levels: &[u8], out: &mut [f32], scale: f32, zero: i8) {
-    for (v, level) in out.iter_mut().zip(levels) {
-        *v = scale * f32::from(*level as i8 - zero);
+pub(super) fn scaled_and_moved<S: Simd>(simd: S, levels: &[u8], scale: f32, offset: f32, out: &mut [f32]) {
+    for (levels, out) in levels.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+        *out = (sixteen(simd, levels, 0) * scale + offset).into();
     }
+}
+
+/// Multiplies each number with `scale`.
+#[inline(always)]
+pub(super) fn scale<S: Simd>(simd: S, numbers: &mut [f32], scale: f32) {
+    for run in numbers.as_chunks_mut::<16>().0 {
+        *run = (f32x16::simd_from(simd, *run) * scale).into();
+    }
+}
+
+/// Sixteen levels less `zero`, as numbers.
+#[inline(always)]
+fn sixteen<S: Simd>(simd: S, levels: &[u8; 16], zero: i8) -> f32x16<S> {
+    let mut numbers = [0.0; 16];
+    for (v, level) in numbers.iter_mut().zip(levels) {
+        *v = f32::from(*level as i8 - zero);
+    }
+    f32x16::simd_from(simd, numbers)
 }
 
 #[cfg(test)]

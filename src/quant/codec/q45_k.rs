@@ -6,7 +6,7 @@
 
 use super::number::{read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
-use super::{decode_each, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 
@@ -17,70 +17,47 @@ const GROUPS: usize = LEN / GROUP;
 const HEAD: usize = 16;
 
 pub(in crate::quant) static Q4_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 144], out| {
-                let levels = planes::unpack::<4, 32, LEN>(&block[HEAD..]);
-                decode(&block[..HEAD], &levels, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode::<_, 144>),
     encode: Some(|path, row, importance, blocks| {
         let trials = Trials {
             first: -1.0,
             step: 0.1,
             steps: 20,
-            absolute: false,
         };
         dispatch!(path.level(), simd => encode::<_, 144>(simd, row, importance, 15, trials, blocks));
     }),
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 176], out| {
-                let mut levels = planes::unpack::<4, 32, LEN>(&block[HEAD + 32..]);
-                let fifth = planes::unpack::<1, 32, LEN>(&block[HEAD..HEAD + 32]);
-                for (level, bit) in levels.iter_mut().zip(fifth) {
-                    *level |= bit << 4;
-                }
-                decode(&block[..HEAD], &levels, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode::<_, 176>),
     encode: Some(|path, row, importance, blocks| {
         let trials = Trials {
             first: -0.5,
             step: 0.1,
             steps: 15,
-            absolute: false,
         };
         dispatch!(path.level(), simd => encode::<_, 176>(simd, row, importance, 31, trials, blocks));
     }),
 };
 
 #[inline(always)]
-fn decode(head: &[u8], levels: &[u8; LEN], out: &mut [f32; LEN]) {
+fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let (head, rest) = block.split_at(HEAD);
+    let (fifth, low) = rest.split_at(rest.len() - LEN / 2);
+    let mut levels = planes::unpack::<4, 32, LEN>(low);
+    if !fifth.is_empty() {
+        levels = planes::joined::<4, LEN>(&levels, &planes::unpack::<1, 32, LEN>(fifth));
+    }
     let (d, dmin) = (read_f16([head[0], head[1]]), read_f16([head[2], head[3]]));
-    for (g, (out, levels)) in out
-        .as_chunks_mut::<GROUP>()
+    let groups = levels
+        .as_chunks::<GROUP>()
         .0
-        .iter_mut()
-        .zip(levels.as_chunks::<GROUP>().0)
-        .enumerate()
-    {
+        .iter()
+        .zip(out.as_chunks_mut::<GROUP>().0);
+    for (g, (levels, out)) in groups.enumerate() {
         let (scale, minimum) = read_scale(&head[4..], g);
         let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
-        planes::values(levels, out, scale, -minimum);
+        planes::scaled_and_moved(simd, levels, scale, -minimum, out);
     }
 }
 
@@ -113,7 +90,7 @@ fn encode<S: Simd, const BYTES: usize>(
     const PAIR: usize = LANES / GROUPS;
     let pairs = row.chunks(PAIR * LEN).zip(blocks.chunks_mut(PAIR * BYTES));
     for (i, (x, blocks)) in pairs.enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         let blocks = x
             .as_chunks::<LEN>()
             .0
@@ -122,15 +99,15 @@ fn encode<S: Simd, const BYTES: usize>(
         match importance {
             None => {
                 let weights = spread_weights(simd, &groups);
-                let found = search::affine(simd, &groups, &weights, top_level, trials);
+                let found = search::affine::<S, false, GROUP>(simd, &groups, &weights, top_level, trials);
                 for (at, (x, block)) in blocks.enumerate() {
                     let scales = scales::spread(lanes(&found.scales, at), 63);
                     let minima = scales::spread(lanes(&found.minima, at), 63);
-                    encode_block(x, &found, at, scales, minima, block);
+                    encode_block(simd, x, &found, at, scales, minima, block);
                 }
             }
             Some(importance) => {
-                let importance = search::columns(&importance[i * PAIR * LEN..][..x.len()]);
+                let importance = search::columns(simd, &importance[i * PAIR * LEN..][..x.len()]);
                 let mut sigma2 = [0.0; LANES];
                 for (x, sigma2) in x
                     .as_chunks::<LEN>()
@@ -141,13 +118,14 @@ fn encode<S: Simd, const BYTES: usize>(
                     *sigma2 = [2.0 * scales::sum_of_squares(x) / LEN as f32; GROUPS];
                 }
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::affine(simd, &groups, &weights, top_level, Trials::WEIGHTED);
+                let found =
+                    search::affine::<S, false, GROUP>(simd, &groups, &weights, top_level, Trials::WEIGHTED);
                 let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
                 for (at, (x, block)) in blocks.enumerate() {
                     let sums = lanes(&sums, at);
                     let scales = scales::positive(lanes(&found.scales, at), sums, 63);
                     let minima = scales::positive(lanes(&found.minima, at), sums, 63);
-                    encode_block(x, &found, at, scales, minima, block);
+                    encode_block(simd, x, &found, at, scales, minima, block);
                 }
             }
         }
@@ -173,7 +151,8 @@ fn spread_weights<S: Simd>(simd: S, groups: &search::Groups<GROUP>) -> search::G
 
 /// Block `at` of a pair.
 #[inline(always)]
-fn encode_block(
+fn encode_block<S: Simd>(
+    simd: S,
     x: &[f32; LEN],
     found: &Affine,
     at: usize,
@@ -199,7 +178,7 @@ fn encode_block(
             read_f16(d) * f32::from(scale),
             read_f16(dmin) * f32::from(minimum),
         );
-        *levels = found.refit(at * GROUPS + g, x, scale, minimum);
+        *levels = found.refit(simd, at * GROUPS + g, x, scale, minimum);
     }
     let (fifth, low) = rest.split_at_mut(rest.len() - LEN / 2);
     if !fifth.is_empty() {

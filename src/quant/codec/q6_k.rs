@@ -5,7 +5,7 @@
 
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
-use super::{decode_each, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
@@ -14,35 +14,26 @@ const BYTES: usize = 210;
 const GROUP: usize = 16;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block, out| {
-                decode(block, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode),
     encode: Some(|path, row, importance, blocks| {
         dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
     }),
 };
 
 #[inline(always)]
-fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let (low, rest) = block.split_at(128);
     let (high, rest) = rest.split_at(64);
-    let low = planes::unpack::<4, 64, LEN>(low);
     let high = planes::unpack::<2, 32, LEN>(high);
+    let levels = planes::joined::<4, LEN>(&planes::unpack::<4, 64, LEN>(low), &high);
     let d = read_f16([rest[16], rest[17]]);
-    for (g, group) in out.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
-        let scale = d * f32::from(rest[g] as i8);
-        for (i, v) in group.iter_mut().enumerate() {
-            let at = g * GROUP + i;
-            *v = scale * (f32::from(low[at] | high[at] << 4) - 32.0);
-        }
+    let groups = levels
+        .as_chunks::<GROUP>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<GROUP>().0);
+    for ((levels, out), scale) in groups.zip(rest) {
+        planes::scaled(simd, levels, 32, d * f32::from(*scale as i8), out);
     }
 }
 
@@ -50,18 +41,18 @@ fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
     let blocks = blocks.as_chunks_mut::<BYTES>().0;
     for (i, (x, block)) in row.as_chunks::<LEN>().0.iter().zip(blocks).enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         let weights = match importance {
-            Some(importance) => search::columns(&importance[i * LEN..][..LEN]),
+            Some(importance) => search::columns(simd, &importance[i * LEN..][..LEN]),
             None => search::squares(&groups),
         };
         let found = search::symmetric(simd, &groups, &weights, 32);
-        encode_block(x, &found, block);
+        encode_block(simd, x, &found, block);
     }
 }
 
 #[inline(always)]
-fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTES]) {
+fn encode_block<S: Simd>(simd: S, x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTES]) {
     let largest = scales::largest(&found.scales);
     if largest.abs() < ALL_ZERO {
         *block = [0; BYTES];
@@ -80,7 +71,7 @@ fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTE
         .enumerate()
     {
         let d = read_f16(d) * f32::from(scales[g]);
-        *levels = scales::refit(x, d, 32, |i| found.level(g, x[i]));
+        *levels = scales::refit(simd, x, d, 32, |i| found.level(g, x[i]));
     }
     let (low, rest) = block.split_at_mut(128);
     let (high, rest) = rest.split_at_mut(64);

@@ -10,59 +10,39 @@
 //! `quantize_q8_0`, halves away from zero.
 
 use super::block32::{Block32, LEN};
-use super::decode_each;
 use super::number::{inverse, read_f16, write_f16};
+use super::{decode_blocks, planes};
 use crate::quant::Codec;
 use fearless_simd::{Simd, dispatch};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[d0, d1, ref levels @ ..]: &[u8; 34], out: &mut [f32; LEN]| {
-                scaled(read_f16([d0, d1]), levels, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode_q8_0),
     encode: Some(|path, row, _, blocks| dispatch!(path.level(), simd => encode(simd, row, blocks))),
 };
 
 pub(in crate::quant) static Q8_1: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 36], out: &mut [f32; LEN]| scaled(read_f16([block[0], block[1]]), &block[4..], out),
-        );
-    },
+    decode: decode_blocks!(decode_q8_1),
     encode: None,
 };
 
 pub(in crate::quant) static Q8_K: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[d0, d1, d2, d3, ref levels @ ..]: &[u8; 292], out: &mut [f32; 256]| {
-                scaled(f32::from_le_bytes([d0, d1, d2, d3]), levels, out);
-            },
-        );
-    },
+    decode: decode_blocks!(decode_q8_k),
     encode: None,
 };
 
 #[inline(always)]
-fn scaled(d: f32, levels: &[u8], out: &mut [f32]) {
-    for (v, q) in out.iter_mut().zip(levels) {
-        *v = f32::from(*q as i8) * d;
-    }
+fn decode_q8_0<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; 34], out: &mut [f32; LEN]) {
+    planes::scaled(simd, levels, 0, read_f16([d0, d1]), out);
+}
+
+#[inline(always)]
+fn decode_q8_1<S: Simd>(simd: S, &[d0, d1, _, _, ref levels @ ..]: &[u8; 36], out: &mut [f32; LEN]) {
+    planes::scaled(simd, levels, 0, read_f16([d0, d1]), out);
+}
+
+#[inline(always)]
+fn decode_q8_k<S: Simd>(simd: S, &[d0, d1, d2, d3, ref rest @ ..]: &[u8; 292], out: &mut [f32; 256]) {
+    planes::scaled(simd, &rest[..256], 0, f32::from_le_bytes([d0, d1, d2, d3]), out);
 }
 
 #[inline(always)]

@@ -10,86 +10,74 @@
 //! Layouts: `ggml-common.h`.
 
 use super::number::read_f16;
-use super::{decode_each, planes};
+use super::{decode_blocks, planes};
 use crate::quant::Codec;
+use fearless_simd::Simd;
 
 pub(in crate::quant) static TQ1_0: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 54], out: &mut [f32; 256]| {
-                let d = read_f16([block[52], block[53]]);
-                let (first, rest) = out.split_at_mut(5 * 32);
-                let (second, last) = rest.split_at_mut(5 * 16);
-                base_three(&block[..32], d, first);
-                base_three(&block[32..48], d, second);
-                base_three(&block[48..52], d, last);
-            },
-        );
-    },
+    decode: decode_blocks!(decode_tq1_0),
     encode: None,
 };
 
 pub(in crate::quant) static TQ2_0: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |block: &[u8; 66], out: &mut [f32; 256]| {
-                let d = read_f16([block[64], block[65]]);
-                planes::signed_values(&planes::unpack::<2, 32, 256>(&block[..64]), out, d, 1);
-            },
-        );
-    },
+    decode: decode_blocks!(decode_tq2_0),
     encode: None,
 };
 
 pub(in crate::quant) static Q1_0: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[d0, d1, ref levels @ ..]: &[u8; 18], out| {
-                let d = read_f16([d0, d1]);
-                *out = planes::unpack::<1, 1, 128>(levels).map(|q| if q == 0 { -d } else { d });
-            },
-        );
-    },
+    decode: decode_blocks!(decode_q1_0),
     encode: None,
 };
 
 pub(in crate::quant) static Q2_0: Codec = Codec {
-    decode: |path, blocks, out| {
-        decode_each(
-            path,
-            blocks,
-            out,
-            #[inline(always)]
-            |&[d0, d1, ref levels @ ..]: &[u8; 18], out: &mut [f32; 64]| {
-                let d = read_f16([d0, d1]);
-                planes::signed_values(&planes::unpack::<2, 1, 64>(levels), out, d, 1);
-            },
-        );
-    },
+    decode: decode_blocks!(decode_q2_0),
     encode: None,
 };
 
-/// Runs of levels in base 3, the first run in the highest digits. A byte is a fraction of 256, rounded up, so that
+#[inline(always)]
+fn decode_tq1_0<S: Simd>(simd: S, block: &[u8; 54], out: &mut [f32; 256]) {
+    let (first, rest) = out.split_at_mut(5 * 32);
+    let (second, last) = rest.split_at_mut(5 * 16);
+    base_three(&block[..32], first);
+    base_three(&block[32..48], second);
+    base_three(&block[48..52], last);
+    planes::scale(simd, out, read_f16([block[52], block[53]]));
+}
+
+#[inline(always)]
+fn decode_tq2_0<S: Simd>(simd: S, block: &[u8; 66], out: &mut [f32; 256]) {
+    let levels = planes::unpack::<2, 32, 256>(&block[..64]);
+    planes::scaled(simd, &levels, 1, read_f16([block[64], block[65]]), out);
+}
+
+#[inline(always)]
+fn decode_q1_0<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; 18], out: &mut [f32; 128]) {
+    for (v, q) in out.iter_mut().zip(planes::unpack::<1, 1, 128>(levels)) {
+        *v = if q == 0 { -1.0 } else { 1.0 };
+    }
+    planes::scale(simd, out, read_f16([d0, d1]));
+}
+
+#[inline(always)]
+fn decode_q2_0<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; 18], out: &mut [f32; 64]) {
+    planes::scaled(
+        simd,
+        &planes::unpack::<2, 1, 64>(levels),
+        1,
+        read_f16([d0, d1]),
+        out,
+    );
+}
+
+/// Runs of levels in base 3, less 1 each, the first run in the highest digits. A byte is a fraction of 256, rounded up, so that
 /// multiplying by 3 moves the next digit over the top.
 #[inline(always)]
-fn base_three(bytes: &[u8], d: f32, out: &mut [f32]) {
+fn base_three(bytes: &[u8], out: &mut [f32]) {
     let mut power = 1u8;
     for run in out.chunks_exact_mut(bytes.len()) {
         for (byte, v) in bytes.iter().zip(run) {
             let digit = (u16::from(byte.wrapping_mul(power)) * 3) >> 8;
-            *v = d * (f32::from(digit) - 1.0);
+            *v = f32::from(digit) - 1.0;
         }
         power = power.wrapping_mul(3);
     }

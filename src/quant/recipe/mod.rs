@@ -148,7 +148,7 @@ fn post_increment(counter: &mut usize) -> usize {
 }
 
 /// Whether a whole name matches a pattern of `*` and `?`.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut seen) = (0, 0);
     // The last star, and how much of the name it and what stands before it have taken: one more on each mismatch.

@@ -1,0 +1,216 @@
+//! `gguf-conv quantize`: arguments, progress and report of a change of type.
+
+use super::print::{self, SCHEMA_VERSION};
+use super::{Outcome, outtypes};
+use crate::Error;
+use crate::convert::{self, ConvertError, PlannedTensor};
+use crate::gguf::Gguf;
+use crate::output;
+use crate::quant::GgmlType;
+use crate::quant::imatrix::ImportanceMatrix;
+use crate::quant::recipe::FileType;
+use crate::quantize::{self, Importance, Options, Plan};
+use indicatif::HumanBytes;
+use serde::Serialize;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  gguf-conv quantize drafter-bf16.gguf -o drafter-q4_k_m.gguf --outtype q4_k_m
+          the mixture that llama-quantize makes
+  gguf-conv quantize drafter-bf16.gguf -o d.gguf --outtype q4_0 --tensor-type 'token_embd*=q8_0'
+          with another type for some tensors
+  gguf-conv quantize drafter-bf16.gguf -o d.gguf --outtype q4_k_m --imatrix imatrix.gguf
+          fitted by an importance matrix";
+
+/// Arguments of quantize.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The GGUF to start from, best in bf16, f16 or f32; any part of a split one
+    #[arg(value_name = "IN.gguf")]
+    input: PathBuf,
+    /// Output file
+    #[arg(short, long, value_name = "OUT.gguf")]
+    output: PathBuf,
+    /// Type of the file
+    #[arg(long, ignore_case = true, value_parser = outtypes(&[]))]
+    outtype: String,
+    /// Every weight in the file's own type, wherever it fits
+    #[arg(long)]
+    pure: bool,
+    /// Another type for the tensors whose name matches (`*` any text, `?` one character); may stand several times, the
+    /// first that matches counts
+    #[arg(long, value_name = "GLOB=TYPE", value_parser = tensor_type)]
+    tensor_type: Vec<(String, GgmlType)>,
+    /// Importance matrix, GGUF or the legacy format
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<PathBuf>,
+    /// Encode tensors anew that are quantized already, which loses twice
+    #[arg(long)]
+    allow_requantize: bool,
+    /// Show what would be written and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    force: bool,
+    /// Report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `GLOB=TYPE`.
+fn tensor_type(text: &str) -> Result<(String, GgmlType), String> {
+    let (glob, name) = text.rsplit_once('=').ok_or("should be GLOB=TYPE")?;
+    let ty = GgmlType::from_name(name).filter(|ty| ty.can_encode());
+    let ty = ty.ok_or_else(|| {
+        let known: Vec<String> = GgmlType::all()
+            .filter(|ty| ty.can_encode())
+            .map(|ty| ty.name().to_lowercase())
+            .collect();
+        format!(
+            "{name:?} is no type that can be written; those are {}",
+            known.join(", ")
+        )
+    })?;
+    Ok((glob.to_owned(), ty))
+}
+
+/// Plans the file, then writes it or shows the plan.
+pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+    let gguf = Gguf::open(&args.input)?;
+    let matrix = args.imatrix.as_deref().map(ImportanceMatrix::open).transpose()?;
+    let name = args
+        .imatrix
+        .as_ref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let overrides: Vec<(&str, GgmlType)> = args
+        .tensor_type
+        .iter()
+        .map(|(glob, ty)| (glob.as_str(), *ty))
+        .collect();
+    let options = Options {
+        // The parser let only names of file types through.
+        file_type: FileType::from_name(&args.outtype)
+            .ok_or_else(|| Error::Usage(format!("unknown file type {}", args.outtype)))?,
+        pure: args.pure,
+        overrides: &overrides,
+        allow_requantize: args.allow_requantize,
+        importance: matrix.as_ref().map(|matrix| Importance { matrix, name: &name }),
+    };
+    let inputs: Vec<PathBuf> = gguf
+        .parts()
+        .iter()
+        .map(|part| part.path.clone())
+        .chain(args.imatrix.clone())
+        .collect();
+    if !args.dry_run {
+        output::check(&args.output, &inputs, args.force).map_err(ConvertError::from)?;
+    }
+    let plan = quantize::plan(&gguf, options)?;
+    plan.warnings.iter().for_each(|warning| print::warn(warning));
+    if !args.dry_run {
+        let bar = print::progress_bar(plan.layout.file_len, print::BYTES_BAR);
+        let progress = |bytes| bar.inc(bytes);
+        convert::execute(
+            &plan.layout,
+            &plan.tensors,
+            &args.output,
+            &inputs,
+            args.force,
+            &progress,
+        )?;
+        bar.finish_and_clear();
+    }
+    if args.json {
+        print::stdout_json(&report(args, &plan))?;
+    } else {
+        print::stdout(&text(args, &plan))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn text(args: &Args, plan: &Plan) -> String {
+    let mut text = String::new();
+    if args.dry_run {
+        let rows: Vec<Vec<String>> = plan
+            .tensors
+            .iter()
+            .map(|t| {
+                let change = format!("{} → {}", t.source.ty, t.ty);
+                vec![t.name.clone(), print::shape(&t.dims), change]
+            })
+            .collect();
+        text.push_str(&print::columns(&rows));
+    }
+    let elements: u64 = plan.tensors.iter().map(PlannedTensor::elements).sum();
+    let bits = plan
+        .tensors
+        .iter()
+        .filter_map(|t| t.ty.bytes(t.elements()))
+        .sum::<u64>() as f64
+        * 8.0;
+    text.push_str(&format!(
+        "{} {}: {}, {} parameters, {:.2} bits per weight, {} of {} tensors changed their type\n",
+        if args.dry_run { "would write" } else { "wrote" },
+        args.output.display(),
+        HumanBytes(plan.layout.file_len),
+        print::count(elements),
+        bits / elements.max(1) as f64,
+        plan.tensors.iter().filter(|t| t.ty != t.source.ty).count(),
+        plan.tensors.len(),
+    ));
+    text
+}
+
+/// The JSON report.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema_version: u32,
+    dry_run: bool,
+    output: String,
+    size_bytes: u64,
+    outtype: &'a str,
+    warnings: &'a [String],
+    tensors: Vec<TensorReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct TensorReport<'a> {
+    name: &'a str,
+    shape: &'a [u64],
+    source_type: &'a str,
+    #[serde(rename = "type")]
+    ty: &'a str,
+    file_offset: u64,
+    size_bytes: Option<u64>,
+    weighted_by_importance: bool,
+}
+
+fn report<'a>(args: &'a Args, plan: &'a Plan) -> Report<'a> {
+    let tensor = |(tensor, &file_offset): (&'a PlannedTensor, &u64)| TensorReport {
+        name: &tensor.name,
+        shape: &tensor.dims,
+        source_type: tensor.source.ty.name(),
+        ty: tensor.ty.name(),
+        file_offset,
+        size_bytes: tensor.ty.bytes(tensor.elements()),
+        weighted_by_importance: tensor.importance.is_some(),
+    };
+    Report {
+        schema_version: SCHEMA_VERSION,
+        dry_run: args.dry_run,
+        output: args.output.display().to_string(),
+        size_bytes: plan.layout.file_len,
+        outtype: &args.outtype,
+        warnings: &plan.warnings,
+        tensors: plan
+            .tensors
+            .iter()
+            .zip(&plan.layout.offsets)
+            .map(tensor)
+            .collect(),
+    }
+}

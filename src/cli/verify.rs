@@ -1,0 +1,339 @@
+//! `gguf-conv verify`: arguments of a verification and how its report is printed.
+
+use super::Outcome;
+use super::print::{self, SCHEMA_VERSION};
+use crate::Error;
+use crate::model::{Head, Window};
+use crate::verify::{
+    self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, Severity, TensorReport,
+};
+use clap::ValueEnum;
+use clap::builder::RangedU64ValueParser;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Arguments of verify.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The drafter's GGUF
+    drafter: PathBuf,
+    /// GGUF of the model that it drafts for (any part, if it is split)
+    #[arg(long, value_name = "T.gguf")]
+    target: PathBuf,
+    /// The checkpoint that the drafter was converted from: its weights are compared, its drafts run beside the GGUF's
+    #[arg(long, value_name = "DRAFTER")]
+    source: Option<PathBuf>,
+    /// The checkpoint that the target was converted from: run too, for comparison with transformers
+    #[arg(long, value_name = "FOLDER")]
+    target_source: Option<PathBuf>,
+    #[command(flatten)]
+    prompt: PromptArgs,
+    /// Most tokens a draft
+    #[arg(long, value_name = "N", default_value = "3", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
+    draft_max: usize,
+    /// Tokens to generate with the drafter's help, and without
+    #[arg(long, value_name = "N", default_value = "128", value_parser = RangedU64ValueParser::<usize>::new().range(0..=1 << 20))]
+    generate: usize,
+    /// Which keys the drafter's sliding layers see: the runtime's reading or that of the library
+    #[arg(long, value_enum, default_value = "llama.cpp")]
+    window: WindowArg,
+    /// How the drafter scores the vocabulary: whole, as the runtime does, or by its centroids
+    #[arg(long, value_enum, default_value = "dense")]
+    head: HeadArg,
+    /// Threads to compute with [default: one a core]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    threads: Option<usize>,
+    /// Write every intermediate of a forward pass, with the checkpoints where they are given
+    #[arg(long, value_name = "F.safetensors")]
+    dump: Option<PathBuf>,
+    /// Replace the dump if it exists
+    #[arg(long)]
+    force: bool,
+    /// Report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the target continues; Python code where nothing is given.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct PromptArgs {
+    /// Text that the target continues
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// File of the text that the target continues
+    #[arg(long, value_name = "F")]
+    prompt_file: Option<PathBuf>,
+    /// Tokens that the target continues, as they are (no <bos> is added)
+    #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
+    tokens: Option<Vec<u32>>,
+}
+
+/// The prompt where none is given: code and prose, so that positions differ.
+const DEFAULT_PROMPT: &str = "\
+import os
+import sys
+
+def read_file(path):
+    \"\"\"Return the lines of a file, without the empty ones.\"\"\"
+    with open(path) as file:
+        lines = [line.strip() for line in file]
+    return [line for line in lines if line]
+
+
+class Config:
+    \"\"\"Settings of a program, read from a file and from the environment.\"\"\"
+
+    def __init__(self, name, values=None):
+        self.name = name
+        self.values = values or {}
+
+    def update(self, other):
+        for key in sorted(other):
+            if key not in self.values:
+                raise KeyError(key)
+";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WindowArg {
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+    Transformers,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum HeadArg {
+    Dense,
+    Centroid,
+}
+
+/// Verifies and reports.
+pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+    let options = Options {
+        drafter: args.drafter.clone(),
+        target: args.target.clone(),
+        source: args.source.clone(),
+        target_source: args.target_source.clone(),
+        prompt: args.prompt.read()?,
+        limits: Limits {
+            draft_max: args.draft_max,
+            generate: args.generate,
+        },
+        window: match args.window {
+            WindowArg::LlamaCpp => Window::LlamaCpp,
+            WindowArg::Transformers => Window::Transformers,
+        },
+        head: match args.head {
+            HeadArg::Dense => Head::Dense,
+            HeadArg::Centroid => Head::Centroid,
+        },
+        dump: args.dump.clone(),
+        force: args.force,
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads.unwrap_or(0))
+        .build()
+        .map_err(|e| Error::Threads(e.to_string()))?;
+    let report = pool.install(|| verify::verify(&options))?;
+    match args.json {
+        true => print::stdout_json(&Document {
+            schema_version: SCHEMA_VERSION,
+            report: &report,
+        })?,
+        false => print::stdout(&text(&report))?,
+    }
+    Ok(match report.verdict.ok {
+        true => Outcome::Done,
+        false => Outcome::Difference,
+    })
+}
+
+impl PromptArgs {
+    fn read(&self) -> Result<Prompt, Error> {
+        Ok(match (&self.prompt, &self.prompt_file, &self.tokens) {
+            (Some(text), ..) => Prompt::Text(text.clone()),
+            (_, Some(path), _) => {
+                Prompt::Text(std::fs::read_to_string(path).map_err(|source| Error::Read {
+                    path: path.clone(),
+                    source,
+                })?)
+            }
+            (.., Some(tokens)) => Prompt::Tokens(tokens.clone()),
+            _ => Prompt::Text(DEFAULT_PROMPT.to_owned()),
+        })
+    }
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+fn text(report: &Report) -> String {
+    let mut text = match report.verdict.ok {
+        true => format!("ok: {}\n", report.verdict.line),
+        false => format!("NOT OK: {}\n", report.verdict.line),
+    };
+    let mut section = |title: String, rows: Vec<Vec<String>>| {
+        text.push_str(&format!("{title}\n{}", print::columns(&rows)));
+    };
+    if !report.findings.is_empty() {
+        let row = |finding: &verify::Finding| {
+            let severity = match finding.severity {
+                Severity::Fault => "fault",
+                Severity::Warning => "warning",
+            };
+            vec![severity.to_owned(), finding.message.clone()]
+        };
+        section("findings".to_owned(), report.findings.iter().map(row).collect());
+    }
+    if let (Some(weights), Some(source)) = (&report.weights, &report.source) {
+        section(format!("weights against {source}"), weight_rows(weights));
+    }
+    if let Some(forward) = &report.forward {
+        let title = format!(
+            "draft after a prompt of {} tokens (window {}, head {})",
+            report.prompt.len(),
+            report.window,
+            report.head
+        );
+        section(title, draft_rows(forward));
+    }
+    if let Some(agreement) = &report.agreement {
+        let mut rows = vec![cells([
+            "step",
+            "drafts",
+            "top-1",
+            "mean KL",
+            "max KL",
+            "max logit difference",
+        ])];
+        rows.extend(agreement.iter().enumerate().map(|(i, place)| {
+            vec![
+                (i + 1).to_string(),
+                place.steps.to_string(),
+                percent(place.top_1),
+                format!("{:.2e}", place.mean_kl),
+                format!("{:.2e}", place.max_kl),
+                format!("{:.2e}", place.max_logit_difference),
+            ]
+        }));
+        section("drafts against the source's, with its inputs".to_owned(), rows);
+    }
+    if let Some(acceptance) = &report.acceptance {
+        section(
+            format!(
+                "acceptance over {} tokens",
+                acceptance.output.as_ref().map_or(0, Vec::len)
+            ),
+            acceptance_rows(acceptance, report.source_acceptance.as_ref()),
+        );
+    }
+    text
+}
+
+fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// One line a type, with its worst tensor.
+fn weight_rows(weights: &[TensorReport]) -> Vec<Vec<String>> {
+    let mut by_type: BTreeMap<&str, Vec<&TensorReport>> = BTreeMap::new();
+    for tensor in weights {
+        by_type.entry(&tensor.ty).or_default().push(tensor);
+    }
+    let mut rows = vec![cells([
+        "type",
+        "tensors",
+        "good",
+        "relative error",
+        "ceiling",
+        "cosine",
+        "worst",
+    ])];
+    for (ty, tensors) in by_type {
+        let good = tensors.iter().filter(|tensor| tensor.ok).count();
+        let worst = |a: &&&TensorReport, b: &&&TensorReport| a.relative_error.total_cmp(&b.relative_error);
+        let mut row = cells([ty, &tensors.len().to_string(), &good.to_string()]);
+        match tensors.iter().max_by(worst) {
+            Some(worst) if !tensors.iter().all(|tensor| tensor.exact) => row.extend([
+                format!("{:.4}", worst.relative_error),
+                format!("{:.4}", worst.ceiling),
+                format!("{:.6}", worst.cosine),
+                worst.name.clone(),
+            ]),
+            _ => row.push("exact".to_owned()),
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+fn draft_rows(forward: &ForwardReport) -> Vec<Vec<String>> {
+    let mut head = cells(["step", "drafted"]);
+    if forward.source_drafted.is_some() {
+        head.extend(cells(["source", "same top", "KL", "max logit difference"]));
+    }
+    let mut rows = vec![head];
+    for (i, token) in forward.drafted.iter().enumerate() {
+        let mut row = vec![(i + 1).to_string(), token.to_string()];
+        if let (Some(source), Some(steps)) = (&forward.source_drafted, &forward.steps)
+            && let (Some(token), Some(step)) = (source.get(i), steps.get(i))
+        {
+            row.extend([
+                token.to_string(),
+                if step.agree { "yes" } else { "no" }.to_owned(),
+                format!("{:.2e}", step.kl),
+                format!("{:.2e}", step.max_logit_difference),
+            ]);
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+fn acceptance_rows(ours: &AcceptanceReport, source: Option<&AcceptanceReport>) -> Vec<Vec<String>> {
+    let mut head = cells(["", "accepted", "drafted", "rate"]);
+    if source.is_some() {
+        head.extend(cells(["source accepted", "drafted", "rate"]));
+    }
+    let figures = |accepted: usize, drafted: usize, rate: Option<f64>| {
+        let rate = rate.map_or("-".to_owned(), percent);
+        [accepted.to_string(), drafted.to_string(), rate]
+    };
+    let mut rows = vec![head];
+    for (i, place) in ours.by_position.iter().enumerate() {
+        let mut row = vec![format!("token {} of a draft", i + 1)];
+        row.extend(figures(place.accepted, place.drafted, Some(place.rate)));
+        if let Some(place) = source.and_then(|source| source.by_position.get(i)) {
+            row.extend(figures(place.accepted, place.drafted, Some(place.rate)));
+        }
+        rows.push(row);
+    }
+    let mut total = vec!["all".to_owned()];
+    total.extend(figures(ours.accepted, ours.drafted, ours.rate));
+    let length = |report: &AcceptanceReport| {
+        let length = report.mean_accepted_length;
+        length.map_or("-".to_owned(), |length| format!("{length:.2}"))
+    };
+    let mut lengths = vec![
+        "tokens a pass of the target".to_owned(),
+        String::new(),
+        String::new(),
+        length(ours),
+    ];
+    if let Some(source) = source {
+        total.extend(figures(source.accepted, source.drafted, source.rate));
+        lengths.extend([String::new(), String::new(), length(source)]);
+    }
+    rows.extend([total, lengths]);
+    rows
+}

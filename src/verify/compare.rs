@@ -1,0 +1,211 @@
+//! A drafter's weights against the checkpoint that they were made of.
+
+use crate::gguf::{Gguf, escape};
+use crate::model::{Matrix, ModelError, Weights};
+use crate::quant::GgmlType;
+use rayon::prelude::*;
+
+/// How far one tensor is from its source.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// Name in the GGUF.
+    pub name: String,
+    /// Type in the GGUF.
+    pub ty: GgmlType,
+    /// What the comparison gave.
+    pub outcome: Outcome,
+}
+
+/// What the comparison of a tensor gave.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Both have it in the same shape.
+    Compared(TensorError),
+    /// The source has it in this shape (outermost first).
+    Shape(Vec<usize>),
+    /// The source has no such tensor.
+    NotInSource,
+}
+
+/// The differences between a tensor and its source.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TensorError {
+    /// Whether every number is what the type makes of the source's.
+    pub exact: bool,
+    /// Largest difference.
+    pub max: f64,
+    /// Root mean square of the differences.
+    pub rms: f64,
+    /// The same, in units of the source's root mean square.
+    pub relative: f64,
+    /// Cosine between both.
+    pub cosine: f64,
+    /// Rows that are all zeros here and not in the source.
+    pub zero_rows: Vec<usize>,
+    /// Rows that differ by more than the type's ceiling.
+    pub bad_rows: Vec<usize>,
+}
+
+/// Largest relative error (root mean squares) that a type may have, about twice what ggml's quantizers leave on trained
+/// weights. Types that hold floating-point numbers must be exact.
+pub fn ceiling(ty: GgmlType) -> f64 {
+    match ty {
+        GgmlType::F64 | GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => 0.0,
+        GgmlType::Q8_0 => 0.015,
+        GgmlType::Q6_K => 0.05,
+        GgmlType::Q5_0 | GgmlType::Q5_1 | GgmlType::Q5_K => 0.10,
+        GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::Q4_K | GgmlType::IQ4_NL | GgmlType::IQ4_XS => 0.20,
+        GgmlType::Q3_K => 0.35,
+        _ => 0.60,
+    }
+}
+
+/// A row may be this much worse than its whole tensor may: its scale can be unlucky.
+const ROW_ALLOWANCE: f64 = 2.0;
+
+impl Comparison {
+    /// Whether the tensor is as near to its source as its type allows.
+    pub fn is_good(&self) -> bool {
+        match &self.outcome {
+            Outcome::Compared(error) => error.is_good(self.ty),
+            Outcome::Shape(_) => false,
+            Outcome::NotInSource => true,
+        }
+    }
+}
+
+impl TensorError {
+    /// See [`Comparison::is_good`].
+    pub fn is_good(&self, ty: GgmlType) -> bool {
+        match ty.is_quantized() {
+            true => self.relative <= ceiling(ty) && self.bad_rows.is_empty() && self.zero_rows.is_empty(),
+            false => self.exact,
+        }
+    }
+}
+
+/// Every tensor of the file against the source, in the order of the file. `rope_freqs.weight`, which no checkpoint has,
+/// is left out.
+pub fn compare_all(gguf: &Gguf, source: &dyn Weights) -> Result<Vec<Comparison>, ModelError> {
+    let mut comparisons = Vec::new();
+    for info in gguf.tensors() {
+        let name = escape(&info.name);
+        let Some(tensor) = Weights::tensor(gguf, &name)? else {
+            continue;
+        };
+        if name == "rope_freqs.weight" {
+            continue;
+        }
+        let ty = tensor.ty;
+        let outcome = match source.tensor(&name)? {
+            None => Outcome::NotInSource,
+            Some(theirs) if theirs.shape != tensor.shape => Outcome::Shape(theirs.shape),
+            Some(theirs) => Outcome::Compared(match (tensor.integers(), theirs.integers()) {
+                (Some(ours), Some(theirs)) => TensorError {
+                    exact: ours == theirs,
+                    ..TensorError::default()
+                },
+                _ => {
+                    let ours = gguf.shaped(&name, &tensor.shape)?;
+                    compare(ty, &ours, &source.shaped(&name, &theirs.shape)?)
+                }
+            }),
+        };
+        comparisons.push(Comparison { name, ty, outcome });
+    }
+    Ok(comparisons)
+}
+
+/// Sums over some numbers of a tensor and of its source.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    differs: bool,
+    max: f64,
+    difference: f64,
+    ours: f64,
+    theirs: f64,
+    product: f64,
+}
+
+impl Sums {
+    fn of(ty: GgmlType, ours: &[f32], theirs: &[f32]) -> Sums {
+        let mut sums = Sums {
+            differs: !is_rounded(ty, ours, theirs),
+            ..Sums::default()
+        };
+        for (&a, &b) in ours.iter().zip(theirs) {
+            let (a, b) = (f64::from(a), f64::from(b));
+            let d = (a - b).abs();
+            // `max` would lose a NaN.
+            sums.max = if d > sums.max || d.is_nan() { d } else { sums.max };
+            sums.difference += d * d;
+            sums.ours += a * a;
+            sums.theirs += b * b;
+            sums.product += a * b;
+        }
+        sums
+    }
+
+    fn add(self, other: Sums) -> Sums {
+        Sums {
+            differs: self.differs || other.differs,
+            max: if other.max > self.max || other.max.is_nan() {
+                other.max
+            } else {
+                self.max
+            },
+            difference: self.difference + other.difference,
+            ours: self.ours + other.ours,
+            theirs: self.theirs + other.theirs,
+            product: self.product + other.product,
+        }
+    }
+
+    /// Root mean square of the differences in units of the source's, 0 where both are all zeros.
+    fn relative(&self) -> f64 {
+        match self.difference == 0.0 {
+            true => 0.0,
+            false => (self.difference / self.theirs).sqrt(),
+        }
+    }
+}
+
+/// Whether floating-point numbers are those of the source, rounded to their type. Quantized numbers are not asked.
+fn is_rounded(ty: GgmlType, ours: &[f32], theirs: &[f32]) -> bool {
+    let same = |round: fn(f32) -> f32| {
+        let same = |(a, b): (&f32, &f32)| a.to_bits() == round(*b).to_bits() || (a.is_nan() && b.is_nan());
+        ours.iter().zip(theirs).all(same)
+    };
+    match ty {
+        GgmlType::F16 => same(|v| half::f16::from_f32(v).to_f32()),
+        GgmlType::BF16 => same(|v| half::bf16::from_f32(v).to_f32()),
+        _ => same(|v| v),
+    }
+}
+
+/// Two tensors of the same shape, the first of type `ty`.
+pub fn compare(ty: GgmlType, ours: &Matrix, theirs: &Matrix) -> TensorError {
+    let rows: Vec<Sums> = (0..ours.rows())
+        .into_par_iter()
+        .map(|row| Sums::of(ty, &ours.row(row), &theirs.row(row)))
+        .collect();
+    let sums = rows.iter().copied().fold(Sums::default(), Sums::add);
+    let positions = |is: &dyn Fn(&Sums) -> bool| (0..rows.len()).filter(|&row| is(&rows[row])).collect();
+    let allowed = ceiling(ty) * ROW_ALLOWANCE;
+    let count = (ours.rows() * ours.cols()).max(1) as f64;
+    TensorError {
+        exact: !sums.differs,
+        max: sums.max,
+        rms: (sums.difference / count).sqrt(),
+        relative: sums.relative(),
+        cosine: match sums.ours * sums.theirs == 0.0 {
+            true => f64::from(u8::from(sums.ours == sums.theirs)),
+            false => sums.product / (sums.ours * sums.theirs).sqrt(),
+        },
+        zero_rows: positions(&|row| row.ours == 0.0 && row.theirs > 0.0),
+        bad_rows: positions(&|row| match ty.is_quantized() {
+            true => row.relative() > allowed || row.difference.is_nan(),
+            false => row.differs,
+        }),
+    }
+}

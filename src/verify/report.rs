@@ -1,0 +1,228 @@
+//! What a verification found, for people and for programs.
+
+use super::compare::{self, Comparison, Outcome};
+use super::drafts::{Differences, StepDifference};
+use super::finding::Finding;
+use super::speculate::Acceptance;
+use serde::Serialize;
+
+/// The whole of it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Good or bad, in a line.
+    pub verdict: Verdict,
+    /// What speaks against the file, faults before warnings.
+    pub findings: Vec<Finding>,
+    /// The drafter's GGUF.
+    pub drafter: String,
+    /// The target's GGUF.
+    pub target: String,
+    /// The drafter's checkpoint.
+    pub source: Option<String>,
+    /// The target's checkpoint.
+    pub target_source: Option<String>,
+    /// Which keys sliding layers see: `llama.cpp` or `transformers`.
+    pub window: &'static str,
+    /// How the vocabulary is scored: `dense` or `centroid`.
+    pub head: &'static str,
+    /// Token ids.
+    pub prompt: Vec<u32>,
+    /// The file's tensors against the source's.
+    pub weights: Option<Vec<TensorReport>>,
+    /// One draft, after the prompt.
+    pub forward: Option<ForwardReport>,
+    /// The drafter against its source over all drafts, by place in the draft.
+    pub agreement: Option<Vec<AgreementReport>>,
+    /// Speculative decoding with the drafter.
+    pub acceptance: Option<AcceptanceReport>,
+    /// The same with its source.
+    pub source_acceptance: Option<AcceptanceReport>,
+    /// What the checkpoints write and draft.
+    pub checkpoints: Option<CheckpointReport>,
+}
+
+/// Good or bad.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    /// Whether there is no fault.
+    pub ok: bool,
+    /// One line.
+    pub line: String,
+}
+
+/// One tensor against the source's.
+#[derive(Debug, Serialize)]
+pub struct TensorReport {
+    /// Name in the GGUF.
+    pub name: String,
+    /// Type in the GGUF.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// Whether it is as near to the source as the type allows.
+    pub ok: bool,
+    /// Whether the source has it in the same shape, so that the rest means something.
+    pub compared: bool,
+    /// Whether every number is the source's, or its rounding to a floating-point type.
+    pub exact: bool,
+    /// Largest difference.
+    pub max_error: f64,
+    /// Root mean square of the differences.
+    pub rms_error: f64,
+    /// The same in units of the source's.
+    pub relative_error: f64,
+    /// The largest relative error that the type may have.
+    pub ceiling: f64,
+    /// Cosine between both.
+    pub cosine: f64,
+}
+
+/// One draft, after the prompt.
+#[derive(Debug, Serialize)]
+pub struct ForwardReport {
+    /// Where the target's next token stands.
+    pub position: usize,
+    /// That token.
+    pub next: u32,
+    /// The tokens drafted after it.
+    pub drafted: Vec<u32>,
+    /// Those that the source drafts.
+    pub source_drafted: Option<Vec<u32>>,
+    /// The drafter against the source, both with the source's inputs, step by step.
+    pub steps: Option<Vec<StepReport>>,
+}
+
+/// One step of the drafter against the source.
+#[derive(Debug, Serialize)]
+pub struct StepReport {
+    /// Whether both draft the same token.
+    pub agree: bool,
+    /// Kullback–Leibler divergence in nats.
+    pub kl: f64,
+    /// Largest difference of a logit.
+    pub max_logit_difference: f32,
+}
+
+/// Many steps of the drafter against the source.
+#[derive(Debug, Serialize)]
+pub struct AgreementReport {
+    /// Number of steps.
+    pub steps: usize,
+    /// Share of them in which both draft the same token.
+    pub top_1: f64,
+    /// Mean Kullback–Leibler divergence in nats.
+    pub mean_kl: f64,
+    /// The largest.
+    pub max_kl: f64,
+    /// Largest difference of a logit.
+    pub max_logit_difference: f32,
+}
+
+/// What came of speculative decoding.
+#[derive(Debug, Serialize)]
+pub struct AcceptanceReport {
+    /// Tokens drafted.
+    pub drafted: usize,
+    /// Drafted tokens that the target confirmed.
+    pub accepted: usize,
+    /// `accepted / drafted`.
+    pub rate: Option<f64>,
+    /// Passes of the target.
+    pub rounds: usize,
+    /// Tokens a pass yields: its own and the accepted ones.
+    pub mean_accepted_length: Option<f64>,
+    /// By place in the draft.
+    pub by_position: Vec<PositionReport>,
+    /// The tokens written; absent for a drafter that only rehearsed.
+    pub output: Option<Vec<u32>>,
+    /// Whether these are the target's own greedy output.
+    pub output_is_greedy: Option<bool>,
+}
+
+/// One place in the drafts.
+#[derive(Debug, Serialize)]
+pub struct PositionReport {
+    /// Drafts that reached it.
+    pub drafted: usize,
+    /// Those confirmed up to it.
+    pub accepted: usize,
+    /// `accepted / drafted`.
+    pub rate: f64,
+}
+
+/// What the checkpoints write and draft.
+#[derive(Debug, Serialize)]
+pub struct CheckpointReport {
+    /// The target's next token after the prompt.
+    pub next: u32,
+    /// The tokens drafted after it.
+    pub drafted: Vec<u32>,
+    /// The target's greedy continuation.
+    pub greedy: Vec<u32>,
+}
+
+impl From<&Comparison> for TensorReport {
+    fn from(comparison: &Comparison) -> TensorReport {
+        let (compared, error) = match &comparison.outcome {
+            Outcome::Compared(error) => (true, error.clone()),
+            Outcome::Shape(_) | Outcome::NotInSource => (false, Default::default()),
+        };
+        TensorReport {
+            name: comparison.name.clone(),
+            ty: comparison.ty.to_string(),
+            ok: comparison.is_good(),
+            compared,
+            exact: error.exact,
+            max_error: error.max,
+            rms_error: error.rms,
+            relative_error: error.relative,
+            ceiling: compare::ceiling(comparison.ty),
+            cosine: error.cosine,
+        }
+    }
+}
+
+impl From<StepDifference> for StepReport {
+    fn from(step: StepDifference) -> StepReport {
+        StepReport {
+            agree: step.agree,
+            kl: step.kl,
+            max_logit_difference: step.max_logit,
+        }
+    }
+}
+
+impl From<&Differences> for AgreementReport {
+    fn from(all: &Differences) -> AgreementReport {
+        let steps = all.steps.max(1) as f64;
+        AgreementReport {
+            steps: all.steps,
+            top_1: all.agreed as f64 / steps,
+            mean_kl: all.kl_sum / steps,
+            max_kl: all.kl_max,
+            max_logit_difference: all.max_logit,
+        }
+    }
+}
+
+impl From<&Acceptance> for AcceptanceReport {
+    fn from(acceptance: &Acceptance) -> AcceptanceReport {
+        AcceptanceReport {
+            drafted: acceptance.drafted,
+            accepted: acceptance.accepted,
+            rate: acceptance.rate(),
+            rounds: acceptance.rounds,
+            mean_accepted_length: acceptance.mean_length(),
+            by_position: acceptance
+                .by_position
+                .iter()
+                .map(|&(drafted, accepted)| PositionReport {
+                    drafted,
+                    accepted,
+                    rate: accepted as f64 / drafted.max(1) as f64,
+                })
+                .collect(),
+            output: None,
+            output_is_greedy: None,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Holds every codec, on every instruction set that this machine has, to the bytes and numbers that ggml and gguf-py made
+//! (`fixtures/quant`).
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::fixture;
+use gguf_conv::quant::{GgmlType, Path};
+use sha2::{Digest, Sha256};
+
+const ROW: usize = 512;
+
+fn read(name: &str) -> Vec<u8> {
+    let path = fixture("quant").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn read_f32(name: &str) -> Vec<f32> {
+    let bytes = read(name);
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect()
+}
+
+#[track_caller]
+fn assert_encodes(ty: GgmlType, importance: Option<&[f32]>, expected: &str) {
+    let (rows, expected) = (read_f32("encode/input.f32"), read(expected));
+    for path in Path::available() {
+        let mut blocks = vec![0xaa; expected.len()];
+        ty.encode_on(path, &rows, ROW, importance, &mut blocks).unwrap();
+        let mut pairs = blocks
+            .chunks(ty.block_bytes())
+            .zip(expected.chunks(ty.block_bytes()));
+        if let Some(at) = pairs.position(|(block, expected)| block != expected) {
+            let row = at * ty.block_len() / ROW;
+            panic!("{ty} on {}: block {at}, in row {row}, differs", path.name());
+        }
+    }
+}
+
+#[test]
+fn encoders_write_what_ggml_writes() {
+    for ty in GgmlType::all().filter(|ty| ty.can_encode() && *ty != GgmlType::F32) {
+        assert_encodes(ty, None, &format!("encode/{}.bin", ty.name().to_lowercase()));
+    }
+}
+
+#[test]
+fn encoders_write_what_ggml_writes_with_an_importance_matrix() {
+    let importance = read_f32("encode/importance.f32");
+    for ty in GgmlType::all().filter(|ty| ty.can_encode() && ty.is_quantized()) {
+        let name = ty.name().to_lowercase();
+        // The one type that takes no notice of it.
+        let kind = if ty == GgmlType::Q8_0 { "" } else { "-importance" };
+        assert_encodes(ty, Some(&importance), &format!("encode/{name}{kind}.bin"));
+    }
+}
+
+#[test]
+fn decoders_read_what_gguf_py_reads() {
+    let sums = String::from_utf8(read("decode/SHA256SUMS")).unwrap();
+    let mut decoded = Vec::new();
+    for line in sums.lines() {
+        let (expected, name) = line.split_once("  ").unwrap();
+        let ty = GgmlType::from_name(name).unwrap();
+        let blocks = read(&format!("decode/{name}.bin"));
+        for path in Path::available() {
+            let mut numbers = vec![0.0; blocks.len() / ty.block_bytes() * ty.block_len()];
+            ty.decode_on(path, &blocks, &mut numbers).unwrap();
+            let bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let sum: String = Sha256::digest(&bytes)
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            assert_eq!(sum, expected, "{ty} on {}", path.name());
+        }
+        decoded.push(ty);
+    }
+    // Every type with blocks, but for one that no file holds and no program decodes to compare with.
+    let missing: Vec<GgmlType> = GgmlType::all()
+        .filter(|ty| ty.is_quantized() && !decoded.contains(ty))
+        .collect();
+    assert_eq!(missing, [GgmlType::Q8_1]);
+}
+
+#[test]
+fn types_without_blocks_decode_to_the_nearest_numbers() {
+    fn decoded(ty: GgmlType, bytes: &[u8]) -> f32 {
+        let mut out = [0.0];
+        ty.decode(bytes, &mut out).unwrap();
+        out[0]
+    }
+    assert_eq!(decoded(GgmlType::F32, &1.5f32.to_le_bytes()), 1.5);
+    assert_eq!(decoded(GgmlType::F64, &0.1f64.to_le_bytes()), 0.1);
+    assert_eq!(decoded(GgmlType::I8, &[0xff]), -1.0);
+    assert_eq!(decoded(GgmlType::I16, &(-300i16).to_le_bytes()), -300.0);
+    assert_eq!(decoded(GgmlType::I32, &16_777_217i32.to_le_bytes()), 16_777_216.0);
+    assert_eq!(decoded(GgmlType::I64, &(1i64 << 40).to_le_bytes()), 2f32.powi(40));
+}
