@@ -34,6 +34,7 @@
 //! ```
 
 pub mod arch;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod convert;

@@ -27,6 +27,8 @@ pub struct Arch {
     pub target: String,
     /// `model_type` in `config.json`.
     pub model_types: Vec<String>,
+    /// `tokenizer.ggml.model` of the files it describes.
+    pub tokenizer: String,
     /// How the kinds of layers are known.
     pub layer_types: LayerTypes,
     /// Settings that `config.json` must not change.

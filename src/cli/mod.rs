@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output, everything else to standard error.
 
+mod check;
 mod convert;
 mod inspect;
 mod json;
@@ -32,6 +33,8 @@ Examples:
           write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv check drafter.gguf --target TARGET.gguf
+          look for what is wrong with a drafter, and with the pair
   gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
           prove that the file computes what the checkpoint computes, and how many of its drafts are accepted
   gguf-conv migrate old.gguf -o drafter.gguf
@@ -64,6 +67,8 @@ enum Command {
     Quantize(quantize::Args),
     /// Show what a GGUF or safetensors file holds
     Inspect(inspect::Args),
+    /// Look for what keeps a drafter's GGUF from loading or drafting well
+    Check(check::Args),
     /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
     Migrate(migrate::Args),
     /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
@@ -103,6 +108,7 @@ pub fn run(cli: Cli) -> ExitCode {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Check(args)), _) => check::run(&args),
         (Some(Command::Verify(args)), _) => verify::run(&args),
         (Some(Command::Migrate(args)), _) => migrate::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),

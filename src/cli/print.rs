@@ -61,6 +61,9 @@ pub(super) fn progress_bar(total: u64, template: &str) -> ProgressBar {
     bar
 }
 
+/// A bar that counts numbers.
+pub(super) const NUMBERS_BAR: &str = "{bar:40} {human_pos}/{human_len} numbers {eta}";
+
 /// A bar that counts bytes.
 pub(super) const BYTES_BAR: &str = "{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
 

@@ -124,14 +124,7 @@ fn check_vocabulary(
             difference,
         });
     }
-    for key in [
-        "model",
-        "bos_token_id",
-        "eos_token_id",
-        "add_bos_token",
-        "add_eos_token",
-    ] {
-        let key = format!("tokenizer.ggml.{key}");
+    for key in vocab::compared_keys() {
         if metadata.get(&key) != target.metadata().get(&key) {
             warnings.push(format!(
                 "{key} differs from the target's, and llama.cpp may refuse to speculate; \

@@ -25,3 +25,4 @@ pub use plan::{Plan, plan};
 pub(crate) use target::Target;
 pub use tensor::{PlannedTensor, Source};
 pub use tensors::Ignored;
+pub(crate) use vocab::{compared_keys, difference as vocabulary_difference};

@@ -135,7 +135,7 @@ pub fn plan<'a>(
     job.relabel_size(&mut metadata, &tensors, &mut changes);
     let specs: Vec<TensorSpec> = tensors.iter().map(PlannedTensor::spec).collect();
     let layout = Layout::with_endian(&metadata, &specs, options.endian)?;
-    let warnings = job.warnings(&tensors);
+    let warnings = job.warnings(&tensors, &changes);
     Ok(Plan {
         metadata,
         tensors,
@@ -182,12 +182,13 @@ impl Job<'_, '_> {
         }
     }
 
-    fn warnings(&self, tensors: &[PlannedTensor]) -> Vec<String> {
+    fn warnings(&self, tensors: &[PlannedTensor], changes: &[Change]) -> Vec<String> {
+        let is_used = |from: &str| changes.iter().any(|change| change.why.contains(from));
         let mut warnings: Vec<String> = self
             .drafter
             .derived
             .iter()
-            .filter(|derived| derived.from.starts_with("assumed"))
+            .filter(|derived| derived.from.starts_with("assumed") && is_used(&derived.from))
             .map(|derived| format!("{} = {}: {}", derived.name, derived.value, derived.from))
             .collect();
         let arch = self.drafter.arch;

@@ -138,7 +138,7 @@ fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Opti
         .iter()
         .map(ModelTensor::elements)
         .fold(0, u64::saturating_add);
-    let bar = print::progress_bar(total, "{bar:40} {human_pos}/{human_len} numbers {eta}");
+    let bar = print::progress_bar(total, print::NUMBERS_BAR);
     let stats = |tensor: ModelTensor<'_>| match tensor.numbers() {
         Ok(numbers) => Some(Stats::of(&numbers, &|read| bar.inc(read))),
         Err(error) => {
