@@ -47,7 +47,7 @@ Exit codes:
   3  an input is bad
   4  the system failed (disk, permissions)";
 
-/// Turns Gemma 4 drafters into GGUF files for llama.cpp, and shows what is in such files.
+/// Turns Gemma 4 drafters into GGUF files for llama.cpp; shows, checks, mends and verifies such files.
 ///
 /// Without a subcommand, DRAFTER is converted.
 #[derive(Debug, Parser)]
