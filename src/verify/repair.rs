@@ -163,7 +163,7 @@ fn replace_projection(
 const LEAST_GAIN: f64 = 0.1;
 const LEAST_ERRORS: f64 = 4.0;
 /// A drafter whose surprise is more than this part of a blind guesser's was not repaired.
-const REPAIRED: f64 = 0.5;
+const REPAIRED: f64 = 0.35;
 
 /// Undoes each fault by way of trial and reports the one whose undoing helps most, if one does.
 pub(super) fn find_fault(
