@@ -3,6 +3,7 @@
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
+use crate::migrate::MigrateError;
 use crate::model::ModelError;
 use crate::output::OutputError;
 use crate::quant::imatrix::ImportanceError;
@@ -29,10 +30,13 @@ pub enum Error {
     /// A checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A migration stopped.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// A verification could not be done.
     #[error(transparent)]
     Verify(#[from] VerifyError),
-    /// A file that the command line names could not be read.
+    /// The operating system would not let a file be read.
     #[error("{}: {source}", path.display())]
     Read {
         /// The file.
@@ -88,6 +92,7 @@ impl Error {
             Error::Stdout(_) | Error::Threads(_) => Fault::System,
             Error::Gguf(GgufError { kind, .. })
             | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
+            | Error::Migrate(MigrateError::Gguf(GgufError { kind, .. }))
             | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
                 GgufErrorKind::Io(e) => io_fault(e),
                 _ => Fault::Input,
@@ -98,18 +103,27 @@ impl Error {
             })
             | Error::Importance(ImportanceError::Io { source: e, .. })
             | Error::Read { source: e, .. } => io_fault(e),
-            Error::Quantize(QuantizeError::NoEncoder(_)) => Fault::Usage,
+            Error::Quantize(QuantizeError::NoEncoder(_)) | Error::Migrate(MigrateError::Dialect { .. }) => {
+                Fault::Usage
+            }
+            Error::Migrate(MigrateError::Convert(error)) | Error::Convert(error) => convert_fault(error),
+            Error::Verify(error) => verify_fault(error),
             Error::Checkpoint(_)
             | Error::NoModel { .. }
             | Error::Unreadable { .. }
             | Error::Importance(_)
+            | Error::Migrate(_)
             | Error::Quantize(_) => Fault::Input,
-            Error::Verify(error) => verify_fault(error),
-            Error::Convert(ConvertError::TokenizerWithoutTarget) => Fault::Usage,
-            Error::Convert(ConvertError::Output(OutputError::Io { .. })) => Fault::System,
-            Error::Convert(ConvertError::Output(_)) => Fault::Usage,
-            Error::Convert(error) => error.io().map_or(Fault::Input, io_fault),
         }
+    }
+}
+
+fn convert_fault(error: &ConvertError) -> Fault {
+    match error {
+        ConvertError::TokenizerWithoutTarget => Fault::Usage,
+        ConvertError::Output(OutputError::Io { .. }) => Fault::System,
+        ConvertError::Output(_) => Fault::Usage,
+        error => error.io().map_or(Fault::Input, io_fault),
     }
 }
 

@@ -34,18 +34,24 @@
 //! ```
 
 pub mod arch;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod convert;
+mod drafter_gguf;
 mod error;
 pub mod gguf;
+pub mod glob;
 mod mapped;
+pub mod migrate;
 pub mod model;
 pub mod model_file;
 pub mod output;
 pub mod quant;
 pub mod quantize;
 mod sniff;
+pub mod stats;
+pub mod summary;
 pub mod verify;
 
 pub use error::{Error, Fault};

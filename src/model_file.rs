@@ -128,15 +128,7 @@ impl ModelFile {
     /// All tensors, file by file, in the order of the headers.
     pub fn tensors(&self) -> Vec<ModelTensor<'_>> {
         match self {
-            ModelFile::Gguf(gguf) => gguf
-                .parts()
-                .iter()
-                .enumerate()
-                .flat_map(|(file, part)| {
-                    let tensor = move |info| ModelTensor::of_gguf(file, part, info);
-                    part.header.tensors.iter().map(tensor)
-                })
-                .collect(),
+            ModelFile::Gguf(gguf) => gguf_tensors(gguf),
             ModelFile::Safetensors(checkpoint) => checkpoint
                 .files()
                 .iter()
@@ -149,6 +141,16 @@ impl ModelFile {
                 .collect(),
         }
     }
+}
+
+/// All tensors of a GGUF, part by part.
+pub(crate) fn gguf_tensors(gguf: &Gguf) -> Vec<ModelTensor<'_>> {
+    let mut tensors = Vec::new();
+    for (file, part) in gguf.parts().iter().enumerate() {
+        let infos = part.header.tensors.iter();
+        tensors.extend(infos.map(|info| ModelTensor::of_gguf(file, part, info)));
+    }
+    tensors
 }
 
 impl<'a> ModelTensor<'a> {

@@ -122,6 +122,7 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
                 path: gguf.path(),
                 ty: tensor.ty,
                 data: Cow::Borrowed(tensor.data),
+                swap: false,
             },
             importance: None,
         };

@@ -50,6 +50,23 @@ impl Formula {
         })
     }
 
+    /// The name, where the formula is nothing but one.
+    pub fn as_name(&self) -> Option<&str> {
+        match (&self.first, self.rest.as_slice()) {
+            (Operand::Name(name), []) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The names in it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let operands = std::iter::once(&self.first).chain(self.rest.iter().map(|(_, operand)| operand));
+        operands.filter_map(|operand| match operand {
+            Operand::Name(name) => Some(name.as_str()),
+            Operand::Number(_) => None,
+        })
+    }
+
     /// The value, with names looked up by `value_of`; the first name that has no value is the error.
     pub fn eval(&self, value_of: &dyn Fn(&str) -> Option<f64>) -> Result<f64, String> {
         let value = |operand: &Operand| match operand {

@@ -2,10 +2,15 @@
 //!
 //! The files' format is described in `arch/README.md`. They are compiled in; `--arch FILE` reads another.
 
+mod dialect;
 mod formula;
+mod numbers;
 mod pattern;
 
+pub use dialect::{Dialect, ExtraKey};
 pub use formula::Formula;
+pub(crate) use numbers::Numbers;
+pub use numbers::UnknownNumber;
 pub use pattern::{Match, Pattern};
 
 use crate::quant::GgmlType;
@@ -22,6 +27,8 @@ pub struct Arch {
     pub target: String,
     /// `model_type` in `config.json`.
     pub model_types: Vec<String>,
+    /// `tokenizer.ggml.model` of the files it describes.
+    pub tokenizer: String,
     /// How the kinds of layers are known.
     pub layer_types: LayerTypes,
     /// Settings that `config.json` must not change.
@@ -42,6 +49,21 @@ pub struct Arch {
     /// Numbers that a drafter and its target must share.
     #[serde(default, rename = "pair")]
     pub pairs: Vec<PairSpec>,
+    /// Groups of tensors that are written on demand only.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<GroupSpec>,
+    /// What the runtime demands of the metadata's values.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<Rule>,
+    /// Tensor types that no weight may have.
+    #[serde(default, deserialize_with = "ggml_types")]
+    pub unusable: Vec<GgmlType>,
+    /// How other programs spell all this.
+    #[serde(default, rename = "dialect")]
+    pub dialects: Vec<Dialect>,
+    /// Numbers that may be assumed where nothing gives them.
+    #[serde(default, rename = "assume")]
+    pub assumptions: Vec<Assumption>,
 }
 
 /// How the kinds of layers are known.
@@ -185,6 +207,11 @@ pub struct MetadataSpec {
     pub optional: bool,
     /// Written only when this group of tensors is.
     pub group: Option<String>,
+    /// What the runtime does without the key; where this and `may_lack` are absent, it refuses the file.
+    pub without: Option<String>,
+    /// Whether nothing is lost without the key.
+    #[serde(default)]
+    pub may_lack: bool,
 }
 
 /// An array with an entry for each layer.
@@ -275,6 +302,53 @@ pub struct PairSpec {
     pub target: String,
     /// Where the key holds an array: the entry of the layer whose keys and values the drafter reads.
     pub of_layer: Option<LayerKind>,
+    /// Whether only `check` compares it, and conversion does not.
+    #[serde(default)]
+    pub check_only: bool,
+}
+
+/// A group of tensors that is written on demand only.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSpec {
+    /// Name.
+    pub name: String,
+    /// What it is, in words.
+    pub what: String,
+    /// Why the runtime refuses a file that holds it; absent where it does not.
+    pub refused: Option<String>,
+}
+
+/// What the runtime demands of two values.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The keys.
+    pub keys: [String; 2],
+    /// How their values must relate.
+    pub must: Relation,
+}
+
+/// How two values relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relation {
+    /// They are the same.
+    Agree,
+    /// They are not the same.
+    Differ,
+}
+
+/// A number that may be assumed where nothing gives it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assumption {
+    /// The number.
+    pub number: String,
+    /// Its value.
+    pub formula: Formula,
+    /// Why it may be assumed, in words.
+    pub because: String,
 }
 
 /// An architecture file that cannot be read.
@@ -326,6 +400,15 @@ fn ggml_type<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
     let name = String::deserialize(deserializer)?;
     let unknown = || serde::de::Error::custom(format!("unknown tensor type {name:?}"));
     GgmlType::from_name(&name).map(Some).ok_or_else(unknown)
+}
+
+fn ggml_types<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<GgmlType>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let unknown = |name| serde::de::Error::custom(format!("unknown tensor type {name:?}"));
+    names
+        .iter()
+        .map(|name| GgmlType::from_name(name).ok_or_else(|| unknown(name)))
+        .collect()
 }
 
 fn yes() -> bool {

@@ -19,6 +19,11 @@ pub enum Match {
 }
 
 impl Pattern {
+    /// A pattern of this text.
+    pub fn new(text: &str) -> Pattern {
+        Pattern(text.to_owned())
+    }
+
     /// Whether the pattern has a place for a layer.
     pub fn is_by_layer(&self) -> bool {
         self.0.contains(LAYER)

@@ -1,9 +1,9 @@
 //! `gguf-conv DRAFTER`: arguments, progress and report of a conversion.
 
+use super::json::{self, KeyReport};
 use super::print::{self, SCHEMA_VERSION};
-use super::{Outcome, outtypes};
+use super::{Outcome, architecture, outtypes};
 use crate::Error;
-use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
 use crate::convert::{self, ConvertError, Options, Plan, Q4Grid, TokenizerSource};
 use crate::gguf::{Gguf, escape};
@@ -76,11 +76,7 @@ impl From<TokenizerArg> for TokenizerSource {
 
 /// Plans the conversion, then writes the file or shows the plan.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let arch = match &args.arch {
-        Some(path) => Arch::read(path),
-        None => Arch::gemma4_assistant(),
-    }
-    .map_err(ConvertError::from)?;
+    let arch = architecture(args.arch.as_deref())?;
     let checkpoint = Checkpoint::open(&args.drafter).map_err(ConvertError::from)?;
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
     let options = Options {
@@ -99,7 +95,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     tell(&plan);
     let mut grid = None;
     if !args.dry_run {
-        let bar = print::progress_bar(plan.layout.file_len);
+        let bar = print::progress_bar(plan.layout.file_len, print::BYTES_BAR);
         let progress = |bytes| bar.inc(bytes);
         grid = Some(convert::execute(
             &plan.layout,
@@ -284,7 +280,7 @@ struct Report<'a> {
     warnings: &'a [String],
     derived: Vec<DerivedReport<'a>>,
     ignored: Vec<IgnoredReport<'a>>,
-    metadata: Vec<super::inspect::KeyReport>,
+    metadata: Vec<KeyReport<'a>>,
     tensors: Vec<TensorReport<'a>>,
 }
 
@@ -342,7 +338,7 @@ fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) 
                 reason: &i.reason,
             })
             .collect(),
-        metadata: super::inspect::keys(&plan.metadata),
+        metadata: json::keys(&plan.metadata),
         tensors: plan
             .tensors
             .iter()

@@ -2,17 +2,23 @@
 //!
 //! Results go to standard output, everything else to standard error.
 
+mod check;
 mod convert;
 mod inspect;
+mod json;
+mod migrate;
 mod print;
 mod quantize;
 mod verify;
 
+use crate::arch::Arch;
+use crate::convert::ConvertError;
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -27,8 +33,12 @@ Examples:
           write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv check drafter.gguf --target TARGET.gguf
+          look for what is wrong with a drafter, and with the pair
   gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
           prove that the file computes what the checkpoint computes, and how many of its drafts are accepted
+  gguf-conv migrate old.gguf -o drafter.gguf
+          make a drafter of a fork of llama.cpp load in llama.cpp
 
 Exit codes:
   0  done
@@ -37,7 +47,7 @@ Exit codes:
   3  an input is bad
   4  the system failed (disk, permissions)";
 
-/// Turns Gemma 4 drafters into GGUF files for llama.cpp, and shows what is in such files.
+/// Turns Gemma 4 drafters into GGUF files for llama.cpp; shows, checks, mends and verifies such files.
 ///
 /// Without a subcommand, DRAFTER is converted.
 #[derive(Debug, Parser)]
@@ -55,8 +65,12 @@ enum Command {
     Convert(convert::Args),
     /// Write a GGUF file in another type, bit for bit as llama-quantize does
     Quantize(quantize::Args),
-    /// Show the metadata and tensors of a GGUF file
+    /// Show what a GGUF or safetensors file holds
     Inspect(inspect::Args),
+    /// Look for what keeps a drafter's GGUF from loading or drafting well
+    Check(check::Args),
+    /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
+    Migrate(migrate::Args),
     /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
     Verify(verify::Args),
 }
@@ -79,13 +93,24 @@ fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }
 
+/// The architecture file that was given, or the one compiled in.
+fn architecture(file: Option<&Path>) -> Result<Arch, Error> {
+    let arch = match file {
+        Some(path) => Arch::read(path),
+        None => Arch::gemma4_assistant(),
+    };
+    Ok(arch.map_err(ConvertError::from)?)
+}
+
 /// Runs the command; errors are told in one line on standard error.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match (cli.command, cli.convert) {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Check(args)), _) => check::run(&args),
         (Some(Command::Verify(args)), _) => verify::run(&args),
+        (Some(Command::Migrate(args)), _) => migrate::run(&args),
         (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
     };
     match result {
@@ -94,7 +119,7 @@ pub fn run(cli: Cli) -> ExitCode {
         // Who reads the output may stop early.
         Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print::error(&error);
             ExitCode::from(match error.fault() {
                 Fault::Usage => 2,
                 Fault::Input => 3,

@@ -1,12 +1,13 @@
 //! What the commands share in printing: sizes, metadata values, JSON, standard output.
 
+use super::json::Safe;
 use crate::Error;
-use crate::gguf::{Array, Value, escape};
+use crate::gguf::{Value, escape};
 use bstr::BStr;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use serde_json::{Value as Json, json};
-use std::io::Write;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
 
 /// Version of the JSON documents; raised when a field changes its meaning or goes away.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -21,23 +22,50 @@ pub(super) fn stdout(text: &str) -> Result<(), Error> {
 
 /// Writes a JSON document that ends in a newline.
 pub(super) fn stdout_json(document: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(document).map_err(|e| Error::Stdout(e.into()))?;
-    stdout(&(text + "\n"))
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Safe::new());
+    document
+        .serialize(&mut serializer)
+        .map_err(io::Error::from)
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+        .map_err(Error::Stdout)
 }
 
-/// Writes a warning to standard error.
+/// Writes a warning to standard error, in one line whatever it quotes.
 pub(super) fn warn(message: &str) {
-    eprintln!("warning: {message}");
+    eprintln!("warning: {}", escape(message.as_bytes()));
 }
 
-/// A bar of bytes on standard error, shown on a terminal only.
-pub(super) fn progress_bar(len: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+/// Writes the error that ends the program to standard error, in one line whatever it quotes.
+pub(super) fn error(error: &Error) {
+    eprintln!("error: {}", escape(error.to_string().as_bytes()));
 }
+
+/// A path as it can be shown.
+pub(super) fn path(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes())
+}
+
+/// A bar on standard error for `total` of what `template` counts, shown on a terminal only.
+pub(super) fn progress_bar(total: u64, template: &str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(total), target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A bar that counts numbers.
+pub(super) const NUMBERS_BAR: &str = "{bar:40} {human_pos}/{human_len} numbers {eta}";
+
+/// A bar that counts bytes.
+pub(super) const BYTES_BAR: &str = "{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
 
 /// A count with its thousands in words: `422.9 M`.
 pub(super) fn count(n: u64) -> String {
@@ -47,6 +75,24 @@ pub(super) fn count(n: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} M", n as f64 / 1e6),
         _ => format!("{:.2} B", n as f64 / 1e9),
     }
+}
+
+/// A number with five digits that count: `0.94537`, `1.2e30`.
+pub(super) fn number(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || (1e-4..1e6).contains(&size) {
+        let whole_digits = size.max(1.0).log10().floor() as usize;
+        let text = format!("{value:.*}", 5_usize.saturating_sub(whole_digits));
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        format!("{value:.4e}")
+    }
+}
+
+/// A count with the word for what is counted: `1 key`, `2 keys`.
+pub(super) fn many(count: usize, word: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{plural}")
 }
 
 /// Lengths as `64 × 1024`, innermost first.
@@ -96,52 +142,6 @@ fn string(text: &BStr, full: bool) -> String {
     match escaped.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) if !full => format!("\"{}…\" ({} bytes)", &escaped[..end], text.len()),
         _ => format!("\"{escaped}\""),
-    }
-}
-
-/// A metadata value as JSON, whole. Numbers that JSON has no form for become strings, and strings that are no UTF-8
-/// become an object with their escaped form.
-pub(super) fn value_json(value: &Value) -> Json {
-    match value {
-        Value::String(text) => text_json(BStr::new(text)),
-        Value::Array(array) => array_json(array),
-        Value::U8(v) => json!(v),
-        Value::I8(v) => json!(v),
-        Value::U16(v) => json!(v),
-        Value::I16(v) => json!(v),
-        Value::U32(v) => json!(v),
-        Value::I32(v) => json!(v),
-        Value::F32(v) => float_json((*v).into()),
-        Value::Bool(v) => json!(v),
-        Value::U64(v) => json!(v),
-        Value::I64(v) => json!(v),
-        Value::F64(v) => float_json(*v),
-    }
-}
-
-fn array_json(array: &Array) -> Json {
-    match array {
-        Array::String(strings) => strings.iter().map(text_json).collect(),
-        other => (0..other.len())
-            .filter_map(|i| other.get(i))
-            .map(|item| value_json(&item))
-            .collect(),
-    }
-}
-
-/// Text as a JSON string, or an object with its escaped form where it is no UTF-8.
-pub(super) fn text_json(text: &BStr) -> Json {
-    match std::str::from_utf8(text) {
-        Ok(text) => json!(text),
-        Err(_) => json!({ "invalid_utf8": escape(text) }),
-    }
-}
-
-fn float_json(value: f64) -> Json {
-    if value.is_finite() {
-        json!(value)
-    } else {
-        json!(value.to_string())
     }
 }
 

@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings.iter().for_each(|warning| print::warn(warning));
     if !args.dry_run {
-        let bar = print::progress_bar(plan.layout.file_len);
+        let bar = print::progress_bar(plan.layout.file_len, print::BYTES_BAR);
         let progress = |bytes| bar.inc(bytes);
         convert::execute(
             &plan.layout,

@@ -1,6 +1,6 @@
 //! Why a conversion stops.
 
-use crate::arch::ArchError;
+use crate::arch::{ArchError, UnknownNumber};
 use crate::checkpoint::CheckpointError;
 use crate::gguf::{GgufError, LayoutError};
 use crate::output::OutputError;
@@ -62,8 +62,8 @@ pub enum ConvertError {
         has_config: bool,
         has_target: bool,
     },
-    #[error("architecture file: {name} in formula {formula:?} is not known at that point")]
-    UnknownNumber { name: String, formula: String },
+    #[error("architecture file: {0} at that point")]
+    UnknownNumber(#[from] UnknownNumber),
     #[error("{}: cannot tell sliding from full layers: {why}; add the drafter's config.json", path.display())]
     LayerKinds { path: PathBuf, why: String },
 

@@ -3,7 +3,7 @@
 
 use super::error::ConvertError;
 use super::tensor::PlannedTensor;
-use crate::gguf::Layout;
+use crate::gguf::{Layout, swap_blocks};
 use crate::output::OutputFile;
 use crate::quant::{GgmlType, QuantError};
 use rayon::prelude::*;
@@ -134,7 +134,12 @@ fn write_chunk(
         )
     })?;
     let (to, _) = place(tensor.ty);
-    let encoded = if tensor.source.ty == tensor.ty {
+    let encoded = if tensor.source.swap {
+        buffers.bytes.clear();
+        buffers.bytes.extend(source);
+        swap_blocks(tensor.ty, &mut buffers.bytes);
+        &buffers.bytes
+    } else if tensor.source.ty == tensor.ty {
         source
     } else if tensor.ty == GgmlType::I32 {
         narrow_integers(tensor, chunk, source, &mut buffers.bytes)?;

@@ -2,10 +2,9 @@
 
 use super::ConvertError;
 use super::target::Target;
-use crate::arch::{Arch, Formula, HparamSpec, LayerKind, Match, Origin};
+use crate::arch::{Arch, HparamSpec, LayerKind, Match, Numbers, Origin, UnknownNumber};
 use crate::checkpoint::Checkpoint;
 use serde_json::Value as Json;
-use std::collections::HashMap;
 
 /// Where numbers can come from.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +26,10 @@ pub struct Derived {
     pub from: String,
 }
 
-/// The numbers of a drafter by name, and the kind of each layer.
+/// The numbers of a drafter, and which of them no config stated.
 #[derive(Debug)]
 pub(super) struct Hparams {
-    numbers: HashMap<String, f64>,
-    pub layers: Vec<LayerKind>,
+    pub numbers: Numbers,
     pub derived: Vec<Derived>,
 }
 
@@ -39,14 +37,13 @@ impl Hparams {
     /// Works every number of the architecture out.
     pub(super) fn resolve(sources: Sources) -> Result<Hparams, ConvertError> {
         let mut hparams = Hparams {
-            numbers: HashMap::new(),
-            layers: Vec::new(),
+            numbers: Numbers::default(),
             derived: Vec::new(),
         };
         for spec in &sources.arch.hparams {
             match hparams.origin_of(spec, sources)? {
                 Some((value, origin)) => {
-                    hparams.numbers.insert(spec.name.clone(), value);
+                    hparams.numbers.set(&spec.name, value);
                     if let Some(from) = origin {
                         hparams.derived.push(Derived {
                             name: spec.name.clone(),
@@ -65,38 +62,6 @@ impl Hparams {
         Ok(hparams)
     }
 
-    /// A number by name; for a certain layer also by the part of a name in front of `.sliding` or `.full`.
-    pub(super) fn get(&self, name: &str, layer: Option<usize>) -> Option<f64> {
-        if let Some(value) = self.numbers.get(name) {
-            return Some(*value);
-        }
-        let kind = self.layers.get(layer?)?;
-        if name == "is_sliding" {
-            return Some((*kind == LayerKind::Sliding).into());
-        }
-        self.numbers.get(&format!("{name}.{}", kind.name())).copied()
-    }
-
-    /// Adds a number that is decided elsewhere.
-    pub(super) fn set(&mut self, name: &str, value: f64) {
-        self.numbers.insert(name.to_owned(), value);
-    }
-
-    /// A number that counts something, if it is known and whole.
-    pub(super) fn count(&self, name: &str) -> Option<usize> {
-        self.get(name, None).and_then(whole)
-    }
-
-    /// The value of a formula, `layer` being the one it is read for.
-    pub(super) fn eval(&self, formula: &Formula, layer: Option<usize>) -> Result<f64, ConvertError> {
-        formula
-            .eval(&|name| self.get(name, layer))
-            .map_err(|name| ConvertError::UnknownNumber {
-                name,
-                formula: formula.to_string(),
-            })
-    }
-
     /// The first origin that has the number, with words for it where it is not the config or a formula.
     fn origin_of(
         &self,
@@ -105,7 +70,7 @@ impl Hparams {
     ) -> Result<Option<(f64, Option<String>)>, ConvertError> {
         for origin in &spec.from {
             if let Some(value) = self.value_at(origin, sources)? {
-                return Ok(Some((value, derivation(origin, &self.layers))));
+                return Ok(Some((value, derivation(origin, &self.numbers))));
             }
         }
         Ok(None)
@@ -115,7 +80,10 @@ impl Hparams {
         let Sources {
             checkpoint, target, ..
         } = sources;
-        let is_off = |when: &Option<String>| when.as_ref().is_some_and(|name| self.get(name, None).is_none());
+        let is_off = |when: &Option<String>| {
+            when.as_ref()
+                .is_some_and(|name| self.numbers.get(name, None).is_none())
+        };
         match origin {
             Origin::Config {
                 config,
@@ -123,7 +91,7 @@ impl Hparams {
                 floor,
                 when,
             } => {
-                let pointer = self.fill_layer(config);
+                let pointer = self.numbers.fill_layer(config);
                 let value = sources.config.and_then(|json| json.pointer(&pointer));
                 let Some(mut value) = (match value {
                     _ if is_off(when) => None,
@@ -139,7 +107,7 @@ impl Hparams {
                     return Ok(None);
                 };
                 if let Some(times) = times {
-                    value *= self.eval(times, None)?;
+                    value *= self.numbers.eval(times, None)?;
                 }
                 Ok(Some(if *floor { value.floor() } else { value }))
             }
@@ -148,7 +116,7 @@ impl Hparams {
                 axis,
                 divide,
             } => {
-                let Some(tensor) = checkpoint.tensor(&self.fill_layer(axis_of)) else {
+                let Some(tensor) = checkpoint.tensor(&self.numbers.fill_layer(axis_of)) else {
                     return Ok(None);
                 };
                 let Some(&len) = tensor.shape.get(*axis) else {
@@ -156,7 +124,7 @@ impl Hparams {
                 };
                 let divisor = divide
                     .as_ref()
-                    .map_or(Ok(1.0), |formula| self.eval(formula, None))?;
+                    .map_or(Ok(1.0), |formula| self.numbers.eval(formula, None))?;
                 Ok(Some(len as f64 / divisor))
             }
             Origin::Layers { layers_of } => {
@@ -166,45 +134,17 @@ impl Hparams {
                     .count();
                 Ok((count > 0).then_some(count as f64))
             }
-            Origin::Target {
-                target: key,
-                of_layer,
-                array_only,
-            } => {
-                let Some(target) = target else { return Ok(None) };
-                let is_array = target.gguf.metadata().array(key).is_ok();
-                if *array_only && !is_array {
-                    return Ok(None);
-                }
-                Ok(target.number(key, *of_layer)?)
-            }
-            Origin::TargetLen { target_len } => {
-                let array = target.and_then(|t| t.gguf.metadata().get(target_len)?.as_array());
-                Ok(array.map(|array| array.len() as f64))
-            }
-            Origin::TargetOnes { target_ones } => {
-                let Some(target) = target else { return Ok(None) };
-                let Some(tensor) = target.gguf.tensor(target_ones)? else {
-                    return Ok(None);
-                };
-                let mut values = vec![0.0; tensor.info.elements() as usize];
-                let decoded = tensor.ty.decode(tensor.data, &mut values);
-                Ok(decoded
-                    .is_ok()
-                    .then(|| values.iter().filter(|v| **v == 1.0).count() as f64))
+            Origin::Target { .. } | Origin::TargetLen { .. } | Origin::TargetOnes { .. } => {
+                let number = target.map(|target| target.origin(origin)).transpose()?;
+                Ok(number.flatten())
             }
             Origin::Formula { formula, when } => {
                 if is_off(when) {
                     return Ok(None);
                 }
-                Ok(Some(self.eval(formula, None)?))
+                Ok(Some(self.numbers.eval(formula, None)?))
             }
         }
-    }
-
-    /// `{full}` and `{sliding}` stand for the first layer of their kind.
-    fn fill_layer(&self, name: &str) -> String {
-        fill_layer(name, &self.layers)
     }
 
     /// The kind of each layer: as the config lists them, else by the length of the heads in drafter and target.
@@ -216,7 +156,7 @@ impl Hparams {
             target,
         } = sources;
         let types = &arch.layer_types;
-        let count = self.count("layers").ok_or_else(|| ConvertError::UnknownNumber {
+        let count = self.numbers.count("layers").ok_or_else(|| UnknownNumber {
             name: "layers".to_owned(),
             formula: types.config.clone(),
         })?;
@@ -235,7 +175,7 @@ impl Hparams {
                 .filter(|list| list.len() == count)
                 .ok_or_else(bad)?;
             for word in list {
-                self.layers.push(match word.as_str() {
+                self.numbers.layers.push(match word.as_str() {
                     Some(word) if word == types.sliding => LayerKind::Sliding,
                     Some(word) if word == types.full => LayerKind::Full,
                     _ => return Err(bad()),
@@ -260,7 +200,7 @@ impl Hparams {
             let head_dim = checkpoint
                 .tensor(&name)
                 .and_then(|tensor| tensor.shape.first().map(|&n| n as f64));
-            self.layers.push(match head_dim {
+            self.numbers.layers.push(match head_dim {
                 None => return Err(undecided(&format!("tensor {name} is missing"))),
                 length if length == sliding => LayerKind::Sliding,
                 length if length == full => LayerKind::Full,
@@ -273,6 +213,7 @@ impl Hparams {
         self.derived.push(Derived {
             name: "layer kinds".to_owned(),
             value: self
+                .numbers
                 .layers
                 .iter()
                 .map(|kind| kind.name())
@@ -284,26 +225,11 @@ impl Hparams {
     }
 }
 
-/// A whole number that fits, or nothing.
-pub(super) fn whole(value: f64) -> Option<usize> {
-    (value >= 0.0 && value.fract() == 0.0 && value < 2_f64.powi(53)).then_some(value as usize)
-}
-
-fn fill_layer(name: &str, layers: &[LayerKind]) -> String {
-    let mut name = name.to_owned();
-    for kind in [LayerKind::Full, LayerKind::Sliding] {
-        if let Some(layer) = layers.iter().position(|k| *k == kind) {
-            name = name.replace(&format!("{{{}}}", kind.name()), &layer.to_string());
-        }
-    }
-    name
-}
-
 /// Words for an origin that is neither the config nor a formula.
-fn derivation(origin: &Origin, layers: &[LayerKind]) -> Option<String> {
+fn derivation(origin: &Origin, numbers: &Numbers) -> Option<String> {
     match origin {
         Origin::Config { .. } | Origin::Formula { .. } => None,
-        Origin::Axis { axis_of, .. } => Some(format!("shape of {}", fill_layer(axis_of, layers))),
+        Origin::Axis { axis_of, .. } => Some(format!("shape of {}", numbers.fill_layer(axis_of))),
         Origin::Layers { layers_of } => Some(format!("number of {layers_of}")),
         Origin::Target { target: key, .. } | Origin::TargetLen { target_len: key } => {
             Some(format!("{key} of the target"))
@@ -319,7 +245,7 @@ fn missing(spec: &HparamSpec, sources: Sources) -> ConvertError {
         .iter()
         .filter_map(|origin| match origin {
             Origin::Config { config, .. } => Some(format!("{config} of config.json")),
-            other => derivation(other, &[]),
+            other => derivation(other, &Numbers::default()),
         })
         .collect();
     ConvertError::MissingNumber {
@@ -329,6 +255,29 @@ fn missing(spec: &HparamSpec, sources: Sources) -> ConvertError {
         has_config: sources.config.is_some(),
         has_target: sources.target.is_some(),
     }
+}
+
+/// As many numbers of a checkpoint as can be worked out, for a look at it.
+pub(crate) fn known_numbers(arch: &Arch, checkpoint: &Checkpoint, config: Option<&Json>) -> Numbers {
+    let sources = Sources {
+        arch,
+        checkpoint,
+        config,
+        target: None,
+    };
+    let mut hparams = Hparams {
+        numbers: Numbers::default(),
+        derived: Vec::new(),
+    };
+    for spec in &arch.hparams {
+        if let Ok(Some((value, _))) = hparams.origin_of(spec, sources) {
+            hparams.numbers.set(&spec.name, value);
+        }
+        if spec.name == "layers" && hparams.resolve_layers(sources).is_err() {
+            hparams.numbers.layers.clear();
+        }
+    }
+    hparams.numbers
 }
 
 /// The layer that a match speaks of.

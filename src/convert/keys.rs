@@ -4,7 +4,7 @@ use super::error::ConvertError;
 use super::hparams::{Derived, Hparams};
 use super::options::{Options, TokenizerSource};
 use super::vocab;
-use crate::arch::{MetadataSpec, ScalarType};
+use crate::arch::MetadataSpec;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::gguf::{Array, Gguf, Metadata, Value, escape};
@@ -20,43 +20,10 @@ pub(super) fn write_key(
     if spec.group.is_some() && !options.keep_centroids {
         return Ok(());
     }
-    let applies = |when: &Option<String>| when.as_ref().is_none_or(|name| hparams.get(name, None).is_some());
-    if let Some(by_layer) = spec.by_layer.as_ref().filter(|by_layer| applies(&by_layer.when)) {
-        let values = (0..hparams.layers.len()).map(|layer| hparams.eval(&by_layer.value, Some(layer)));
-        metadata.set(
-            spec.key.as_str(),
-            array(by_layer.ty, values.collect::<Result<Vec<f64>, _>>()?),
-        );
-        return Ok(());
-    }
-    let (Some(ty), Some(formula)) = (spec.ty, &spec.value) else {
-        return Ok(());
-    };
-    match hparams.eval(formula, None) {
-        Ok(value) => metadata.set(spec.key.as_str(), scalar(ty, value)),
-        Err(_) if spec.optional => {}
-        Err(error) => return Err(error),
+    if let Some(value) = hparams.numbers.key(spec)? {
+        metadata.set(spec.key.as_str(), value);
     }
     Ok(())
-}
-
-// Casts from f64 saturate; counts were read from files as whole numbers below 2^53.
-fn scalar(ty: ScalarType, value: f64) -> Value {
-    match ty {
-        ScalarType::U32 => Value::U32(value as u32),
-        ScalarType::I32 => Value::I32(value as i32),
-        ScalarType::F32 => Value::F32(value as f32),
-        ScalarType::Bool => Value::Bool(value != 0.0),
-    }
-}
-
-fn array(ty: ScalarType, values: Vec<f64>) -> Array {
-    match ty {
-        ScalarType::U32 => Array::U32(values.into_iter().map(|v| v as u32).collect()),
-        ScalarType::I32 => Array::I32(values.into_iter().map(|v| v as i32).collect()),
-        ScalarType::F32 => Array::F32(values.into_iter().map(|v| v as f32).collect()),
-        ScalarType::Bool => Array::Bool(values.into_iter().map(|v| v != 0.0).collect()),
-    }
 }
 
 /// Sampling parameters of the target, for a drafter that has no `generation_config.json`.
@@ -157,14 +124,7 @@ fn check_vocabulary(
             difference,
         });
     }
-    for key in [
-        "model",
-        "bos_token_id",
-        "eos_token_id",
-        "add_bos_token",
-        "add_eos_token",
-    ] {
-        let key = format!("tokenizer.ggml.{key}");
+    for key in vocab::compared_keys() {
         if metadata.get(&key) != target.metadata().get(&key) {
             warnings.push(format!(
                 "{key} differs from the target's, and llama.cpp may refuse to speculate; \

@@ -248,7 +248,7 @@ fn capitalize(word: &str) -> String {
 }
 
 /// A parameter count in two or more digits: `296K`, `3.9M`, `12B`.
-pub(super) fn size_label(parameters: u64) -> String {
+pub(crate) fn size_label(parameters: u64) -> String {
     let count = parameters as f64;
     let (scaled, unit) = match parameters {
         n if n > 1_000_000_000_000 => (count * 1e-12, "T"),

@@ -75,7 +75,7 @@ pub fn plan<'a>(
     let (sourced, ignored) = source_tensors(arch, checkpoint, target, &hparams, options, &mut warnings)?;
     let file_type = settle(options, &sourced);
     let tensors = assign_types(sourced, file_type, options, &hparams);
-    hparams.set("file_type", file_type.id().into());
+    hparams.numbers.set("file_type", file_type.id().into());
 
     let mut metadata = Metadata::default();
     metadata.set("general.architecture", arch.architecture.as_str());
@@ -88,7 +88,7 @@ pub fn plan<'a>(
     for spec in &arch.metadata {
         write_key(&mut metadata, spec, &hparams, options)?;
     }
-    let rows = hparams.count("vocab").unwrap_or(0);
+    let rows = hparams.numbers.count("vocab").unwrap_or(0);
     let tokenizer = write_vocabulary(&mut metadata, checkpoint, target, options, rows, &mut warnings)?;
     warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);
 
@@ -144,10 +144,11 @@ fn check_config(arch: &Arch, checkpoint: &Checkpoint, config: &Json) -> Result<(
 /// Drafter and target agree on every number that they must share.
 fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), ConvertError> {
     let path = || target.gguf.path().to_owned();
-    for pair in &arch.pairs {
+    for pair in arch.pairs.iter().filter(|pair| !pair.check_only) {
         let ours = hparams
+            .numbers
             .get(&pair.hparam, None)
-            .or_else(|| hparams.get(pair.or.as_deref()?, None));
+            .or_else(|| hparams.numbers.get(pair.or.as_deref()?, None));
         let Some(ours) = ours else { continue };
         let theirs = target.number(&pair.target, pair.of_layer)?;
         let theirs = theirs.ok_or_else(|| ConvertError::TargetKey {
@@ -185,7 +186,7 @@ fn warn_of_refusals(
             "llama.cpp will not load this file: it refuses the tensors of the centroid head".to_owned(),
         );
     }
-    if hparams.get("backbone", None) == hparams.get("hidden", None) {
+    if hparams.numbers.get("backbone", None) == hparams.numbers.get("hidden", None) {
         warnings.push(
             "llama.cpp will not load this file: it refuses a drafter as wide as its target \
              (embedding_length_out equal to embedding_length)"

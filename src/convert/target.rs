@@ -1,19 +1,19 @@
 //! The target's GGUF as a source: its numbers, and which of its layers a drafter reads.
 
 use super::error::ConvertError;
-use crate::arch::{Arch, LayerKind};
-use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Value, escape};
+use crate::arch::{Arch, LayerKind, Origin};
+use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Tensor, Value, escape};
 
 /// A GGUF that is a target for drafters of a given architecture.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub(super) gguf: &'a Gguf,
+pub(crate) struct Target<'a> {
+    pub(crate) gguf: &'a Gguf,
     architecture: &'a str,
 }
 
 impl<'a> Target<'a> {
     /// Takes a file as target: it has the right architecture, and no tensor of a type that nobody knows.
-    pub(super) fn accept(gguf: &'a Gguf, arch: &'a Arch) -> Result<Target<'a>, ConvertError> {
+    pub(crate) fn accept(gguf: &'a Gguf, arch: &'a Arch) -> Result<Target<'a>, ConvertError> {
         let found = gguf.key(gguf.metadata().string("general.architecture"))?;
         if found != arch.target.as_str() {
             return Err(ConvertError::TargetArchitecture {
@@ -34,7 +34,7 @@ impl<'a> Target<'a> {
 
     /// A number; of an array, the entry of the layer of this kind whose keys and values a drafter reads.
     /// `None` where the key is absent.
-    pub(super) fn number(&self, key: &str, of_layer: Option<LayerKind>) -> Result<Option<f64>, GgufError> {
+    pub(crate) fn number(&self, key: &str, of_layer: Option<LayerKind>) -> Result<Option<f64>, GgufError> {
         let Some(value) = self.gguf.metadata().get(key) else {
             return Ok(None);
         };
@@ -54,6 +54,34 @@ impl<'a> Target<'a> {
             found: value.type_name(),
         };
         number.map(Some).ok_or_else(|| self.gguf.error(wrong_type()))
+    }
+
+    /// The number that an origin finds in the target; `None` where the target lacks it, and for origins elsewhere.
+    pub(crate) fn origin(&self, origin: &Origin) -> Result<Option<f64>, GgufError> {
+        match origin {
+            Origin::Target {
+                target: key,
+                of_layer,
+                array_only,
+            } => {
+                let is_array = self.gguf.metadata().array(key).is_ok();
+                if *array_only && !is_array {
+                    return Ok(None);
+                }
+                self.number(key, *of_layer)
+            }
+            Origin::TargetLen { target_len } => {
+                let array = self.gguf.metadata().get(target_len).and_then(Value::as_array);
+                Ok(array.map(|array| array.len() as f64))
+            }
+            Origin::TargetOnes { target_ones } => {
+                let tensor = self.gguf.tensor(target_ones)?;
+                Ok(tensor.and_then(|tensor| ones(&tensor)).map(|count| count as f64))
+            }
+            Origin::Config { .. } | Origin::Axis { .. } | Origin::Layers { .. } | Origin::Formula { .. } => {
+                Ok(None)
+            }
+        }
     }
 
     /// The last layer of this kind that has keys and values of its own: what a drafter's layers of the kind read.
@@ -86,4 +114,16 @@ impl<'a> Target<'a> {
                 )))
             })
     }
+}
+
+/// How many elements of a tensor are 1; `None` for tensors that are far too long to be factors of rotary frequencies.
+fn ones(tensor: &Tensor) -> Option<usize> {
+    const MOST_PAIRS: u64 = 1 << 16;
+    let elements = tensor.info.elements();
+    if elements > MOST_PAIRS {
+        return None;
+    }
+    let mut values = vec![0.0; elements as usize];
+    tensor.ty.decode(tensor.data, &mut values).ok()?;
+    Some(values.iter().filter(|v| **v == 1.0).count())
 }

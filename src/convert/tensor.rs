@@ -16,6 +16,8 @@ pub struct Source<'a> {
     pub ty: GgmlType,
     /// The elements.
     pub data: Cow<'a, [u8]>,
+    /// Whether they are in the other byte order than the output's; then the type stays as it is.
+    pub swap: bool,
 }
 
 /// A tensor of the output.

@@ -1,10 +1,10 @@
 //! Finds a source for every tensor of the architecture, and a reason for every source tensor that is left out.
 
 use super::error::ConvertError;
-use super::hparams::{Hparams, layer_of, whole};
+use super::hparams::{Hparams, layer_of};
 use super::options::Options;
 use super::tensor::{PlannedTensor, Source};
-use crate::arch::{Arch, Formula, Generator, TensorSpec};
+use crate::arch::{Arch, Formula, TensorSpec};
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::Gguf;
 use crate::quant::GgmlType;
@@ -37,7 +37,7 @@ pub(super) fn source_tensors<'s, 'a>(
     let mut dropped: HashMap<String, &TensorSpec> = HashMap::new();
     for spec in &arch.tensors {
         let layers = if spec.gguf.is_by_layer() {
-            hparams.layers.len()
+            hparams.numbers.layers.len()
         } else {
             1
         };
@@ -116,31 +116,13 @@ pub(super) fn source_tensors<'s, 'a>(
     Ok((front, ignored))
 }
 
-/// The lengths that a tensor must have, outermost first.
-fn expected_shape(
-    spec: &TensorSpec,
-    layer: Option<usize>,
-    hparams: &Hparams,
-) -> Result<Vec<u64>, ConvertError> {
-    let length = |formula: &Formula| {
-        let value = hparams.eval(formula, layer)?;
-        whole(value)
-            .map(|n| n as u64)
-            .ok_or_else(|| ConvertError::UnknownNumber {
-                name: format!("{value}, which is no length,"),
-                formula: formula.to_string(),
-            })
-    };
-    spec.shape.iter().map(length).collect()
-}
-
 fn from_checkpoint<'a>(
     spec: &TensorSpec,
     layer: Option<usize>,
     tensor: SourceTensor<'a>,
     hparams: &Hparams,
 ) -> Result<PlannedTensor<'a>, ConvertError> {
-    let expected = expected_shape(spec, layer, hparams)?;
+    let expected = hparams.numbers.shape(spec, layer)?;
     let found: Vec<u64> = tensor.shape.iter().map(|&n| n as u64).collect();
     let is_scalar = found.is_empty() && expected == [1];
     if found != expected && !is_scalar {
@@ -188,6 +170,7 @@ fn from_checkpoint<'a>(
             path: tensor.path,
             ty,
             data: Cow::Borrowed(tensor.data),
+            swap: false,
         },
         importance: None,
     })
@@ -206,7 +189,7 @@ fn from_target<'a>(
     let Some(tensor) = target.tensor(name)? else {
         return Ok(None);
     };
-    let expected = expected_shape(spec, layer, hparams)?;
+    let expected = hparams.numbers.shape(spec, layer)?;
     let found: Vec<u64> = tensor.info.dims.iter().rev().copied().collect();
     if found != expected {
         return Err(ConvertError::TensorShape {
@@ -231,6 +214,7 @@ fn from_target<'a>(
             path: target.path(),
             ty: tensor.ty,
             data: Cow::Borrowed(tensor.data),
+            swap: false,
         },
         importance: None,
     }))
@@ -242,17 +226,8 @@ fn generate<'a>(
     checkpoint: &'a Checkpoint,
     hparams: &Hparams,
 ) -> Result<PlannedTensor<'a>, ConvertError> {
-    let expected = expected_shape(spec, layer, hparams)?;
-    let values: Vec<f32> = match spec.generate {
-        Some(Generator::RopeFreqs) => {
-            let rotated = hparams.get("rotated_pairs", None).unwrap_or(0.0) as u64;
-            let pairs = expected.iter().product::<u64>();
-            (0..pairs)
-                .map(|pair| if pair < rotated { 1.0 } else { 1e30 })
-                .collect()
-        }
-        None => Vec::new(),
-    };
+    let expected = hparams.numbers.shape(spec, layer)?;
+    let values = hparams.numbers.generate(spec, layer)?;
     Ok(PlannedTensor {
         name: spec.gguf.name(layer.unwrap_or(0)),
         dims: expected.into_iter().rev().collect(),
@@ -262,6 +237,7 @@ fn generate<'a>(
             path: checkpoint.path(),
             ty: GgmlType::F32,
             data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            swap: false,
         },
         importance: None,
     })

@@ -33,10 +33,10 @@ pub(super) fn assign_types<'a>(
         })
         .collect();
     let model = Model {
-        layers: hparams.layers.len(),
+        layers: hparams.numbers.layers.len(),
         experts: 0,
-        heads: hparams.count("heads").unwrap_or(0),
-        kv_heads: hparams.count("kv_heads.sliding").unwrap_or(0),
+        heads: hparams.numbers.count("heads").unwrap_or(0),
+        kv_heads: hparams.numbers.count("kv_heads.sliding").unwrap_or(0),
     };
     let recipe = recipe::Options {
         pure: options.pure,

@@ -16,6 +16,6 @@ pub use file::{Gguf, Part, RawTensor, Tensor};
 pub use header::{Endian, Header, TensorInfo, TypeId};
 pub use metadata::{KeyError, Metadata};
 pub use swap::{can_swap, swap_blocks};
-pub use text::escape;
+pub use text::{escape, is_hidden};
 pub use value::{Array, Strings, Value, ValueType};
 pub use writer::{Layout, LayoutError, TensorSpec};

@@ -140,8 +140,8 @@ impl<'a> Cursor<'a> {
     fn count(&mut self, what: &str, min_bytes: u64, limit: u64) -> Result<u64, FormatError> {
         let offset = self.pos;
         let count = self.u64(&|| format!("number of {what}"))?;
-        self.check_count(count, min_bytes, offset, &|| what.to_owned())?;
         check_limit(count, limit, offset, &|| what.to_owned())?;
+        self.check_count(count, min_bytes, offset, &|| what.to_owned())?;
         Ok(count)
     }
 

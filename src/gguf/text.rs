@@ -6,7 +6,7 @@ pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() || is_invisible(c) {
+            if is_hidden(c) {
                 out.extend(c.escape_default());
             } else {
                 out.push(c);
@@ -19,19 +19,21 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
-/// Direction marks, zero-width characters, line separators, annotations and tags.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
+/// Whether a character is one that a terminal does not show but obeys: control characters, direction marks, zero-width
+/// characters, line separators, annotations and tags.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 #[cfg(test)]

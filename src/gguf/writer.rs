@@ -1,13 +1,13 @@
 //! Lays a GGUF file out: the header's bytes and where each tensor goes. Writing the data is the caller's part, at the
 //! offsets given here, in any order.
 
-use super::header::TypeId;
+use super::header::{Endian, TypeId};
 use super::limits::DEFAULT_ALIGNMENT;
 use super::metadata::Metadata;
 use super::reader::MAGIC;
 use super::value::{Array, Value};
 use bstr::BString;
-use byteorder::{LittleEndian, WriteBytesExt};
+use byteorder::{BigEndian, ByteOrder, LittleEndian, WriteBytesExt};
 use std::io;
 
 /// A tensor to be written.
@@ -49,6 +49,15 @@ pub enum LayoutError {
 impl Layout {
     /// Lays out a little-endian file of version 3.
     pub fn new(metadata: &Metadata, tensors: &[TensorSpec]) -> Result<Layout, LayoutError> {
+        Layout::with_endian(metadata, tensors, Endian::Little)
+    }
+
+    /// Lays out a file of version 3 whose header, and data in time, are in the given byte order.
+    pub fn with_endian(
+        metadata: &Metadata,
+        tensors: &[TensorSpec],
+        endian: Endian,
+    ) -> Result<Layout, LayoutError> {
         let alignment = match metadata.get("general.alignment") {
             None => DEFAULT_ALIGNMENT,
             Some(&Value::U32(value)) if value.is_power_of_two() => value.into(),
@@ -65,7 +74,11 @@ impl Layout {
         }
         // Writing to a Vec cannot fail.
         let mut header = Vec::new();
-        write_header(&mut header, metadata, tensors, &relative).map_err(|_| LayoutError::TooLarge)?;
+        match endian {
+            Endian::Little => write_header::<LittleEndian>(&mut header, metadata, tensors, &relative),
+            Endian::Big => write_header::<BigEndian>(&mut header, metadata, tensors, &relative),
+        }
+        .map_err(|_| LayoutError::TooLarge)?;
 
         let data_offset = (header.len() as u64).next_multiple_of(alignment);
         let file_len = data_offset.checked_add(data_len).ok_or(LayoutError::TooLarge)?;
@@ -78,75 +91,80 @@ impl Layout {
     }
 }
 
-fn write_header(
+fn write_header<E: ByteOrder>(
     out: &mut Vec<u8>,
     metadata: &Metadata,
     tensors: &[TensorSpec],
     offsets: &[u64],
 ) -> io::Result<()> {
     out.extend(MAGIC);
-    out.write_u32::<LittleEndian>(3)?;
-    out.write_u64::<LittleEndian>(tensors.len() as u64)?;
-    out.write_u64::<LittleEndian>(metadata.len() as u64)?;
-    for (key, value) in metadata.iter() {
-        write_string(out, key)?;
-        out.write_u32::<LittleEndian>(value.value_type() as u32)?;
-        write_value(out, value)?;
-    }
+    out.write_u32::<E>(3)?;
+    out.write_u64::<E>(tensors.len() as u64)?;
+    out.write_u64::<E>(metadata.len() as u64)?;
+    write_metadata::<E>(out, metadata)?;
     for (tensor, &offset) in tensors.iter().zip(offsets) {
-        write_string(out, &tensor.name)?;
-        out.write_u32::<LittleEndian>(tensor.dims.len() as u32)?;
+        write_string::<E>(out, &tensor.name)?;
+        out.write_u32::<E>(tensor.dims.len() as u32)?;
         for &dim in &tensor.dims {
-            out.write_u64::<LittleEndian>(dim)?;
+            out.write_u64::<E>(dim)?;
         }
-        out.write_u32::<LittleEndian>(tensor.ty.0)?;
-        out.write_u64::<LittleEndian>(offset)?;
+        out.write_u32::<E>(tensor.ty.0)?;
+        out.write_u64::<E>(offset)?;
     }
     Ok(())
 }
 
-fn write_string(out: &mut Vec<u8>, string: &[u8]) -> io::Result<()> {
-    out.write_u64::<LittleEndian>(string.len() as u64)?;
+fn write_metadata<E: ByteOrder>(out: &mut Vec<u8>, metadata: &Metadata) -> io::Result<()> {
+    for (key, value) in metadata.iter() {
+        write_string::<E>(out, key)?;
+        out.write_u32::<E>(value.value_type() as u32)?;
+        write_value::<E>(out, value)?;
+    }
+    Ok(())
+}
+
+fn write_string<E: ByteOrder>(out: &mut Vec<u8>, string: &[u8]) -> io::Result<()> {
+    out.write_u64::<E>(string.len() as u64)?;
     out.extend(string);
     Ok(())
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) -> io::Result<()> {
+fn write_value<E: ByteOrder>(out: &mut Vec<u8>, value: &Value) -> io::Result<()> {
     match value {
         Value::U8(v) => out.push(*v),
         Value::I8(v) => out.write_i8(*v)?,
         Value::Bool(v) => out.push((*v).into()),
-        Value::U16(v) => out.write_u16::<LittleEndian>(*v)?,
-        Value::I16(v) => out.write_i16::<LittleEndian>(*v)?,
-        Value::U32(v) => out.write_u32::<LittleEndian>(*v)?,
-        Value::I32(v) => out.write_i32::<LittleEndian>(*v)?,
-        Value::F32(v) => out.write_f32::<LittleEndian>(*v)?,
-        Value::U64(v) => out.write_u64::<LittleEndian>(*v)?,
-        Value::I64(v) => out.write_i64::<LittleEndian>(*v)?,
-        Value::F64(v) => out.write_f64::<LittleEndian>(*v)?,
-        Value::String(v) => write_string(out, v)?,
-        Value::Array(v) => write_array(out, v)?,
+        Value::U16(v) => out.write_u16::<E>(*v)?,
+        Value::I16(v) => out.write_i16::<E>(*v)?,
+        Value::U32(v) => out.write_u32::<E>(*v)?,
+        Value::I32(v) => out.write_i32::<E>(*v)?,
+        Value::F32(v) => out.write_f32::<E>(*v)?,
+        Value::U64(v) => out.write_u64::<E>(*v)?,
+        Value::I64(v) => out.write_i64::<E>(*v)?,
+        Value::F64(v) => out.write_f64::<E>(*v)?,
+        Value::String(v) => write_string::<E>(out, v)?,
+        Value::Array(v) => write_array::<E>(out, v)?,
     }
     Ok(())
 }
 
-fn write_array(out: &mut Vec<u8>, array: &Array) -> io::Result<()> {
-    out.write_u32::<LittleEndian>(array.element_type() as u32)?;
-    out.write_u64::<LittleEndian>(array.len() as u64)?;
+fn write_array<E: ByteOrder>(out: &mut Vec<u8>, array: &Array) -> io::Result<()> {
+    out.write_u32::<E>(array.element_type() as u32)?;
+    out.write_u64::<E>(array.len() as u64)?;
     match array {
         Array::U8(v) => out.extend(v),
         Array::I8(v) => out.extend(v.iter().map(|&x| x as u8)),
         Array::Bool(v) => out.extend(v.iter().map(|&x| u8::from(x))),
-        Array::U16(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::I16(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::U32(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::I32(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::F32(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::U64(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::I64(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::F64(v) => out.extend(v.iter().flat_map(|x| x.to_le_bytes())),
-        Array::String(v) => v.iter().try_for_each(|s| write_string(out, s))?,
-        Array::Array(v) => v.iter().try_for_each(|a| write_array(out, a))?,
+        Array::U16(v) => v.iter().try_for_each(|&x| out.write_u16::<E>(x))?,
+        Array::I16(v) => v.iter().try_for_each(|&x| out.write_i16::<E>(x))?,
+        Array::U32(v) => v.iter().try_for_each(|&x| out.write_u32::<E>(x))?,
+        Array::I32(v) => v.iter().try_for_each(|&x| out.write_i32::<E>(x))?,
+        Array::F32(v) => v.iter().try_for_each(|&x| out.write_f32::<E>(x))?,
+        Array::U64(v) => v.iter().try_for_each(|&x| out.write_u64::<E>(x))?,
+        Array::I64(v) => v.iter().try_for_each(|&x| out.write_i64::<E>(x))?,
+        Array::F64(v) => v.iter().try_for_each(|&x| out.write_f64::<E>(x))?,
+        Array::String(v) => v.iter().try_for_each(|s| write_string::<E>(out, s))?,
+        Array::Array(v) => v.iter().try_for_each(|a| write_array::<E>(out, a))?,
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ impl KvCache {
     /// Drops positions until `keep` are left, but only once there are twice as many: moving the rest costs time.
     pub fn forget_before_last(&mut self, keep: usize) {
         let count = self.positions().len();
-        if count / 2 > keep {
+        if count > keep.saturating_mul(2) {
             let gone = count - keep;
             self.first += gone;
             for head in &mut self.heads {

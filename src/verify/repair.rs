@@ -162,6 +162,9 @@ fn replace_projection(
 /// Least improvement of the mean surprise that counts, in nats and in standard errors of the paired differences.
 const LEAST_GAIN: f64 = 0.1;
 const LEAST_ERRORS: f64 = 4.0;
+/// Part of the surprise that undoing a fault must take away: a fault is the whole cause, so undone it brings the drafter
+/// back (planted faults give back 0.43 and more), while a chance repair of another model's drafter gives a little (0.12).
+const LEAST_SHARE: f64 = 0.25;
 /// A drafter whose surprise is more than this part of a blind guesser's was not repaired.
 const REPAIRED: f64 = 0.35;
 
@@ -192,7 +195,7 @@ pub(super) fn find_fault(
         let gain = mean(&gains);
         let spread: f64 = gains.iter().map(|g| (g - gain).powi(2)).sum();
         let error = (spread / (gains.len() * (gains.len() - 1)) as f64).sqrt();
-        let helps = gain > LEAST_GAIN
+        let helps = gain > LEAST_GAIN.max(LEAST_SHARE * mean(&before))
             && gain > LEAST_ERRORS * error
             && mean(&after) < REPAIRED * (probes.vocab() as f64).ln();
         if helps && best.as_ref().is_none_or(|(most, _)| gain > *most) {

@@ -1,6 +1,8 @@
 //! What the integration tests share: fixtures, the program, small checkpoints and targets made on the spot.
 #![allow(dead_code, missing_docs, clippy::expect_used, clippy::unwrap_used)] // each test file uses its own part
 
+pub mod parts;
+
 use assert_cmd::Command;
 use gguf_conv::gguf::{Array, Layout, Metadata, TensorSpec, Value};
 use gguf_conv::quant::GgmlType;

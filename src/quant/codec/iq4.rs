@@ -64,12 +64,12 @@ fn decode_group<S: Simd>(simd: S, scale: f32, levels: &[u8], out: &mut [f32; GRO
 fn encode_nl<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
     let batches = row.chunks(LANES * GROUP).zip(blocks.chunks_mut(LANES * NL_BYTES));
     for (i, (x, blocks)) in batches.enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         let squares = search::squares(&groups);
         let weights = match importance {
             None => squares,
             Some(importance) => {
-                let importance = search::columns(&importance[i * LANES * GROUP..][..x.len()]);
+                let importance = search::columns(simd, &importance[i * LANES * GROUP..][..x.len()]);
                 let sigma2 = search::group_sums(simd, &squares) * (2.0 / GROUP as f32);
                 search::importance_weights(simd, &groups, &importance, &sigma2.into())
             }

@@ -97,8 +97,8 @@ fn encode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
     let sigma2 = [scales::sum_of_squares(row) / row.len() as f32; LANES];
     let batches = row.chunks(LANES * LEN).zip(importance.chunks(LANES * LEN));
     for ((x, importance), blocks) in batches.zip(blocks.chunks_mut(LANES)) {
-        let groups = search::columns(x);
-        let importance = search::columns(importance);
+        let groups = search::columns(simd, x);
+        let importance = search::columns(simd, importance);
         let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
         let fits = if CENTRED {
             search_centred(simd, &groups, &weights, 1 << (BITS - 1))
@@ -160,7 +160,7 @@ fn search_centred<S: Simd>(simd: S, x: &Groups<LEN>, weights: &Groups<LEN>, zero
 
 #[inline(always)]
 fn search_ranged<S: Simd>(simd: S, x: &Groups<LEN>, weights: &Groups<LEN>, top: i32) -> [Fit; LANES] {
-    let found = search::affine(simd, x, weights, top, Trials::WEIGHTED);
+    let found = search::affine::<S, false, LEN>(simd, x, weights, top, Trials::WEIGHTED);
     lanes(
         #[inline(always)]
         |lane| (found.scales[lane], -found.minima[lane]),

@@ -1,5 +1,7 @@
 //! The few number conversions that all formats share, each with the rounding of ggml's build for x86-64.
 
+use fearless_simd::{Bytes, Simd, f32x16, i32x16};
+
 /// The smallest positive f16, 2^-24.
 const F16_ULP: f32 = 1.0 / 16_777_216.0;
 
@@ -70,6 +72,12 @@ pub(super) fn nearest_int(value: f32) -> i32 {
 pub(super) fn inverse(d: f32) -> Option<f32> {
     let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
     (d.is_finite() && inverse.is_finite()).then_some(inverse)
+}
+
+/// [`nearest_int`] for each lane.
+#[inline(always)]
+pub(super) fn nearest_ints<S: Simd>(value: f32x16<S>) -> i32x16<S> {
+    ((value + MAGIC).bitcast::<i32x16<S>>() & 0x007f_ffff) - 0x0040_0000
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
 fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
     let blocks = blocks.as_chunks_mut::<BYTES>().0;
     for (i, (x, block)) in row.as_chunks::<LEN>().0.iter().zip(blocks).enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         match importance {
             None => {
                 let mut weights = groups;
@@ -53,29 +53,29 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
                     first: -0.5,
                     step: 0.1,
                     steps: 15,
-                    absolute: true,
                 };
-                let found = search::affine(simd, &groups, &weights, 3, trials);
+                let found = search::affine::<S, true, GROUP>(simd, &groups, &weights, 3, trials);
                 let scales = scales::spread(&found.scales, 15);
                 let minima = scales::spread(&found.minima, 15);
-                encode_block(x, &found, scales, minima, block);
+                encode_block(simd, x, &found, scales, minima, block);
             }
             Some(importance) => {
-                let importance = search::columns(&importance[i * LEN..][..LEN]);
+                let importance = search::columns(simd, &importance[i * LEN..][..LEN]);
                 let sigma2 = [scales::sum_of_squares(x) / LEN as f32; LANES];
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::affine(simd, &groups, &weights, 3, Trials::WEIGHTED);
+                let found = search::affine::<S, false, GROUP>(simd, &groups, &weights, 3, Trials::WEIGHTED);
                 let sums = search::group_sums(simd, &weights).into();
                 let scales = scales::positive(&found.scales, &sums, 15);
                 let minima = scales::positive(&found.minima, &sums, 15);
-                encode_block(x, &found, scales, minima, block);
+                encode_block(simd, x, &found, scales, minima, block);
             }
         }
     }
 }
 
 #[inline(always)]
-fn encode_block(
+fn encode_block<S: Simd>(
+    simd: S,
     x: &[f32; LEN],
     found: &search::Affine,
     (d, scales): (f32, [u8; LANES]),
@@ -97,7 +97,7 @@ fn encode_block(
     {
         let scale = read_f16(d) * f32::from(head[g] & 0x0f);
         let minimum = read_f16(dmin) * f32::from(head[g] >> 4);
-        *levels = found.refit(g, x, scale, minimum);
+        *levels = found.refit(simd, g, x, scale, minimum);
     }
     planes::pack::<2, 32>(&levels, &mut rest[..64]);
     [rest[64], rest[65]] = d;

@@ -44,14 +44,20 @@ fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
 fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
     let blocks = blocks.as_chunks_mut::<BYTES>().0;
     for (i, (x, block)) in row.as_chunks::<LEN>().0.iter().zip(blocks).enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         match importance {
             None => {
                 let (scales, levels) = search::descend(simd, &groups, 4);
-                encode_block(x, symmetric_scales(&scales), |g, i| levels[i][g] as u8, block);
+                encode_block(
+                    simd,
+                    x,
+                    symmetric_scales(&scales),
+                    |g, i| levels[i][g] as u8,
+                    block,
+                );
             }
             Some(importance) => {
-                let importance = search::columns(&importance[i * LEN..][..LEN]);
+                let importance = search::columns(simd, &importance[i * LEN..][..LEN]);
                 let sigma2 = [2.0 * scales::sum_of_squares(x) / LEN as f32; LANES];
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
                 let found = search::symmetric(simd, &groups, &weights, 4);
@@ -59,13 +65,13 @@ fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mu
                 let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
                 let outer = search::symmetric::<S, LANES>(
                     simd,
-                    &search::columns(&found.scales),
-                    &search::columns(&sums),
+                    &search::columns(simd, &found.scales),
+                    &search::columns(simd, &sums),
                     32,
                 );
                 let scales = found.scales.map(|scale| outer.level(0, scale));
                 let level = |g: usize, i: usize| found.level(g, x[g * GROUP + i]);
-                encode_block(x, (outer.scales[0], scales), level, block);
+                encode_block(simd, x, (outer.scales[0], scales), level, block);
             }
         }
     }
@@ -85,7 +91,8 @@ fn symmetric_scales(values: &[f32; LANES]) -> (f32, [u8; LANES]) {
 
 /// `searched` is the level of an element of a group as the search for the scales left it.
 #[inline(always)]
-fn encode_block(
+fn encode_block<S: Simd>(
+    simd: S,
     x: &[f32; LEN],
     (d, scales): (f32, [u8; LANES]),
     searched: impl Fn(usize, usize) -> u8,
@@ -101,7 +108,7 @@ fn encode_block(
         .enumerate()
     {
         let scale = read_f16(d) * (f32::from(scales[g]) - 32.0);
-        *levels = scales::refit(x, scale, 4, |i| searched(g, i));
+        *levels = scales::refit(simd, x, scale, 4, |i| searched(g, i));
     }
     let (third, rest) = block.split_at_mut(32);
     planes::pack::<1, 32>(&planes::above::<2, LEN>(&levels), third);

@@ -23,7 +23,6 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
             first: -1.0,
             step: 0.1,
             steps: 20,
-            absolute: false,
         };
         dispatch!(path.level(), simd => encode::<_, 144>(simd, row, importance, 15, trials, blocks));
     }),
@@ -36,7 +35,6 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
             first: -0.5,
             step: 0.1,
             steps: 15,
-            absolute: false,
         };
         dispatch!(path.level(), simd => encode::<_, 176>(simd, row, importance, 31, trials, blocks));
     }),
@@ -92,7 +90,7 @@ fn encode<S: Simd, const BYTES: usize>(
     const PAIR: usize = LANES / GROUPS;
     let pairs = row.chunks(PAIR * LEN).zip(blocks.chunks_mut(PAIR * BYTES));
     for (i, (x, blocks)) in pairs.enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         let blocks = x
             .as_chunks::<LEN>()
             .0
@@ -101,15 +99,15 @@ fn encode<S: Simd, const BYTES: usize>(
         match importance {
             None => {
                 let weights = spread_weights(simd, &groups);
-                let found = search::affine(simd, &groups, &weights, top_level, trials);
+                let found = search::affine::<S, false, GROUP>(simd, &groups, &weights, top_level, trials);
                 for (at, (x, block)) in blocks.enumerate() {
                     let scales = scales::spread(lanes(&found.scales, at), 63);
                     let minima = scales::spread(lanes(&found.minima, at), 63);
-                    encode_block(x, &found, at, scales, minima, block);
+                    encode_block(simd, x, &found, at, scales, minima, block);
                 }
             }
             Some(importance) => {
-                let importance = search::columns(&importance[i * PAIR * LEN..][..x.len()]);
+                let importance = search::columns(simd, &importance[i * PAIR * LEN..][..x.len()]);
                 let mut sigma2 = [0.0; LANES];
                 for (x, sigma2) in x
                     .as_chunks::<LEN>()
@@ -120,13 +118,14 @@ fn encode<S: Simd, const BYTES: usize>(
                     *sigma2 = [2.0 * scales::sum_of_squares(x) / LEN as f32; GROUPS];
                 }
                 let weights = search::importance_weights(simd, &groups, &importance, &sigma2);
-                let found = search::affine(simd, &groups, &weights, top_level, Trials::WEIGHTED);
+                let found =
+                    search::affine::<S, false, GROUP>(simd, &groups, &weights, top_level, Trials::WEIGHTED);
                 let sums: [f32; LANES] = search::group_sums(simd, &weights).into();
                 for (at, (x, block)) in blocks.enumerate() {
                     let sums = lanes(&sums, at);
                     let scales = scales::positive(lanes(&found.scales, at), sums, 63);
                     let minima = scales::positive(lanes(&found.minima, at), sums, 63);
-                    encode_block(x, &found, at, scales, minima, block);
+                    encode_block(simd, x, &found, at, scales, minima, block);
                 }
             }
         }
@@ -152,7 +151,8 @@ fn spread_weights<S: Simd>(simd: S, groups: &search::Groups<GROUP>) -> search::G
 
 /// Block `at` of a pair.
 #[inline(always)]
-fn encode_block(
+fn encode_block<S: Simd>(
+    simd: S,
     x: &[f32; LEN],
     found: &Affine,
     at: usize,
@@ -178,7 +178,7 @@ fn encode_block(
             read_f16(d) * f32::from(scale),
             read_f16(dmin) * f32::from(minimum),
         );
-        *levels = found.refit(at * GROUPS + g, x, scale, minimum);
+        *levels = found.refit(simd, at * GROUPS + g, x, scale, minimum);
     }
     let (fifth, low) = rest.split_at_mut(rest.len() - LEN / 2);
     if !fifth.is_empty() {

@@ -41,18 +41,18 @@ fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
 fn encode<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
     let blocks = blocks.as_chunks_mut::<BYTES>().0;
     for (i, (x, block)) in row.as_chunks::<LEN>().0.iter().zip(blocks).enumerate() {
-        let groups = search::columns::<GROUP>(x);
+        let groups = search::columns::<S, GROUP>(simd, x);
         let weights = match importance {
-            Some(importance) => search::columns(&importance[i * LEN..][..LEN]),
+            Some(importance) => search::columns(simd, &importance[i * LEN..][..LEN]),
             None => search::squares(&groups),
         };
         let found = search::symmetric(simd, &groups, &weights, 32);
-        encode_block(x, &found, block);
+        encode_block(simd, x, &found, block);
     }
 }
 
 #[inline(always)]
-fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTES]) {
+fn encode_block<S: Simd>(simd: S, x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTES]) {
     let largest = scales::largest(&found.scales);
     if largest.abs() < ALL_ZERO {
         *block = [0; BYTES];
@@ -71,7 +71,7 @@ fn encode_block(x: &[f32; LEN], found: &search::Symmetric, block: &mut [u8; BYTE
         .enumerate()
     {
         let d = read_f16(d) * f32::from(scales[g]);
-        *levels = scales::refit(x, d, 32, |i| found.level(g, x[i]));
+        *levels = scales::refit(simd, x, d, 32, |i| found.level(g, x[i]));
     }
     let (low, rest) = block.split_at_mut(128);
     let (high, rest) = rest.split_at_mut(64);

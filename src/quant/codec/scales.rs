@@ -1,7 +1,8 @@
 //! The scales of a super-block's groups as small integers with a scale of their own, and the levels that fit them.
 
-use super::number::nearest_int;
-use super::search::ALL_ZERO;
+use super::number::{nearest_int, nearest_ints};
+use super::search::{ALL_ZERO, LANES, load};
+use fearless_simd::{Simd, SimdBase, i32x16};
 
 /// The level nearest to `value`, which counts from `zero_level`.
 #[inline(always)]
@@ -17,15 +18,17 @@ pub(super) fn sum_of_squares(x: &[f32]) -> f32 {
 
 /// The levels, counted from 0, that fit a scale as it is stored, or where that is zero those of the search.
 #[inline(always)]
-pub(super) fn refit<const N: usize>(
+pub(super) fn refit<S: Simd, const N: usize>(
+    simd: S,
     x: &[f32; N],
     scale: f32,
     zero_level: i32,
     searched: impl Fn(usize) -> u8,
 ) -> [u8; N] {
     let mut levels = [0; N];
-    for (v, level) in x.iter().zip(&mut levels) {
-        *level = centred_level(v / scale, zero_level);
+    for (x, levels) in x.as_chunks().0.iter().zip(levels.as_chunks_mut().0) {
+        let nearest = nearest_ints(load(simd, x) / scale);
+        *levels = low_bytes(nearest.max(-zero_level).min(zero_level - 1) + zero_level);
     }
     if scale == 0.0 {
         for (i, level) in levels.iter_mut().enumerate() {
@@ -33,6 +36,17 @@ pub(super) fn refit<const N: usize>(
         }
     }
     levels
+}
+
+/// The low byte of each lane.
+#[inline(always)]
+pub(super) fn low_bytes<S: Simd>(lanes: i32x16<S>) -> [u8; LANES] {
+    let lanes: [i32; LANES] = lanes.into();
+    let mut bytes = [0; LANES];
+    for (byte, lane) in bytes.iter_mut().zip(lanes) {
+        *byte = lane as u8;
+    }
+    bytes
 }
 
 /// The value largest in magnitude, the first of several.

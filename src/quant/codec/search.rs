@@ -2,10 +2,13 @@
 //!
 //! A search adds up floats in a fixed order, and that order is part of the bytes. So the vectors run across groups:
 //! every lane computes one group, in exactly the order of a plain loop over its elements.
+//!
+//! The three searches are large. Each is compiled once for an instruction set and a length of groups, not into every
+//! encoder that calls it.
 
-use super::number::{MAGIC, nearest_int};
-use super::scales::centred_level;
-use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x16, i32x16};
+use super::number::{MAGIC, nearest_int, nearest_ints};
+use super::scales::{centred_level, low_bytes};
+use fearless_simd::{Select, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x16};
 
 /// Groups that are searched side by side.
 pub(super) const LANES: usize = 16;
@@ -28,14 +31,33 @@ pub(super) fn squares<const N: usize>(x: &Groups<N>) -> Groups<N> {
 
 /// Groups that lie one after another, to columns. Missing groups are zero.
 #[inline(always)]
-pub(super) fn columns<const N: usize>(x: &[f32]) -> Groups<N> {
+pub(super) fn columns<S: Simd, const N: usize>(simd: S, x: &[f32]) -> Groups<N> {
     let mut groups = [[0.0; LANES]; N];
-    for (lane, group) in x.as_chunks::<N>().0.iter().enumerate().take(LANES) {
-        for (row, v) in groups.iter_mut().zip(group) {
-            row[lane] = *v;
+    for (part, columns) in groups.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let mut rows = [f32x16::splat(simd, 0.0); LANES];
+        for (row, group) in rows.iter_mut().zip(x.as_chunks::<N>().0) {
+            *row = load(simd, &group.as_chunks().0[part]);
+        }
+        for (column, row) in columns.iter_mut().zip(transposed(rows)) {
+            *column = row.into();
         }
     }
     groups
+}
+
+/// Each round interleaves the first half of the rows with the second, which rotates the bits of an element's place, row
+/// and column, by one.
+#[inline(always)]
+fn transposed<S: Simd>(mut rows: [f32x16<S>; LANES]) -> [f32x16<S>; LANES] {
+    for _ in 0..LANES.ilog2() {
+        let before = rows;
+        for i in 0..LANES / 2 {
+            let (first, second) = (before[i], before[i + LANES / 2]);
+            rows[2 * i] = first.zip_low(second);
+            rows[2 * i + 1] = first.zip_high(second);
+        }
+    }
+    rows
 }
 
 /// The weights that an importance matrix gives: its own, times sqrt(`sigma2` + x^2), where `sigma2` is a mean square
@@ -88,8 +110,20 @@ impl Symmetric {
 
 /// Tries 19 scales around the one that puts the element largest in magnitude on level -`zero_level`, and takes for each
 /// group the one whose levels, rescaled by least squares, leave the smallest error weighted by `weights`.
-#[inline(always)]
 pub(super) fn symmetric<S: Simd, const N: usize>(
+    simd: S,
+    x: &Groups<N>,
+    weights: &Groups<N>,
+    zero_level: i32,
+) -> Symmetric {
+    simd.vectorize(
+        #[inline(always)]
+        || search_symmetric(simd, x, weights, zero_level),
+    )
+}
+
+#[inline(always)]
+fn search_symmetric<S: Simd, const N: usize>(
     simd: S,
     x: &Groups<N>,
     weights: &Groups<N>,
@@ -163,16 +197,18 @@ impl Affine {
     /// The levels of group `lane` that fit scale and minimum as they are stored, or where that scale is zero those of
     /// the search.
     #[inline(always)]
-    pub(super) fn refit<const N: usize>(
+    pub(super) fn refit<S: Simd, const N: usize>(
         &self,
+        simd: S,
         lane: usize,
         x: &[f32; N],
         scale: f32,
         minimum: f32,
     ) -> [u8; N] {
         let mut levels = [0; N];
-        for (v, level) in x.iter().zip(&mut levels) {
-            *level = nearest_int((v + minimum) / scale).clamp(0, self.top_level) as u8;
+        for (x, levels) in x.as_chunks().0.iter().zip(levels.as_chunks_mut().0) {
+            let nearest = nearest_ints((load(simd, x) + minimum) / scale);
+            *levels = low_bytes(nearest.max(0).min(self.top_level));
         }
         if scale == 0.0 {
             for (v, level) in x.iter().zip(&mut levels) {
@@ -189,8 +225,6 @@ pub(super) struct Trials {
     pub first: f32,
     pub step: f32,
     pub steps: u8,
-    /// Errors count by magnitude, not squared.
-    pub absolute: bool,
 }
 
 impl Trials {
@@ -199,14 +233,27 @@ impl Trials {
         first: -0.9,
         step: 0.05,
         steps: 36,
-        absolute: false,
     };
 }
 
 /// Tries scales around the one that spreads the levels over the range of a group, fits scale and minimum to the
-/// levels of each by least squares, and takes the one that leaves the smallest error weighted by `weights`.
+/// levels of each by least squares, and takes the one that leaves the smallest error weighted by `weights`: the sum of
+/// squares, or of magnitudes if `ABSOLUTE`.
+pub(super) fn affine<S: Simd, const ABSOLUTE: bool, const N: usize>(
+    simd: S,
+    x: &Groups<N>,
+    weights: &Groups<N>,
+    top_level: i32,
+    trials: Trials,
+) -> Affine {
+    simd.vectorize(
+        #[inline(always)]
+        || search_affine::<S, ABSOLUTE, N>(simd, x, weights, top_level, trials),
+    )
+}
+
 #[inline(always)]
-pub(super) fn affine<S: Simd, const N: usize>(
+fn search_affine<S: Simd, const ABSOLUTE: bool, const N: usize>(
     simd: S,
     x: &Groups<N>,
     weights: &Groups<N>,
@@ -236,7 +283,7 @@ pub(super) fn affine<S: Simd, const N: usize>(
     for (x, level) in x.iter().zip(&mut levels) {
         *level = clamped(inverses * (load(simd, x) - lowest), 0.0, top);
     }
-    let mut best = affine_error(x, weights, &levels, scales, lowest, trials.absolute);
+    let mut best = affine_error::<S, ABSOLUTE, N>(x, weights, &levels, scales, lowest);
     // Each trial starts from the minimum of the best one before it.
     let mut low = lowest;
     for i in 0..=trials.steps {
@@ -255,7 +302,7 @@ pub(super) fn affine<S: Simd, const N: usize>(
         let above = offset.simd_gt(0.0);
         let scale = above.select(sum_xl / sum_l2, scale);
         let offset = above.select(zero, offset);
-        let error = affine_error(x, weights, &levels, scale, offset, trials.absolute);
+        let error = affine_error::<S, ABSOLUTE, N>(x, weights, &levels, scale, offset);
         let better = determinant.simd_gt(0.0) & error.simd_lt(best);
         best = better.select(error, best);
         scales = better.select(scale, scales);
@@ -275,19 +322,18 @@ pub(super) fn affine<S: Simd, const N: usize>(
 
 /// The error that `levels` leave with these scales and minima.
 #[inline(always)]
-fn affine_error<S: Simd, const N: usize>(
+fn affine_error<S: Simd, const ABSOLUTE: bool, const N: usize>(
     x: &Groups<N>,
     weights: &Groups<N>,
     levels: &[f32x16<S>; N],
     scales: f32x16<S>,
     low: f32x16<S>,
-    absolute: bool,
 ) -> f32x16<S> {
     let simd = scales.simd;
     let mut sum = f32x16::splat(simd, 0.0);
     for ((x, w), level) in x.iter().zip(weights).zip(levels) {
         let miss = scales * *level + low - load(simd, x);
-        let miss = if absolute { miss.abs() } else { miss * miss };
+        let miss = if ABSOLUTE { miss.abs() } else { miss * miss };
         sum += load(simd, w) * miss;
     }
     sum
@@ -296,8 +342,19 @@ fn affine_error<S: Simd, const N: usize>(
 /// Scales and levels for `LANES` groups of Q3_K: starting from the scale that puts the element largest in magnitude
 /// on level -`zero_level`, moves one element after another to the level that is best given the others, five times over.
 /// The levels are counted from 0.
-#[inline(always)]
 pub(super) fn descend<S: Simd, const N: usize>(
+    simd: S,
+    x: &Groups<N>,
+    zero_level: i32,
+) -> ([f32; LANES], Groups<N>) {
+    simd.vectorize(
+        #[inline(always)]
+        || search_descending(simd, x, zero_level),
+    )
+}
+
+#[inline(always)]
+fn search_descending<S: Simd, const N: usize>(
     simd: S,
     x: &Groups<N>,
     zero_level: i32,
@@ -364,10 +421,8 @@ pub(super) fn load<S: Simd>(simd: S, row: &[f32; LANES]) -> f32x16<S> {
     f32x16::simd_from(simd, *row)
 }
 
-/// [`nearest_int`] for each lane, brought into a range.
+/// The nearest integers, brought into a range.
 #[inline(always)]
 fn clamped<S: Simd>(value: f32x16<S>, low: f32, high: f32) -> f32x16<S> {
-    let bits: i32x16<S> = (value + MAGIC).bitcast();
-    let nearest: f32x16<S> = ((bits & 0x007f_ffff) - 0x0040_0000).to_float();
-    nearest.max(low).min(high)
+    nearest_ints(value).to_float::<f32x16<S>>().max(low).min(high)
 }

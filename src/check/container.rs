@@ -1,0 +1,70 @@
+//! The container: byte order, where tensors lie, what llama.cpp's reader does not take.
+
+use super::{Findings, MIGRATE};
+use crate::gguf::{Array, Endian, Gguf, Part, Value, escape};
+
+pub(super) fn check(gguf: &Gguf, findings: &mut Findings) {
+    if gguf.parts().iter().any(|part| part.header.endian == Endian::Big) {
+        let message = "the file is big-endian, and most machines are not";
+        findings.error("endian", None, message, MIGRATE);
+    }
+    for (key, value) in gguf.metadata().iter() {
+        if let Value::Array(Array::Array(_)) = value {
+            findings.error(
+                "nested-array",
+                escape(key),
+                format!(
+                    "key {} holds arrays within an array, which llama.cpp does not read",
+                    escape(key)
+                ),
+                "remove the key with another tool, or convert the model again",
+            );
+        }
+    }
+    for part in gguf.parts() {
+        check_ranges(part, findings);
+        check_order(part, findings);
+    }
+}
+
+/// Tensors lie within the file, aligned and apart.
+fn check_ranges(part: &Part, findings: &mut Findings) {
+    for fault in part.header.range_faults(part.file_len()) {
+        findings.error("data-range", None, fault.to_string(), fault.way_out());
+    }
+}
+
+/// llama.cpp wants each tensor right behind the one that the header lists before it, up to the alignment.
+fn check_order(part: &Part, findings: &mut Findings) {
+    let mut expected = Some(0_u64);
+    for info in &part.header.tensors {
+        let name = escape(&info.name);
+        let Some(size) = info.size() else {
+            findings.error(
+                "tensor-type",
+                name.clone(),
+                format!(
+                    "tensor {name} has the type {}, which llama.cpp does not know",
+                    info.ty.0
+                ),
+                "convert the model again to a type that llama.cpp has",
+            );
+            expected = None;
+            continue;
+        };
+        if let Some(expected) = expected.filter(|&expected| expected != info.offset) {
+            findings.error(
+                "tensor-order",
+                name.clone(),
+                format!(
+                    "tensor {name} starts at data offset {}, and llama.cpp insists on {expected}, right behind the \
+                     tensor before it",
+                    info.offset
+                ),
+                MIGRATE,
+            );
+        }
+        let end = info.offset.checked_add(size);
+        expected = end.and_then(|end| end.checked_next_multiple_of(part.header.alignment));
+    }
+}

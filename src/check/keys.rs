@@ -1,0 +1,189 @@
+//! The metadata: what is missing, of the wrong type, or at odds with the rest.
+
+use super::{CONVERT, Findings, MIGRATE};
+use crate::arch::{MetadataSpec, Relation, ScalarType};
+use crate::drafter_gguf::{DrafterGguf, number};
+use crate::gguf::{Array, Value, ValueType, escape};
+
+pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
+    for spec in &drafter.arch.metadata {
+        match drafter.key(&spec.key).map(|key| (escape(key.found), key.value)) {
+            None => check_missing(drafter, spec, findings),
+            Some((name, value)) => check_value(drafter, spec, name, value, findings),
+        }
+    }
+    check_rules(drafter, findings);
+}
+
+fn check_missing(drafter: &DrafterGguf, spec: &MetadataSpec, findings: &mut Findings) {
+    let bare = spec.key.strip_prefix(&format!("{}.", drafter.arch.architecture));
+    let is_lacked = drafter
+        .dialect
+        .zip(bare)
+        .is_some_and(|(dialect, bare)| dialect.lacks_key(bare));
+    if spec.may_lack || spec.optional || spec.group.is_some() || is_lacked {
+        return;
+    }
+    let way_out = match drafter.numbers.key(spec) {
+        Ok(_) => MIGRATE.to_owned(),
+        Err(_) => format!("{MIGRATE}, with --target for what only the target knows"),
+    };
+    let key = spec.key.clone();
+    match &spec.without {
+        Some(without) => findings.warning(
+            "key-missing",
+            key.clone(),
+            format!("key {key} is missing: {without}"),
+            way_out,
+        ),
+        None => {
+            let message = format!("key {key} is missing, and llama.cpp does not load the file without it");
+            findings.error("key-missing", key, message, way_out);
+        }
+    }
+}
+
+fn check_value(
+    drafter: &DrafterGguf,
+    spec: &MetadataSpec,
+    name: String,
+    value: &Value,
+    findings: &mut Findings,
+) {
+    if let Some(expected) = wrong_type(spec, value) {
+        let message = format!(
+            "key {name} is of type {}; llama.cpp takes {expected}",
+            value.type_name()
+        );
+        findings.error("key-type", name, message, MIGRATE);
+        return;
+    }
+    let layers = drafter.numbers.count("layers");
+    if let (Value::Array(array), Some(layers)) = (value, layers.filter(|_| spec.by_layer.is_some()))
+        && array.len() != layers
+    {
+        let message = format!("key {name} has {} entries for {layers} layers", array.len());
+        findings.error("key-length", name, message, CONVERT);
+        return;
+    }
+    // Relations that the runtime itself checks have findings of their own.
+    let has_rule = drafter
+        .arch
+        .rules
+        .iter()
+        .any(|rule| rule.keys.contains(&spec.key));
+    let expected = drafter.numbers.key(spec).ok().flatten().filter(|_| !has_rule);
+    if let Some(expected) = expected.filter(|expected| differ(expected, value)) {
+        let message = format!(
+            "key {name} is {}; with the other keys it should be {}",
+            shown(value),
+            shown(&expected)
+        );
+        if spec.may_lack {
+            findings.warning("key-value", name, message, CONVERT);
+        } else {
+            findings.error("key-value", name, message, CONVERT);
+        }
+    }
+}
+
+/// What type the key should have, in words, where it has another. llama.cpp takes integers of one width only.
+fn wrong_type(spec: &MetadataSpec, value: &Value) -> Option<String> {
+    let is_right = match value {
+        Value::Array(array) => spec.by_layer.as_ref().is_some_and(|by_layer| {
+            let element = array.element_type();
+            match by_layer.ty {
+                ScalarType::U32 | ScalarType::I32 => matches!(element, ValueType::U32 | ValueType::I32),
+                ScalarType::F32 => element == ValueType::F32,
+                ScalarType::Bool => matches!(element, ValueType::Bool | ValueType::U32 | ValueType::I32),
+            }
+        }),
+        scalar => spec.ty.is_some_and(|ty| scalar.value_type() == value_type(ty)),
+    };
+    if is_right {
+        return None;
+    }
+    let single = spec.ty.map(|ty| value_type(ty).name().to_owned());
+    let list = spec
+        .by_layer
+        .as_ref()
+        .map(|by_layer| format!("{}[]", value_type(by_layer.ty).name()));
+    Some(single.into_iter().chain(list).collect::<Vec<_>>().join(" or "))
+}
+
+fn value_type(ty: ScalarType) -> ValueType {
+    match ty {
+        ScalarType::U32 => ValueType::U32,
+        ScalarType::I32 => ValueType::I32,
+        ScalarType::F32 => ValueType::F32,
+        ScalarType::Bool => ValueType::Bool,
+    }
+}
+
+/// Whether two values are other numbers; a single one stands for as many as there are layers.
+fn differ(expected: &Value, found: &Value) -> bool {
+    let list = |value: &Value| match value {
+        Value::Array(array) => (0..array.len()).map(|i| number(&array.get(i)?)).collect(),
+        single => Some(vec![number(single)]).and_then(|one| one.into_iter().collect::<Option<Vec<f64>>>()),
+    };
+    let (Some(expected), Some(found)) = (list(expected), list(found)) else {
+        return false;
+    };
+    let len = expected.len().max(found.len());
+    let at = |list: &[f64], i: usize| {
+        if list.len() == 1 {
+            list.first().copied()
+        } else {
+            list.get(i).copied()
+        }
+    };
+    (0..len).any(|i| at(&expected, i) != at(&found, i))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(Array::Array(_)) => value.type_name(),
+        Value::Array(array) => {
+            let items: Vec<String> = (0..array.len().min(8))
+                .filter_map(|i| array.get(i))
+                .map(|v| shown(&v))
+                .collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Bool(truth) => truth.to_string(),
+        value => number(value).map_or_else(|| value.type_name(), |number| number.to_string()),
+    }
+}
+
+fn check_rules(drafter: &DrafterGguf, findings: &mut Findings) {
+    for rule in &drafter.arch.rules {
+        let [first, second] = &rule.keys;
+        let (Some(a), Some(b)) = (drafter.key(first), drafter.key(second)) else {
+            continue;
+        };
+        let (a_name, b_name) = (escape(a.found), escape(b.found));
+        let agree = !differ(a.value, b.value);
+        match rule.must {
+            Relation::Differ if agree => findings.error(
+                "rule",
+                a_name.clone(),
+                format!(
+                    "keys {a_name} and {b_name} are both {}, and llama.cpp refuses a file where they are the same",
+                    shown(a.value)
+                ),
+                "convert the checkpoint again; if the values are true, this drafter does not run in llama.cpp",
+            ),
+            Relation::Agree if !agree => findings.error(
+                "rule",
+                a_name.clone(),
+                format!(
+                    "key {a_name} is {} and {b_name} is {}, and llama.cpp refuses a file where they are not the same",
+                    shown(a.value),
+                    shown(b.value)
+                ),
+                CONVERT,
+            ),
+            Relation::Agree | Relation::Differ => {}
+        }
+    }
+}

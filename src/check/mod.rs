@@ -1,0 +1,160 @@
+//! Looks for what keeps a drafter's GGUF from loading or drafting well in llama.cpp, alone and with its target.
+
+mod container;
+mod data;
+mod keys;
+mod pair;
+mod tensors;
+mod vocabulary;
+
+use crate::arch::Arch;
+use crate::convert::Target;
+use crate::drafter_gguf::{DrafterGguf, Kind, kind_of};
+use crate::gguf::{Gguf, escape};
+
+/// Most layers that llama.cpp loads (`LLAMA_MAX_LAYERS`).
+const MAX_LAYERS: usize = 512;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file loads, but may draft worse than it could.
+    Warning,
+    /// llama.cpp does not load the file, or drafts nonsense with it.
+    Error,
+}
+
+/// Something that is wrong, and the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind of finding it is, in a word that does not change between versions.
+    pub code: &'static str,
+    /// The key or tensor, as the file spells it, where it is about one.
+    pub subject: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub way_out: String,
+}
+
+/// The findings so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn error(
+        &mut self,
+        code: &'static str,
+        subject: impl Into<Option<String>>,
+        message: impl Into<String>,
+        way_out: impl Into<String>,
+    ) {
+        self.push(
+            Severity::Error,
+            code,
+            subject.into(),
+            message.into(),
+            way_out.into(),
+        );
+    }
+
+    fn warning(
+        &mut self,
+        code: &'static str,
+        subject: impl Into<Option<String>>,
+        message: impl Into<String>,
+        way_out: impl Into<String>,
+    ) {
+        self.push(
+            Severity::Warning,
+            code,
+            subject.into(),
+            message.into(),
+            way_out.into(),
+        );
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        subject: Option<String>,
+        message: String,
+        way_out: String,
+    ) {
+        self.0.push(Finding {
+            severity,
+            code,
+            subject,
+            message,
+            way_out,
+        });
+    }
+}
+
+/// The way out of what [`crate::migrate`] mends.
+const MIGRATE: &str = "rewrite the file with `gguf-conv migrate`";
+/// The way out of what only a new conversion mends.
+const CONVERT: &str = "convert the drafter's checkpoint again with `gguf-conv`";
+
+/// Checks a drafter, best opened with [`Gguf::look`], and its fit with a target. All data is read; `progress` is told the
+/// number of elements as they are. An empty result means that nothing is wrong.
+pub fn check(
+    arch: &Arch,
+    gguf: &Gguf,
+    target: Option<&Gguf>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    container::check(gguf, &mut findings);
+    match kind_of(gguf, arch) {
+        Ok(Kind::Drafter(dialect)) => {
+            if let Some(dialect) = dialect {
+                findings.error(
+                    "dialect",
+                    "general.architecture".to_owned(),
+                    format!(
+                        "the file is in the dialect of {}; llama.cpp answers: unknown model architecture: '{}'",
+                        dialect.of, dialect.architecture
+                    ),
+                    MIGRATE,
+                );
+            }
+            let fit = target.filter(|target| pair::is_target(arch, target, &mut findings));
+            let source = fit.and_then(|target| Target::accept(target, arch).ok());
+            let drafter = DrafterGguf::read(gguf, arch, dialect, source);
+            keys::check(&drafter, &mut findings);
+            tensors::check(&drafter, &mut findings);
+            vocabulary::check(&drafter, &mut findings);
+            if let (Some(target), Some(source)) = (fit, source) {
+                pair::check(&drafter, target, source, &mut findings);
+            }
+        }
+        Ok(Kind::Target) => findings.error(
+            "role",
+            "general.architecture".to_owned(),
+            format!("this is a target ({}), not a drafter", arch.target),
+            "give the drafter here, and this file with --target",
+        ),
+        Ok(Kind::Other(found)) => findings.error(
+            "role",
+            "general.architecture".to_owned(),
+            format!(
+                "architecture is {}, which is no drafter's; a drafter has {}",
+                escape(found),
+                arch.architecture
+            ),
+            "give the GGUF of a Gemma 4 drafter",
+        ),
+        Err(error) => findings.error(
+            "role",
+            "general.architecture".to_owned(),
+            error.to_string(),
+            CONVERT,
+        ),
+    }
+    data::check(gguf, &mut findings, progress);
+    findings.0
+}

@@ -1,0 +1,154 @@
+//! Whether a drafter and a target belong together.
+
+use super::{Findings, tensors};
+use crate::arch::Arch;
+use crate::convert::{Target, compared_keys, vocabulary_difference};
+use crate::drafter_gguf::{DrafterGguf, Kind, TensorEntry, kind_of};
+use crate::gguf::{Array, Gguf, Strings, escape};
+use bstr::ByteSlice;
+
+const OTHER_TARGET: &str = "use the drafter that was made for this target";
+
+/// Whether the target is one for drafters of this architecture; a finding where it is not.
+pub(super) fn is_target(arch: &Arch, target: &Gguf, findings: &mut Findings) -> bool {
+    let found = match kind_of(target, arch) {
+        Ok(Kind::Target) => return true,
+        Ok(Kind::Drafter(_)) => "a drafter's".to_owned(),
+        Ok(Kind::Other(found)) => escape(found),
+        Err(_) => "not stated".to_owned(),
+    };
+    findings.error(
+        "target",
+        "general.architecture".to_owned(),
+        format!(
+            "the target's architecture is {found}; these drafters work with {} only",
+            arch.target
+        ),
+        "pass the GGUF of a Gemma 4 model with --target",
+    );
+    false
+}
+
+pub(super) fn check(drafter: &DrafterGguf, target: &Gguf, source: Target, findings: &mut Findings) {
+    check_numbers(drafter, source, findings);
+    check_factors(drafter, target, findings);
+    check_vocabulary(drafter, target, findings);
+    check_training(drafter, target, findings);
+}
+
+fn check_numbers(drafter: &DrafterGguf, source: Target, findings: &mut Findings) {
+    let numbers = &drafter.numbers;
+    for pair in &drafter.arch.pairs {
+        let ours = numbers
+            .get(&pair.hparam, None)
+            .or_else(|| numbers.get(pair.or.as_deref()?, None));
+        let Some(ours) = ours else { continue };
+        let message = match source.number(&pair.target, pair.of_layer) {
+            Ok(Some(theirs)) if theirs == ours => continue,
+            Ok(Some(theirs)) => format!(
+                "{} is {ours} in the drafter and {theirs} in the target",
+                pair.what
+            ),
+            Ok(None) => format!(
+                "the target has no {}, so its {} cannot be compared",
+                pair.target, pair.what
+            ),
+            Err(error) => error.kind.to_string(),
+        };
+        findings.error("pair", pair.target.clone(), message, OTHER_TARGET);
+    }
+}
+
+/// Queries of the drafter meet keys of the target, so both must be turned alike.
+fn check_factors(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) {
+    for spec in drafter.arch.tensors.iter().filter(|spec| spec.generate.is_some()) {
+        let name = spec.gguf.name(0);
+        let theirs = target.parts().iter().find_map(|part| {
+            let info = part
+                .header
+                .tensors
+                .iter()
+                .find(|info| info.name == name.as_str())?;
+            let upstream = info.name.clone();
+            tensors::factors(&TensorEntry { upstream, info, part })
+        });
+        let ours = drafter.tensor(&name).and_then(tensors::factors);
+        if let (Some(ours), Some(theirs)) = (ours, theirs)
+            && ours != theirs
+        {
+            let turning = |values: &[f32]| values.iter().filter(|value| **value == 1.0).count();
+            let message = format!(
+                "{name} differs from the target's: {} of {} pairs turn in the drafter, {} of {} in the target",
+                turning(&ours),
+                ours.len(),
+                turning(&theirs),
+                theirs.len()
+            );
+            findings.error("pair", name, message, OTHER_TARGET);
+        }
+    }
+}
+
+fn check_vocabulary(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) {
+    const WAY_OUT: &str =
+        "convert the drafter with --tokenizer target, or use the drafter that was made for this target";
+    const KEY: &str = "tokenizer.ggml.tokens";
+    fn tokens(gguf: &Gguf) -> Option<&Strings> {
+        match gguf.metadata().array(KEY) {
+            Ok(Array::String(tokens)) => Some(tokens),
+            _ => None,
+        }
+    }
+    let (Some(ours), Some(theirs)) = (tokens(drafter.gguf), tokens(target)) else {
+        return; // the drafter's is a finding already, and a target without one cannot be compared
+    };
+    if let Some(difference) = vocabulary_difference(ours, theirs) {
+        let message = format!("the vocabularies differ: {difference}");
+        findings.error("vocabulary", KEY.to_owned(), message, WAY_OUT);
+    }
+    for key in compared_keys() {
+        if drafter.gguf.metadata().get(&key) != target.metadata().get(&key) {
+            let message = format!("{key} differs from the target's");
+            findings.warning("vocabulary", key, message, WAY_OUT);
+        }
+    }
+}
+
+/// A drafter that was trained for a target from quantization-aware training does worse with another, and the reverse.
+/// Only what names and metadata say counts: nothing, where they do not name a Gemma.
+fn check_training(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) {
+    let (ours, theirs) = (names(drafter.gguf), names(target));
+    let is_qat = |names: &[String]| names.iter().any(|name| says_qat(name));
+    let is_told = |names: &[String]| names.iter().any(|name| name.to_lowercase().contains("gemma"));
+    let (we_are, they_are) = (is_qat(&ours), is_qat(&theirs));
+    let message = match (we_are, they_are) {
+        (true, false) if is_told(&theirs) => {
+            "the drafter is for a QAT target, and the target is none by its name"
+        }
+        (false, true) if is_told(&ours) => {
+            "the target is from QAT, and the drafter is not for one by its name"
+        }
+        _ => return,
+    };
+    let way_out = "use drafter and target of the same training: both QAT or neither";
+    findings.warning("qat", None, message, way_out);
+}
+
+/// What a file calls itself: its name and the texts under `general.*`.
+fn names(gguf: &Gguf) -> Vec<String> {
+    let file = gguf
+        .path()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let texts = gguf.metadata().iter().filter(|(key, _)| {
+        key.starts_with(b"general.") && !key.ends_with(b".architecture") && !key.contains_str("license")
+    });
+    let text = |(_, value): (_, &crate::gguf::Value)| Some(escape(value.as_bytes()?));
+    file.into_iter().chain(texts.filter_map(text)).collect()
+}
+
+/// Whether `qat` stands in a name as a word of its own.
+fn says_qat(name: &str) -> bool {
+    let words = name.split(|c: char| !c.is_alphanumeric());
+    words.into_iter().any(|word| word.eq_ignore_ascii_case("qat"))
+}

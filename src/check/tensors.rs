@@ -1,0 +1,175 @@
+//! The tensors: what is missing, too much, misshapen, or of a type that llama.cpp cannot use.
+
+use super::{CONVERT, Findings, MAX_LAYERS, MIGRATE};
+use crate::arch::{Generator, TensorSpec};
+use crate::drafter_gguf::{DrafterGguf, TensorEntry};
+use crate::gguf::escape;
+use crate::quant::GgmlType;
+use bstr::ByteSlice;
+
+pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
+    let layers = drafter.numbers.layers.len();
+    if layers > MAX_LAYERS
+        || drafter
+            .numbers
+            .count("layers")
+            .is_some_and(|count| count > MAX_LAYERS)
+    {
+        let message = format!("there are more layers than the {MAX_LAYERS} that llama.cpp has room for");
+        findings.error("layers", None, message, CONVERT);
+    }
+    for spec in &drafter.arch.tensors {
+        if spec.gguf.is_by_layer() {
+            for layer in 0..layers.min(MAX_LAYERS) {
+                check_spec(drafter, spec, Some(layer), findings);
+            }
+        } else {
+            check_spec(drafter, spec, None, findings);
+        }
+    }
+    for entry in &drafter.tensors {
+        check_extra(drafter, entry, findings);
+    }
+}
+
+fn check_spec(drafter: &DrafterGguf, spec: &TensorSpec, layer: Option<usize>, findings: &mut Findings) {
+    let upstream = spec.gguf.name(layer.unwrap_or(0));
+    let lacked = drafter.dialect.iter().flat_map(|dialect| &dialect.lacks_tensors);
+    let Some(entry) = drafter.tensor(&upstream) else {
+        let is_lacked = lacked.into_iter().any(|name| *name == upstream);
+        if !spec.optional && spec.group.is_none() && !is_lacked {
+            let name = drafter.arch.spell_tensor(&upstream, drafter.dialect);
+            let way_out = if spec.generate.is_some() { MIGRATE } else { CONVERT };
+            let message =
+                format!("tensor {name} is missing, and llama.cpp does not load the file without it");
+            findings.error("tensor-missing", name, message, way_out);
+        }
+        return;
+    };
+    check_shape(drafter, spec, layer, entry, findings);
+    check_type(drafter, spec, entry, findings);
+    if spec.generate == Some(Generator::RopeFreqs) {
+        check_factors(entry, findings);
+    }
+}
+
+fn check_shape(
+    drafter: &DrafterGguf,
+    spec: &TensorSpec,
+    layer: Option<usize>,
+    entry: &TensorEntry,
+    findings: &mut Findings,
+) {
+    let Ok(mut expected) = drafter.numbers.shape(spec, layer) else {
+        return; // a key that is missing, which is a finding already
+    };
+    expected.reverse();
+    if expected != entry.info.dims {
+        let name = escape(&entry.info.name);
+        let formulas: Vec<String> = spec
+            .shape
+            .iter()
+            .rev()
+            .map(|formula| formula.to_string())
+            .collect();
+        let message = format!(
+            "tensor {name} has shape {:?}; by the keys it should be {expected:?} ({})",
+            entry.info.dims,
+            formulas.join(", ")
+        );
+        findings.error("tensor-shape", name, message, CONVERT);
+    }
+}
+
+fn check_type(drafter: &DrafterGguf, spec: &TensorSpec, entry: &TensorEntry, findings: &mut Findings) {
+    let Some(ty) = entry.info.ty.known() else {
+        return; // told where the container is checked
+    };
+    let name = escape(&entry.info.name);
+    let wanted = match (spec.ty, spec.quantize) {
+        (Some(fixed), _) if fixed != ty => Some(fixed.to_string()),
+        (None, false) if ty != GgmlType::F32 => Some("F32".to_owned()),
+        _ => None,
+    };
+    if let Some(wanted) = wanted {
+        let message = format!("tensor {name} is of type {ty}; llama.cpp can use it as {wanted} only");
+        findings.error("tensor-type", name, message, CONVERT);
+    } else if spec.ty.is_none() && drafter.arch.unusable.contains(&ty) {
+        let message = format!("tensor {name} is of type {ty}, which llama.cpp cannot multiply with");
+        findings.error("tensor-type", name, message, CONVERT);
+    }
+}
+
+/// The factors of the rotary frequencies: ones for the pairs that turn, then a number so large that the others stand
+/// still.
+fn check_factors(entry: &TensorEntry, findings: &mut Findings) {
+    let Some(values) = factors(entry) else { return };
+    let turning = values.iter().take_while(|value| **value == 1.0).count();
+    let rest_stands = values.iter().skip(turning).all(|value| *value >= 1e29);
+    if turning == 0 || !rest_stands {
+        let name = escape(&entry.info.name);
+        let message = format!(
+            "tensor {name} should hold ones and then 1e30, and does not: the full layers draft nonsense"
+        );
+        findings.error("rope-freqs", name, message, CONVERT);
+    }
+}
+
+/// The factors as they stand in the file, where they can be read and there are not absurdly many.
+pub(super) fn factors(entry: &TensorEntry) -> Option<Vec<f32>> {
+    const MOST_PAIRS: u64 = 1 << 16;
+    let raw = entry.part.raw_tensor(entry.info).ok()?;
+    let is_plain = raw.ty == GgmlType::F32 && raw.endian == crate::gguf::Endian::Little;
+    if !is_plain || entry.info.elements() > MOST_PAIRS {
+        return None;
+    }
+    let mut values = vec![0.0; entry.info.elements() as usize];
+    raw.ty.decode(raw.data, &mut values).ok()?;
+    Some(values)
+}
+
+/// llama.cpp refuses a file with tensors that it does not use.
+fn check_extra(drafter: &DrafterGguf, entry: &TensorEntry, findings: &mut Findings) {
+    let name = escape(&entry.info.name);
+    let upstream = entry.upstream.to_str().unwrap_or_default();
+    if let Some(first) = drafter.tensor(upstream)
+        && first.info.name != entry.info.name
+    {
+        let message = format!(
+            "tensors {} and {name} are two spellings of the same",
+            escape(&first.info.name)
+        );
+        findings.error("tensor-extra", name, message, CONVERT);
+        return;
+    }
+    let spec = drafter
+        .arch
+        .tensors
+        .iter()
+        .find(|spec| spec.gguf.matches(upstream).is_some());
+    let Some(spec) = spec else {
+        let message =
+            format!("tensor {name} is no part of a drafter, and llama.cpp refuses a file that holds more");
+        findings.error("tensor-extra", name, message, format!("{MIGRATE} --drop-extra"));
+        return;
+    };
+    let group = drafter
+        .arch
+        .groups
+        .iter()
+        .find(|group| spec.group.as_ref() == Some(&group.name));
+    if let Some((group, refused)) = group.and_then(|group| Some((group, group.refused.as_ref()?)))
+        && drafter.dialect.is_none()
+    {
+        let message = format!("tensor {name} is part of {}: {refused}", group.what);
+        findings.error(
+            "tensor-extra",
+            name,
+            message,
+            format!("{MIGRATE}, which leaves it out"),
+        );
+    } else if drafter.dialect.is_none() && entry.info.name != upstream {
+        let message = format!("tensor {name} is called {upstream} in llama.cpp, which does not find it");
+        findings.error("dialect", name, message, MIGRATE);
+    }
+}

@@ -1,0 +1,107 @@
+//! The drafter's own vocabulary.
+
+use super::{CONVERT, Findings};
+use crate::drafter_gguf::DrafterGguf;
+use crate::gguf::{Array, Metadata, Strings, ValueType};
+
+const TOKENS: &str = "tokenizer.ggml.tokens";
+
+/// Lists with an entry for each token, and the types that llama.cpp reads them as.
+const BESIDE_TOKENS: [(&str, &[ValueType]); 2] = [
+    ("tokenizer.ggml.scores", &[ValueType::F32]),
+    ("tokenizer.ggml.token_type", &[ValueType::I32, ValueType::U32]),
+];
+
+pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
+    let meta = drafter.gguf.metadata();
+    check_model(drafter, meta, findings);
+    let Some(tokens) = check_tokens(meta, findings) else {
+        return;
+    };
+    let count = tokens.len();
+    for (key, types) in BESIDE_TOKENS {
+        check_list(meta, key, types, Some(count), findings);
+    }
+    check_list(
+        meta,
+        "tokenizer.ggml.merges",
+        &[ValueType::String],
+        None,
+        findings,
+    );
+    check_ids(meta, count, findings);
+    let rows = drafter
+        .tensor("token_embd.weight")
+        .and_then(|entry| entry.info.dims.get(1));
+    if let Some(rows) = rows.filter(|&&rows| rows != count as u64) {
+        let message = format!(
+            "there are {count} tokens and {rows} rows in the embedding; llama.cpp loads no file where they differ"
+        );
+        findings.error("vocabulary", TOKENS.to_owned(), message, CONVERT);
+    }
+}
+
+fn check_model(drafter: &DrafterGguf, meta: &Metadata, findings: &mut Findings) {
+    const KEY: &str = "tokenizer.ggml.model";
+    let expected = &drafter.arch.tokenizer;
+    match meta.string(KEY) {
+        Ok(model) if model == expected.as_str() => {}
+        Ok(model) => {
+            let model = crate::gguf::escape(model);
+            let message = format!("the tokenizer is of the kind {model}, Gemma 4's is {expected}");
+            findings.error("vocabulary", KEY.to_owned(), message, CONVERT);
+        }
+        Err(error) => findings.error("vocabulary", KEY.to_owned(), error.to_string(), CONVERT),
+    }
+}
+
+fn check_tokens<'a>(meta: &'a Metadata, findings: &mut Findings) -> Option<&'a Strings> {
+    let error = match meta.array(TOKENS) {
+        Ok(Array::String(tokens)) => return Some(tokens),
+        Ok(other) => format!(
+            "{TOKENS} should be an array of strings, the file has {}[]",
+            other.element_type().name()
+        ),
+        Err(error) => error.to_string(),
+    };
+    findings.error("vocabulary", TOKENS.to_owned(), error, CONVERT);
+    None
+}
+
+/// A list is of a type that can be read, and as long as it should be. llama.cpp reads what it finds as the wider type,
+/// beyond the end of a narrower list.
+fn check_list(meta: &Metadata, key: &str, types: &[ValueType], len: Option<usize>, findings: &mut Findings) {
+    let Some(value) = meta.get(key) else { return };
+    let names: Vec<String> = types.iter().map(|ty| format!("{}[]", ty.name())).collect();
+    let message = match value.as_array() {
+        Some(array) if !types.contains(&array.element_type()) => {
+            format!(
+                "{key} is of type {}; it should be {}",
+                value.type_name(),
+                names.join(" or ")
+            )
+        }
+        Some(array) => match len {
+            Some(len) if array.len() != len => format!("{key} has {} entries for {len} tokens", array.len()),
+            _ => return,
+        },
+        None => format!(
+            "{key} is of type {}; it should be {}",
+            value.type_name(),
+            names.join(" or ")
+        ),
+    };
+    findings.error("vocabulary", key.to_owned(), message, CONVERT);
+}
+
+/// The ids of special tokens are ids.
+fn check_ids(meta: &Metadata, count: usize, findings: &mut Findings) {
+    for name in ["bos", "eos", "unknown", "padding", "mask"] {
+        let key = format!("tokenizer.ggml.{name}_token_id");
+        let Some(value) = meta.get(&key) else { continue };
+        if value.as_u64().is_none_or(|id| id >= count as u64) {
+            let message = format!("{key} names no token: there are {count}");
+            findings.error("vocabulary", key, message, CONVERT);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! `gguf-conv inspect`: what GGUF and safetensors files hold.
+
+mod report;
+
+use super::print;
+use super::{Outcome, architecture};
+use crate::Error;
+use crate::arch::Arch;
+use crate::gguf::{Endian, Metadata, escape};
+use crate::glob::Glob;
+use crate::model_file::{ModelFile, ModelTensor};
+use crate::stats::Stats;
+use crate::summary::{Role, Summary, TypeShare};
+use bstr::BStr;
+use clap::ValueEnum;
+use indicatif::HumanBytes;
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+/// Arguments of inspect.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// GGUF files (of a split model any part), .safetensors files or checkpoint folders
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Show long values whole
+    #[arg(long)]
+    full: bool,
+    /// Show only the keys and tensors whose name fits; * stands for any characters, ? for one
+    #[arg(long, value_name = "GLOB")]
+    filter: Option<Glob>,
+    /// Order of the tensors
+    #[arg(long, value_enum, default_value = "file", value_name = "ORDER")]
+    sort: Order,
+    /// Leave the tensors out
+    #[arg(long)]
+    no_tensors: bool,
+    /// Read the data too: smallest and largest number, mean, root mean square, zeros, NaN and infinities
+    #[arg(long, conflicts_with = "no_tensors")]
+    stats: bool,
+    /// Report as JSON: one document for one file, a list for several
+    #[arg(long)]
+    json: bool,
+    /// Architecture file to use instead of the one compiled in
+    #[arg(long, value_name = "FILE")]
+    arch: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// As the file lists them
+    File,
+    /// By name
+    Name,
+    /// Largest first
+    Size,
+    /// By type, then as the file lists them
+    Type,
+    /// By place in the file
+    Offset,
+}
+
+/// A file with all that was asked of it.
+struct Inspected<'a> {
+    file: &'a ModelFile,
+    metadata: Cow<'a, Metadata>,
+    summary: Summary,
+    /// Where tensor ranges of a GGUF are wrong.
+    faults: Vec<String>,
+    tensors: Vec<(ModelTensor<'a>, Option<Stats>)>,
+}
+
+/// Reads each file's header, and its data where statistics are asked for, and prints it.
+pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+    let arch = architecture(args.arch.as_deref())?;
+    let files = args
+        .files
+        .iter()
+        .map(|path| ModelFile::look(path))
+        .collect::<Result<Vec<ModelFile>, _>>()?;
+    let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &arch)).collect();
+    for one in &inspected {
+        for fault in &one.faults {
+            print::warn(&format!("{}: {fault}", print::path(one.file.path())));
+        }
+    }
+    if args.json {
+        let reports: Vec<_> = inspected.iter().map(|one| report::of(one, args)).collect();
+        match reports.as_slice() {
+            [one] => print::stdout_json(one)?,
+            several => print::stdout_json(&several)?,
+        }
+    } else {
+        let texts: Vec<String> = inspected.iter().map(|one| text(one, args)).collect();
+        print::stdout(&texts.join("\n"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn inspect<'a>(file: &'a ModelFile, args: &Args, arch: &Arch) -> Inspected<'a> {
+    let faults = match file {
+        ModelFile::Gguf(gguf) => gguf
+            .parts()
+            .iter()
+            .flat_map(|part| part.header.range_faults(part.file_len()))
+            .map(|fault| fault.to_string())
+            .collect(),
+        ModelFile::Safetensors(_) => Vec::new(),
+    };
+    let mut tensors = file.tensors();
+    tensors.retain(|tensor| !args.no_tensors && shown(args, tensor.name));
+    match args.sort {
+        Order::File => {}
+        Order::Name => tensors.sort_by_key(|tensor| tensor.name),
+        Order::Size => tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.size)),
+        Order::Type => tensors.sort_by(|a, b| a.type_name.cmp(&b.type_name)),
+        Order::Offset => tensors.sort_by_key(|tensor| (tensor.file, tensor.file_offset)),
+    }
+    Inspected {
+        file,
+        metadata: file.metadata(),
+        summary: Summary::of(file, arch),
+        faults,
+        tensors: with_stats(tensors, args.stats),
+    }
+}
+
+fn shown(args: &Args, name: &BStr) -> bool {
+    args.filter.as_ref().is_none_or(|glob| glob.matches(name))
+}
+
+/// Reads the data of each tensor if asked to. Data that cannot be read is a warning.
+fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Option<Stats>)> {
+    if !wanted {
+        return tensors.into_iter().map(|tensor| (tensor, None)).collect();
+    }
+    let total = tensors
+        .iter()
+        .map(ModelTensor::elements)
+        .fold(0, u64::saturating_add);
+    let bar = print::progress_bar(total, print::NUMBERS_BAR);
+    let stats = |tensor: ModelTensor<'_>| match tensor.numbers() {
+        Ok(numbers) => Some(Stats::of(&numbers, &|read| bar.inc(read))),
+        Err(error) => {
+            bar.suspend(|| print::warn(&error.to_string()));
+            None
+        }
+    };
+    let tensors = tensors
+        .into_iter()
+        .map(|tensor| (tensor.clone(), stats(tensor)))
+        .collect();
+    bar.finish_and_clear();
+    tensors
+}
+
+fn text(one: &Inspected, args: &Args) -> String {
+    let keys: Vec<Vec<String>> = one
+        .metadata
+        .iter()
+        .filter(|(key, _)| shown(args, key))
+        .map(|(key, value)| vec![escape(key), value.type_name(), print::value(value, args.full)])
+        .collect();
+    let mut text = headline(one);
+    if !keys.is_empty() {
+        text.push_str(&format!("metadata\n{}", print::columns(&keys)));
+    }
+    if !one.tensors.is_empty() {
+        text.push_str(&format!("tensors\n{}", tensor_table(one, args.stats)));
+    }
+    text
+}
+
+fn tensor_table(one: &Inspected, with_stats: bool) -> String {
+    let is_split = one.file.files().len() > 1;
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    if with_stats {
+        let head = ["", "", "", "min", "max", "mean", "rms", "zeros", "NaN", "inf"];
+        rows.push(head.map(str::to_owned).to_vec());
+    }
+    for (tensor, stats) in &one.tensors {
+        let mut row = vec![
+            escape(tensor.name),
+            tensor.type_name.clone(),
+            print::shape(&tensor.dims),
+        ];
+        if with_stats {
+            row.extend(stats_cells(stats.as_ref()));
+        } else {
+            let size = tensor.size.map(|size| HumanBytes(size).to_string());
+            row.push(size.unwrap_or_else(|| "?".to_owned()));
+            row.push(format!("at {}", tensor.offset));
+            if is_split {
+                row.push(format!("of file {}", tensor.file + 1));
+            }
+        }
+        rows.push(row);
+    }
+    print::columns(&rows)
+}
+
+fn stats_cells(stats: Option<&Stats>) -> Vec<String> {
+    let Some(stats) = stats else {
+        return vec!["not readable".to_owned()];
+    };
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), print::number);
+    vec![
+        number(stats.min.map(f64::from)),
+        number(stats.max.map(f64::from)),
+        number(stats.mean),
+        number(stats.rms),
+        format!("{:.2} %", stats.zero_share() * 100.0),
+        stats.nan.to_string(),
+        stats.infinite.to_string(),
+    ]
+}
+
+/// The summary in a few lines.
+fn headline(one: &Inspected) -> String {
+    let summary = &one.summary;
+    let files = one.file.files();
+    let size: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let mut container = match one.file {
+        ModelFile::Gguf(gguf) => {
+            let header = &gguf.parts()[0].header;
+            let endian = match header.endian {
+                Endian::Little => "",
+                Endian::Big => ", big-endian",
+            };
+            format!("GGUF v{}{endian}", header.version)
+        }
+        ModelFile::Safetensors(_) => "safetensors".to_owned(),
+    };
+    if files.len() > 1 {
+        container.push_str(&format!(" in {} files", files.len()));
+    }
+    let mut lines = vec![
+        what_it_is(summary),
+        format!(
+            "{container}, {}, {}, {}",
+            HumanBytes(size),
+            print::many(one.metadata.len(), "key"),
+            print::many(summary.types.iter().map(|share| share.tensors).sum(), "tensor"),
+        ),
+        format!(
+            "{} parameters, {:.2} bits per weight: {}",
+            print::count(summary.parameters),
+            summary.bits_per_weight(),
+            type_shares(summary),
+        ),
+    ];
+    lines.extend(geometry(summary));
+    let lines: Vec<String> = lines.iter().map(|line| format!("  {line}\n")).collect();
+    format!("{}\n{}", print::path(one.file.path()), lines.concat())
+}
+
+fn what_it_is(summary: &Summary) -> String {
+    let role = match summary.role {
+        Role::Drafter => "drafter",
+        Role::Target => "target for a drafter",
+        Role::Other => "model",
+    };
+    let mut text = match &summary.architecture {
+        Some(architecture) => format!("{architecture}: {role}"),
+        None => format!("{role} of no stated architecture"),
+    };
+    if let Some(of) = &summary.dialect {
+        text.push_str(&format!(" in the dialect of {of}"));
+    }
+    if let Some(width) = summary.backbone {
+        text.push_str(&format!(", for a target of width {width}"));
+    }
+    text
+}
+
+fn type_shares(summary: &Summary) -> String {
+    let share = |share: &TypeShare| {
+        let percent = share.bytes as f64 * 100.0 / summary.data_bytes.max(1) as f64;
+        format!("{} {percent:.1} %", share.name)
+    };
+    summary.types.iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+/// Context, layers and heads, as far as they are known.
+fn geometry(summary: &Summary) -> Vec<String> {
+    let list = |values: &[u64]| values.iter().map(u64::to_string).collect::<Vec<_>>().join("/");
+    let phrase = |value: Option<u64>, words: &str| value.map(|value| words.replace("{}", &value.to_string()));
+    let layers = match (summary.layers, summary.sliding_layers) {
+        (Some(layers), Some(sliding)) => {
+            let full = layers.saturating_sub(sliding);
+            Some(format!("{layers} layers ({sliding} sliding, {full} full)"))
+        }
+        (layers, _) => phrase(layers, "{} layers"),
+    };
+    let lines = [
+        [
+            phrase(summary.context, "context {}"),
+            phrase(summary.window, "window {}"),
+            phrase(summary.vocabulary, "vocabulary {}"),
+            None,
+            None,
+        ],
+        [
+            layers,
+            phrase(summary.width, "width {}"),
+            phrase(summary.heads, "{} heads"),
+            (!summary.head_dims.is_empty()).then(|| format!("of {}", list(&summary.head_dims))),
+            (!summary.kv_heads.is_empty()).then(|| format!("kv heads {}", list(&summary.kv_heads))),
+        ],
+    ];
+    lines
+        .into_iter()
+        .map(|line| line.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        .map(|line| line.replace("heads, of", "heads of"))
+        .filter(|line| !line.is_empty())
+        .collect()
+}

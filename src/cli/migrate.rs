@@ -1,0 +1,220 @@
+//! `gguf-conv migrate`: arguments and report of a migration.
+
+use super::json::{self, KeyReport};
+use super::print::{self, SCHEMA_VERSION};
+use super::{Outcome, architecture};
+use crate::Error;
+use crate::convert::{self, ConvertError, PlannedTensor};
+use crate::gguf::{Endian, Gguf};
+use crate::migrate::{self, Change, MigrateError, Options, Plan, Subject};
+use crate::output;
+use clap::ValueEnum;
+use indicatif::HumanBytes;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Arguments of a migration.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The drafter's GGUF, of any known dialect, byte order and version (any part, if it is split)
+    old: PathBuf,
+    /// Output file
+    #[arg(short, long, value_name = "NEW.gguf", required_unless_present = "dry_run")]
+    output: Option<PathBuf>,
+    /// Dialect to write: upstream (llama.cpp), atomic (AtomicChat's fork), ik (ik_llama.cpp)
+    #[arg(long, value_name = "DIALECT", default_value = "upstream")]
+    to: String,
+    /// GGUF of the model that the drafter drafts for: the source of numbers that the drafter lacks
+    #[arg(long, value_name = "T.gguf")]
+    target: Option<PathBuf>,
+    /// Byte order to write
+    #[arg(long, value_enum, default_value = "little")]
+    endian: EndianArg,
+    /// Keep the centroid head (llama.cpp does not load such a file)
+    #[arg(long)]
+    keep_centroids: bool,
+    /// Leave out tensors that are no part of a drafter
+    #[arg(long)]
+    drop_extra: bool,
+    /// Show what would change and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    force: bool,
+    /// Report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Architecture file to use instead of the one compiled in
+    #[arg(long, value_name = "FILE")]
+    arch: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EndianArg {
+    Little,
+    Big,
+}
+
+/// Plans the migration, then writes the file or shows what would change.
+pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+    let arch = architecture(args.arch.as_deref())?;
+    let old = Gguf::open(&args.old)?;
+    let target = args.target.as_deref().map(Gguf::open).transpose()?;
+    let files = old.parts().iter().chain(target.iter().flat_map(Gguf::parts));
+    let inputs: Vec<PathBuf> = files.map(|part| part.path.clone()).collect();
+    let output = args.output.as_deref().filter(|_| !args.dry_run);
+    // A wrong output path is told before the work of planning.
+    if let Some(path) = output {
+        output::check(path, &inputs, args.force).map_err(ConvertError::from)?;
+    }
+    let options = Options {
+        to: &args.to,
+        keep_centroids: args.keep_centroids,
+        drop_extra: args.drop_extra,
+        endian: match args.endian {
+            EndianArg::Little => Endian::Little,
+            EndianArg::Big => Endian::Big,
+        },
+    };
+    let plan = migrate::plan(&arch, &old, target.as_ref(), options)?;
+    for warning in &plan.warnings {
+        print::warn(warning);
+    }
+    if let Some(path) = output {
+        let bar = print::progress_bar(plan.layout.file_len, print::BYTES_BAR);
+        let progress = |bytes| bar.inc(bytes);
+        convert::execute(&plan.layout, &plan.tensors, path, &inputs, args.force, &progress)
+            .map_err(MigrateError::from)?;
+        bar.finish_and_clear();
+    }
+    if args.json {
+        print::stdout_json(&report(&plan, output))?;
+    } else {
+        print::stdout(&text(&plan, output))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn text(plan: &Plan, output: Option<&Path>) -> String {
+    let rows: Vec<Vec<String>> = plan
+        .changes
+        .iter()
+        .map(|change| {
+            vec![
+                verb(change).to_owned(),
+                subject(change.subject).to_owned(),
+                sides(change),
+                change.why.clone(),
+            ]
+        })
+        .collect();
+    let mut text = if rows.is_empty() {
+        "nothing to change\n".to_owned()
+    } else {
+        print::columns(&rows)
+    };
+    if let Some(path) = output {
+        text.push_str(&format!(
+            "wrote {}: {}, {}, {}\n",
+            print::path(path),
+            HumanBytes(plan.layout.file_len),
+            print::many(plan.metadata.len(), "key"),
+            print::many(plan.tensors.len(), "tensor"),
+        ));
+    }
+    text
+}
+
+fn verb(change: &Change) -> &'static str {
+    match (&change.from, &change.to) {
+        (None, _) => "add",
+        (_, None) => "drop",
+        _ => "change",
+    }
+}
+
+fn sides(change: &Change) -> String {
+    let sides = [&change.from, &change.to];
+    sides
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" -> ")
+}
+
+fn subject(subject: Subject) -> &'static str {
+    match subject {
+        Subject::File => "file",
+        Subject::Architecture => "architecture",
+        Subject::Key => "key",
+        Subject::Tensor => "tensor",
+    }
+}
+
+/// The JSON report.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema_version: u32,
+    /// Absent when nothing was written.
+    output: Option<String>,
+    size_bytes: u64,
+    changes: Vec<ChangeReport<'a>>,
+    warnings: &'a [String],
+    metadata: Vec<KeyReport<'a>>,
+    tensors: Vec<TensorReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChangeReport<'a> {
+    /// `add`, `drop` or `change`.
+    action: &'static str,
+    /// `file`, `architecture`, `key` or `tensor`.
+    subject: &'static str,
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    why: &'a str,
+}
+
+#[derive(Serialize)]
+struct TensorReport<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    ty: &'static str,
+    /// Innermost first.
+    shape: &'a [u64],
+    file_offset: u64,
+    source: &'a str,
+}
+
+fn report<'a>(plan: &'a Plan, output: Option<&Path>) -> Report<'a> {
+    let change = |change: &'a Change| ChangeReport {
+        action: verb(change),
+        subject: subject(change.subject),
+        from: change.from.as_deref(),
+        to: change.to.as_deref(),
+        why: &change.why,
+    };
+    let tensor = |(tensor, &file_offset): (&'a PlannedTensor, &u64)| TensorReport {
+        name: &tensor.name,
+        ty: tensor.ty.name(),
+        shape: &tensor.dims,
+        file_offset,
+        source: &tensor.source.origin,
+    };
+    Report {
+        schema_version: SCHEMA_VERSION,
+        output: output.map(|path| path.display().to_string()),
+        size_bytes: plan.layout.file_len,
+        changes: plan.changes.iter().map(change).collect(),
+        warnings: &plan.warnings,
+        metadata: json::keys(&plan.metadata),
+        tensors: plan
+            .tensors
+            .iter()
+            .zip(&plan.layout.offsets)
+            .map(tensor)
+            .collect(),
+    }
+}

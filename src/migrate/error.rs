@@ -1,0 +1,76 @@
+//! Why a migration stops.
+
+use crate::convert::ConvertError;
+use crate::gguf::{GgufError, LayoutError};
+use crate::quant::GgmlType;
+use std::path::PathBuf;
+
+/// Why a migration stops. Each message names the file, the tensor or key, and the way out.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum MigrateError {
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Writing failed, or the target is none.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    #[error("{}: architecture is {found}, which is no drafter's; {known} can be migrated", path.display())]
+    Architecture {
+        path: PathBuf,
+        found: String,
+        known: String,
+    },
+    #[error("there is no dialect {name:?}; known are {known}")]
+    Dialect { name: String, known: String },
+    #[error(
+        "{}: {key} is missing and cannot be derived, for {number} is not known; {}", path.display(),
+        if *has_target { "convert the checkpoint again" } else { "pass --target with the target's GGUF" }
+    )]
+    MissingKey {
+        path: PathBuf,
+        key: String,
+        number: String,
+        has_target: bool,
+    },
+    #[error("{}: tensor {name} is missing and cannot be computed; convert the checkpoint again", path.display())]
+    MissingTensor { path: PathBuf, name: String },
+    #[error(
+        "{}: tensor {name} is missing and cannot be computed, for {number} is not known; convert the checkpoint again",
+        path.display()
+    )]
+    Generate {
+        path: PathBuf,
+        name: String,
+        number: String,
+    },
+    #[error(
+        "{}: {first} and {second} are two spellings of the same; remove one with another tool, or convert the \
+         checkpoint again", path.display()
+    )]
+    Clash {
+        path: PathBuf,
+        first: String,
+        second: String,
+    },
+    #[error(
+        "{}: {count} tensors are no part of a {architecture} drafter: {names}; pass --drop-extra to leave them out",
+        path.display()
+    )]
+    ExtraTensors {
+        path: PathBuf,
+        architecture: String,
+        count: usize,
+        names: String,
+    },
+    #[error(
+        "{}: tensor {name} of type {ty} has no agreed form in the other byte order; convert the checkpoint again",
+        path.display()
+    )]
+    Endian {
+        path: PathBuf,
+        name: String,
+        ty: GgmlType,
+    },
+}
