@@ -320,20 +320,28 @@ fn acceptance_rows(ours: &AcceptanceReport, source: Option<&AcceptanceReport>) -
     }
     let mut total = vec!["all".to_owned()];
     total.extend(figures(ours.accepted, ours.drafted, ours.rate));
-    let length = |report: &AcceptanceReport| {
-        let length = report.mean_accepted_length;
-        length.map_or("-".to_owned(), |length| format!("{length:.2}"))
+    let rest = |what: &str, figure: fn(&AcceptanceReport) -> Option<f64>| {
+        let shown = |report| figure(report).map_or("-".to_owned(), |figure| format!("{figure:.2}"));
+        let mut row = vec![what.to_owned(), String::new(), String::new(), shown(ours)];
+        row.extend(
+            source
+                .into_iter()
+                .flat_map(|source| [String::new(), String::new(), shown(source)]),
+        );
+        row
     };
-    let mut lengths = vec![
-        "tokens a pass of the target".to_owned(),
-        String::new(),
-        String::new(),
-        length(ours),
+    let more = [
+        rest("tokens a pass of the target", |report| {
+            report.mean_accepted_length
+        }),
+        rest("surprise by the target's text, nats a token", |report| {
+            report.surprise
+        }),
     ];
     if let Some(source) = source {
         total.extend(figures(source.accepted, source.drafted, source.rate));
-        lengths.extend([String::new(), String::new(), length(source)]);
     }
-    rows.extend([total, lengths]);
+    rows.push(total);
+    rows.extend(more);
     rows
 }

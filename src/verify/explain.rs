@@ -80,6 +80,8 @@ fn exchange(faults: &mut Vec<Fault>, part: &str, a: &str, b: &str) {
         _ => None,
     });
     match known {
+        // The file has them by name; what reads comes before what writes.
+        Some(parts) if part == "attn_q" => parts.insert(0, part.to_owned()),
         Some(parts) => parts.push(part.to_owned()),
         None => faults.push(Fault::Exchanged {
             parts: vec![part.to_owned()],

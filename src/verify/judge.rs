@@ -7,34 +7,60 @@ use std::path::Path;
 
 /// First guesses accepted below which a drafter has nothing to do with its target.
 const STRANGER: f64 = 0.05;
+/// The same for its surprise, as a part of that of a blind guesser.
+const STRANGER_SURPRISE: f64 = 0.7;
 /// First guesses accepted below which something is amiss, or the text unusual.
 const POOR: f64 = 0.25;
 /// Part of its source's accepted tokens a round that a quantized drafter must reach.
-const LEAST_OF_SOURCE: f64 = 0.75;
+const LEAST_OF_SOURCE: f64 = 0.5;
 /// Fewer drafts than this say nothing.
 const LEAST_ROUNDS: usize = 8;
 
-/// What acceptance says of drafter and target, the source's beside it where there is one. `reasons` are the numbers in
-/// which both disagree, in words.
-pub fn acceptance(ours: &Acceptance, source: Option<&Acceptance>, reasons: &[String]) -> Option<Finding> {
-    let first = ours.first_rate().filter(|_| ours.rounds >= LEAST_ROUNDS)?;
-    let gained = |acceptance: &Acceptance| acceptance.mean_length().unwrap_or(1.0) - 1.0;
+/// How a drafter fared.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures<'a> {
+    /// What was accepted.
+    pub acceptance: &'a Acceptance,
+    /// Mean surprise by the target's text, as a part of that of a blind guesser.
+    pub surprise: f64,
+}
+
+impl Figures<'_> {
+    /// First guesses accepted, where there were enough of them.
+    fn first_rate(&self) -> Option<f64> {
+        let acceptance = self.acceptance;
+        acceptance
+            .first_rate()
+            .filter(|_| acceptance.rounds >= LEAST_ROUNDS)
+    }
+
+    fn is_stranger(&self) -> bool {
+        self.first_rate().is_some_and(|first| first < STRANGER) || self.surprise > STRANGER_SURPRISE
+    }
+
+    fn accepted_a_round(&self) -> f64 {
+        self.acceptance.mean_length().unwrap_or(1.0) - 1.0
+    }
+}
+
+/// What the figures say of drafter and target, the source's beside them where there is one. `reasons` are the numbers
+/// in which both disagree, in words.
+pub fn acceptance(ours: Figures, source: Option<Figures>, reasons: &[String]) -> Option<Finding> {
+    let counts = ours.acceptance;
     let figures = format!(
         "{} of {} drafted tokens are accepted",
-        ours.accepted, ours.drafted
+        counts.accepted, counts.drafted
     );
-    if let Some(source) = source
-        && source.first_rate().is_some_and(|first| first >= STRANGER)
-    {
-        return (gained(ours) < LEAST_OF_SOURCE * gained(source)).then(|| {
+    if let Some(source) = source.filter(|source| !source.is_stranger()) {
+        return (ours.accepted_a_round() < LEAST_OF_SOURCE * source.accepted_a_round()).then(|| {
+            let (accepted, drafted) = (source.acceptance.accepted, source.acceptance.drafted);
             let message = format!(
-                "the drafter is far below its source: {figures}, of the source's {} of {}",
-                source.accepted, source.drafted
+                "the drafter is far below its source: {figures}, of the source's {accepted} of {drafted}"
             );
             Finding::fault(Check::Drafts, message)
         });
     }
-    if first < STRANGER {
+    if ours.is_stranger() {
         let also = if source.is_some() {
             ", and the source does no better"
         } else {
@@ -43,7 +69,7 @@ pub fn acceptance(ours: &Acceptance, source: Option<&Acceptance>, reasons: &[Str
         let message = format!("{}: {figures}{also}", stranger(reasons));
         return Some(Finding::fault(Check::Pair, message));
     }
-    (first < POOR).then(|| {
+    ours.first_rate().is_some_and(|first| first < POOR).then(|| {
         let message = format!(
             "{figures}, which is little; another --prompt, or --source with its checkpoint, tells more"
         );

@@ -211,7 +211,16 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
 
     let mut run = Run::default();
     if is_runnable {
-        run = Run::new(options, &files, config, target_config, source.as_ref(), &reasons)?;
+        let has_faults = !findings.is_empty();
+        run = Run::new(
+            options,
+            &files,
+            config,
+            target_config,
+            source.as_ref(),
+            &reasons,
+            has_faults,
+        )?;
     }
     if !reasons.is_empty() && !run.is_stranger {
         findings.push(Finding::fault(Check::Pair, judge::stranger(&reasons)));
@@ -242,9 +251,13 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
         acceptance: run.acceptance.as_ref().map(|acceptance| AcceptanceReport {
             output: Some(run.output),
             output_is_greedy: Some(run.output_is_greedy),
+            surprise: run.surprise,
             ..acceptance.into()
         }),
-        source_acceptance: run.source_acceptance.as_ref().map(AcceptanceReport::from),
+        source_acceptance: run.source_acceptance.as_ref().map(|acceptance| AcceptanceReport {
+            surprise: run.source_surprise,
+            ..acceptance.into()
+        }),
         checkpoints: run.checkpoints,
     })
 }
@@ -258,6 +271,8 @@ struct Run {
     agreement: Option<Vec<AgreementReport>>,
     acceptance: Option<Acceptance>,
     source_acceptance: Option<Acceptance>,
+    surprise: Option<f64>,
+    source_surprise: Option<f64>,
     output: Vec<u32>,
     output_is_greedy: bool,
     checkpoints: Option<CheckpointReport>,
@@ -273,6 +288,7 @@ impl Run {
         target_config: Config,
         source: Option<&CheckpointWeights>,
         reasons: &[String],
+        has_faults: bool,
     ) -> Result<Run, VerifyError> {
         let target = Target::load(&files.target, target_config)?;
         let prompt = match &options.prompt {
@@ -332,14 +348,28 @@ impl Run {
             let message = "the output with the drafter is not the target's own greedy output";
             run.findings.push(Finding::fault(Check::Drafts, message));
         }
-        let judged = judge::acceptance(&acceptance, run.source_acceptance.as_ref(), reasons);
-        // The comparison with a source names what is wrong; without one, or where that is no better, trials do.
-        let fault = if source.is_none() || judged.is_some() {
-            let probes = writer.probes().iter().chain(&written_probes);
-            let probes = Probes::new(&target, writer.shared_kv(), probes);
-            repair::find_fault(&ours, &config, options.head, options.window, &probes)?
-        } else {
-            None
+        let probes = writer.probes().iter().chain(&written_probes);
+        let probes = Probes::new(&target, writer.shared_kv(), probes);
+        let blind = (target.vocab() as f64).ln();
+        let surprise = |drafter: &Drafter| probe::mean(&probes.surprise(drafter));
+        run.surprise = Some(surprise(&drafter));
+        run.source_surprise = source_drafter.as_ref().map(surprise);
+        let figures = |acceptance, surprise: Option<f64>| judge::Figures {
+            acceptance,
+            surprise: surprise.unwrap_or(0.0) / blind,
+        };
+        let judged = judge::acceptance(
+            figures(&acceptance, run.surprise),
+            run.source_acceptance
+                .as_ref()
+                .map(|source| figures(source, run.source_surprise)),
+            reasons,
+        );
+        // The comparison with a source names what is wrong. Without one, or where it found nothing and yet little is
+        // accepted, trials do.
+        let fault = match source.is_none() || (!has_faults && judged.is_some()) {
+            true => repair::find_fault(&ours, &config, options.head, options.window, &probes)?,
+            false => None,
         };
         // A drafter with a known fault is not called a stranger.
         run.is_stranger = fault.is_none()

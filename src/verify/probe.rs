@@ -1,6 +1,6 @@
 //! How well a drafter guesses what the target writes, position by position.
 
-use crate::model::{Drafter, Pass, SharedKv, Target};
+use crate::model::{Drafter, Outputs, Pass, SharedKv, Target};
 
 /// A position of the target's text: what a drafter knows there, and what the target wrote.
 #[derive(Debug, Clone)]
@@ -13,59 +13,81 @@ pub struct Probe {
     pub position: usize,
     /// The target's next token.
     pub next: u32,
+    /// The one after that, where the target wrote on from its own.
+    pub after: Option<u32>,
 }
 
 /// Probes and the keys and values that go with them.
 pub struct Probes<'a> {
-    vocab: usize,
+    target: &'a Target<'a>,
     kv: SharedKv<'a>,
-    /// `[probes, 2 * backbone]`.
-    inputs: Vec<f32>,
-    positions: Vec<usize>,
-    next: Vec<u32>,
+    probes: Vec<&'a Probe>,
 }
+
+/// Probes that go through the drafter at once: bounds the memory that their logits need.
+const BATCH: usize = 64;
 
 impl<'a> Probes<'a> {
     /// Those probes whose keys and values are still kept.
-    pub fn new<'p>(target: &Target, kv: SharedKv<'a>, probes: impl Iterator<Item = &'p Probe>) -> Probes<'a> {
+    pub fn new(target: &'a Target, kv: SharedKv<'a>, probes: impl Iterator<Item = &'a Probe>) -> Probes<'a> {
         let first = match kv.sliding.positions().start {
             0 => 0,
             kept => kept + target.config().window,
         };
-        let mut taken = Probes {
-            vocab: target.vocab(),
+        Probes {
+            target,
             kv,
-            inputs: Vec::new(),
-            positions: Vec::new(),
-            next: Vec::new(),
-        };
-        for probe in probes.filter(|probe| probe.position >= first) {
-            taken.inputs.extend(target.embed(probe.last));
-            taken.inputs.extend_from_slice(&probe.hidden);
-            taken.positions.push(probe.position);
-            taken.next.push(probe.next);
+            probes: probes.filter(|probe| probe.position >= first).collect(),
         }
-        taken
     }
 
     /// Size of the vocabulary.
     pub fn vocab(&self) -> usize {
-        self.vocab
+        self.target.vocab()
     }
 
-    /// How surprised a drafter is by each token that the target wrote, in nats. Guessing blindly, it is so by the
-    /// logarithm of the size of the vocabulary.
+    /// How surprised a drafter is by what the target wrote, token by token in nats: by each next token, and by the one
+    /// after it, which it guesses from its own state. Guessing blindly, it would be so by the logarithm of the size of
+    /// the vocabulary.
     pub fn surprise(&self, drafter: &Drafter) -> Vec<f64> {
-        if self.positions.is_empty() {
-            return Vec::new();
-        }
-        let outputs = drafter.forward(&self.inputs, &self.positions, self.kv, Pass::Prompt);
-        outputs
-            .logits
-            .chunks_exact(self.vocab)
-            .zip(&self.next)
-            .map(|(logits, &next)| -log_probability(logits, next as usize))
+        let batches = self.probes.chunks(BATCH);
+        batches
+            .flat_map(|batch| self.surprise_of(drafter, batch))
             .collect()
+    }
+
+    fn surprise_of(&self, drafter: &Drafter, probes: &[&Probe]) -> Vec<f64> {
+        let inputs = probes.iter().map(|probe| (probe.last, probe.hidden.as_slice()));
+        let positions: Vec<usize> = probes.iter().map(|probe| probe.position).collect();
+        let first = self.outputs(drafter, inputs, &positions);
+        let states = first.states.chunks_exact(drafter.backbone());
+        let second: Vec<(&Probe, &[f32], u32)> = probes
+            .iter()
+            .zip(states)
+            .filter_map(|(probe, state)| Some((*probe, state, probe.after?)))
+            .collect();
+        let inputs = second.iter().map(|(probe, state, _)| (probe.next, *state));
+        let positions: Vec<usize> = second.iter().map(|(probe, ..)| probe.position).collect();
+        let outputs = self.outputs(drafter, inputs, &positions);
+        let next = probes.iter().map(|probe| probe.next);
+        let after = second.iter().map(|(.., after)| *after);
+        let logits = first.logits.chunks_exact(self.vocab()).zip(next);
+        logits
+            .chain(outputs.logits.chunks_exact(self.vocab()).zip(after))
+            .map(|(logits, token)| -log_probability(logits, token as usize))
+            .collect()
+    }
+
+    fn outputs<'i>(
+        &self,
+        drafter: &Drafter,
+        inputs: impl Iterator<Item = (u32, &'i [f32])>,
+        positions: &[usize],
+    ) -> Outputs {
+        let rows: Vec<f32> = inputs
+            .flat_map(|(token, state)| [self.target.embed(token).as_slice(), state].concat())
+            .collect();
+        drafter.forward(&rows, positions, self.kv, Pass::Prompt)
     }
 }
 

@@ -166,7 +166,7 @@ const LEAST_ERRORS: f64 = 4.0;
 /// back (planted faults give back 0.43 and more), while a chance repair of another model's drafter gives a little (0.12).
 const LEAST_SHARE: f64 = 0.25;
 /// A drafter whose surprise is more than this part of a blind guesser's was not repaired.
-const REPAIRED: f64 = 0.5;
+const REPAIRED: f64 = 0.35;
 
 /// Undoes each fault by way of trial and reports the one whose undoing helps most, if one does.
 pub(super) fn find_fault(

@@ -132,6 +132,8 @@ pub struct AcceptanceReport {
     pub mean_accepted_length: Option<f64>,
     /// By place in the draft.
     pub by_position: Vec<PositionReport>,
+    /// Mean surprise by what the target writes, in nats a token, over one and two steps.
+    pub surprise: Option<f64>,
     /// The tokens written; absent for a drafter that only rehearsed.
     pub output: Option<Vec<u32>>,
     /// Whether these are the target's own greedy output.
@@ -221,6 +223,7 @@ impl From<&Acceptance> for AcceptanceReport {
                     rate: accepted as f64 / drafted.max(1) as f64,
                 })
                 .collect(),
+            surprise: None,
             output: None,
             output_is_greedy: None,
         }

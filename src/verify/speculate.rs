@@ -140,7 +140,7 @@ pub struct Writer<'a> {
 }
 
 /// Most positions of the prompt, and of what is written, that are kept as probes.
-const PROBES: usize = 64;
+const PROBES: usize = 128;
 
 impl<'a> Writer<'a> {
     /// Reads a prompt, which must not be empty, and makes ready for runs that write as much as `limits` says.
@@ -161,16 +161,26 @@ impl<'a> Writer<'a> {
         // Row `i` stands for position `first + i - 1`.
         let first = before.len() + 1 - count;
         let logits = target.logits(&rows[width..], Pass::Prompt);
+        let own: Vec<u32> = logits
+            .chunks_exact(target.vocab())
+            .map(|logits| argmax(logits) as u32)
+            .collect();
         let probes = rows
             .chunks_exact(width)
-            .zip(logits.chunks_exact(target.vocab()))
-            .zip(first..)
-            .filter(|(_, position)| *position > 0)
-            .map(|((hidden, logits), position)| Probe {
+            .zip(&own)
+            .enumerate()
+            .map(|(i, (hidden, &next))| (i, first + i, hidden, next))
+            .filter(|(_, position, ..)| *position > 0)
+            .map(|(i, position, hidden, next)| Probe {
                 last: before[position],
                 hidden: hidden.to_vec(),
                 position,
-                next: argmax(logits) as u32,
+                next,
+                // Known only where the prompt goes on as the target would have.
+                after: own
+                    .get(i + 1)
+                    .filter(|_| before.get(position + 1) == Some(&next))
+                    .copied(),
             })
             .collect();
         Writer {
@@ -253,7 +263,7 @@ impl<'a> Writer<'a> {
         state.truncate(self.start);
         let (mut hidden, mut last) = (self.hidden.clone(), self.last);
         let mut written = Vec::new();
-        let mut probes = Vec::new();
+        let mut probes: Vec<Probe> = Vec::new();
         for _ in 0..count {
             let position = state.len();
             let row = target.forward(state, &[last], Pass::Step);
@@ -267,12 +277,16 @@ impl<'a> Writer<'a> {
             for follower in followers.iter_mut() {
                 follower.follow(target, moment, next);
             }
+            if let Some(probe) = probes.last_mut() {
+                probe.after = Some(next);
+            }
             if count - written.len() <= PROBES && position > 0 {
                 probes.push(Probe {
                     last,
                     hidden: hidden.clone(),
                     position,
                     next,
+                    after: None,
                 });
             }
             written.push(next);
