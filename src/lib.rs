@@ -42,7 +42,7 @@ mod drafter_gguf;
 mod error;
 pub mod gguf;
 pub mod glob;
-mod mapped;
+pub mod mapped;
 pub mod migrate;
 pub mod model;
 pub mod model_file;

@@ -4,10 +4,16 @@
 //! unnamed files), is synced, and only then gets the final name. A program that is killed, or a disk that fills up,
 //! leaves the final name as it was.
 
+use crate::mapped::MappedFile;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc;
 use tempfile::NamedTempFile;
+
+/// Bytes between two flushes while a file is being written.
+const FLUSHED_AT_ONCE: u64 = 64 << 20;
 
 /// Why an output file could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +104,53 @@ impl OutputFile {
         })
     }
 
+    /// Writes `bytes`, which stand in `source` at `from`, at `offset`; on Linux the kernel copies them from file to
+    /// file, without a page fault for each page of the map.
+    pub fn copy_at(
+        &self,
+        source: &MappedFile,
+        from: u64,
+        bytes: &[u8],
+        offset: u64,
+    ) -> Result<(), OutputError> {
+        let done = copy_range(source.file(), from, self.file(), offset, bytes.len());
+        // Where the kernel cannot copy, or stopped early, writing does the rest or finds the reason.
+        match bytes.get(done..) {
+            None | Some([]) => Ok(()),
+            Some(rest) => self.write_at(rest, offset + done as u64),
+        }
+    }
+
+    /// Does `work`, which writes to this file and tells its argument how many bytes it wrote, while a thread puts on
+    /// the disk what is there already, so that [`commit`](OutputFile::commit) has little left to wait for.
+    pub fn flush_meanwhile<T>(
+        &self,
+        work: impl FnOnce(&(dyn Fn(u64) + Sync)) -> T,
+    ) -> Result<T, OutputError> {
+        let written = AtomicU64::new(0);
+        let (wake, woken) = mpsc::channel();
+        let flushed = |()| self.file().sync_data();
+        let (result, flushes) = std::thread::scope(|scope| {
+            let flusher = scope.spawn(|| woken.into_iter().try_for_each(flushed));
+            let result = work(&|bytes| {
+                let before = written.fetch_add(bytes, Relaxed);
+                if before / FLUSHED_AT_ONCE != (before + bytes) / FLUSHED_AT_ONCE {
+                    // A flusher that failed has gone; its error is waiting below.
+                    let _ = wake.send(());
+                }
+            });
+            drop(wake);
+            let panicked = |_| Err(io::Error::other("the thread that flushes the output panicked"));
+            (result, flusher.join().unwrap_or_else(panicked))
+        });
+        // The system reports a failed flush once, so it counts though `commit` flushes again.
+        flushes.map_err(|source| OutputError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(result)
+    }
+
     /// Makes sure that the data is on the disk, then gives the file its name.
     pub fn commit(self) -> Result<(), OutputError> {
         let path = self.path.clone();
@@ -178,6 +231,26 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
         }
     }
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Copies as much as the kernel can between two files; how many bytes that were.
+#[cfg(target_os = "linux")]
+fn copy_range(source: &File, mut from: u64, to: &File, mut offset: u64, len: usize) -> usize {
+    let mut done = 0;
+    while done < len {
+        match rustix::fs::copy_file_range(source, Some(&mut from), to, Some(&mut offset), len - done) {
+            Ok(0) => break,
+            Ok(copied) => done += copied,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    done
+}
+
+#[cfg(not(target_os = "linux"))]
+fn copy_range(_: &File, _: u64, _: &File, _: u64, _: usize) -> usize {
+    0
 }
 
 #[cfg(unix)]

@@ -1,12 +1,11 @@
 //! From a GGUF file to one of another type, as `llama-quantize` does it: the same tensors in the same order, the same
 //! metadata. Knows no architecture beyond what the mixtures ask.
 
-use crate::convert::{PlannedTensor, Source};
+use crate::convert::{Data, PlannedTensor, Source};
 use crate::gguf::{FormatError, Gguf, GgufError, KeyError, Layout, LayoutError, Metadata, Value, escape};
 use crate::quant::GgmlType;
 use crate::quant::imatrix::ImportanceMatrix;
 use crate::quant::recipe::{self, FileType, Model};
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// What the user asks for.
@@ -121,7 +120,10 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
                 origin: name.to_owned(),
                 path: gguf.path(),
                 ty: tensor.ty,
-                data: Cow::Borrowed(tensor.data),
+                data: Data::Mapped {
+                    file: tensor.file,
+                    bytes: tensor.data,
+                },
                 swap: false,
             },
             importance: None,

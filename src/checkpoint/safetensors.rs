@@ -72,6 +72,8 @@ pub struct SourceTensor<'a> {
     pub offset: u64,
     /// The file that holds it.
     pub path: &'a Path,
+    /// The same, mapped.
+    pub file: &'a MappedFile,
 }
 
 impl SourceTensor<'_> {
@@ -142,6 +144,7 @@ impl SafetensorsFile {
             data: &self.map[entry.range.clone()],
             offset: entry.range.start as u64,
             path: &self.path,
+            file: &self.map,
         })
     }
 }

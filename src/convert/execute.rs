@@ -2,8 +2,9 @@
 //! known place. Memory is a few chunks a core, whatever the model's size; the bytes do not depend on the cores.
 
 use super::error::ConvertError;
-use super::tensor::PlannedTensor;
+use super::tensor::{Data, PlannedTensor};
 use crate::gguf::{Layout, swap_blocks};
+use crate::mapped::MappedFile;
 use crate::output::OutputFile;
 use crate::quant::{GgmlType, QuantError};
 use rayon::prelude::*;
@@ -91,13 +92,17 @@ pub fn execute(
         blocks.fetch_add(grid.blocks, Relaxed);
         exact.fetch_add(grid.exact, Relaxed);
         progress(bytes);
-        Ok(())
+        Ok(bytes)
     };
     // Of several failures the first in the file's order is reported, so that a run can be repeated.
-    let failure = chunks
-        .par_iter()
-        .map_init(Buffers::default, |buffers, chunk| write(buffers, chunk).err())
-        .find_map_first(|error| error);
+    let failure = output.flush_meanwhile(|wrote| {
+        chunks
+            .par_iter()
+            .map_init(Buffers::default, |buffers, chunk| {
+                write(buffers, chunk).map(wrote).err()
+            })
+            .find_map_first(|error| error)
+    })?;
     match failure {
         Some(error) => Err(error),
         None => {
@@ -134,6 +139,11 @@ fn write_chunk(
         )
     })?;
     let (to, _) = place(tensor.ty);
+    let to = offset + to as u64;
+    if let Some((file, from)) = verbatim(tensor, source) {
+        output.copy_at(file, from, source, to)?;
+        return Ok((len as u64, Q4Grid::default()));
+    }
     let encoded = if tensor.source.swap {
         buffers.bytes.clear();
         buffers.bytes.extend(source);
@@ -148,7 +158,7 @@ fn write_chunk(
         encode(tensor, chunk, source, buffers)?;
         &buffers.bytes
     };
-    output.write_at(encoded, offset + to as u64)?;
+    output.write_at(encoded, to)?;
     let written = encoded.len() as u64;
     let is_q4_0 = tensor.ty == GgmlType::Q4_0 && tensor.source.ty != GgmlType::Q4_0;
     let grid = if is_q4_0 {
@@ -157,6 +167,18 @@ fn write_chunk(
         Q4Grid::default()
     };
     Ok((written, grid))
+}
+
+/// Where in which file these bytes of the tensor stand, if they go into the output as they are.
+fn verbatim<'a>(tensor: &PlannedTensor<'a>, bytes: &[u8]) -> Option<(&'a MappedFile, u64)> {
+    let Data::Mapped { file, .. } = tensor.source.data else {
+        return None;
+    };
+    let is_same = !tensor.source.swap && tensor.source.ty == tensor.ty;
+    is_same
+        .then(|| file.position(bytes))
+        .flatten()
+        .map(|from| (file, from))
 }
 
 /// Counts the encoded blocks that stand for the source's numbers, once rounded to the source's type.

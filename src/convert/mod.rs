@@ -23,6 +23,6 @@ pub(crate) use model_id::size_label;
 pub use options::{Options, TokenizerSource};
 pub use plan::{Plan, plan};
 pub(crate) use target::Target;
-pub use tensor::{PlannedTensor, Source};
+pub use tensor::{Data, PlannedTensor, Source};
 pub use tensors::Ignored;
 pub(crate) use vocab::{compared_keys, difference as vocabulary_difference};

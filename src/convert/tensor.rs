@@ -1,8 +1,9 @@
 //! A tensor of an output file: its place, its type, and where its numbers come from.
 
 use crate::gguf::TensorSpec;
+use crate::mapped::MappedFile;
 use crate::quant::GgmlType;
-use std::borrow::Cow;
+use std::ops::Deref;
 use std::path::Path;
 
 /// Where the numbers of an output tensor come from.
@@ -15,9 +16,34 @@ pub struct Source<'a> {
     /// Type of the elements.
     pub ty: GgmlType,
     /// The elements.
-    pub data: Cow<'a, [u8]>,
+    pub data: Data<'a>,
     /// Whether they are in the other byte order than the output's; then the type stays as it is.
     pub swap: bool,
+}
+
+/// The elements of a source.
+#[derive(Debug, Clone)]
+pub enum Data<'a> {
+    /// As they stand in a file.
+    Mapped {
+        /// The file.
+        file: &'a MappedFile,
+        /// The part of it.
+        bytes: &'a [u8],
+    },
+    /// Made for this output.
+    Computed(Vec<u8>),
+}
+
+impl Deref for Data<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Data::Mapped { bytes, .. } => bytes,
+            Data::Computed(bytes) => bytes,
+        }
+    }
 }
 
 /// A tensor of the output.

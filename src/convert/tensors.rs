@@ -3,12 +3,11 @@
 use super::error::ConvertError;
 use super::hparams::{Hparams, layer_of};
 use super::options::Options;
-use super::tensor::{PlannedTensor, Source};
+use super::tensor::{Data, PlannedTensor, Source};
 use crate::arch::{Arch, Formula, TensorSpec};
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::Gguf;
 use crate::quant::GgmlType;
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A source tensor that is left out.
@@ -169,7 +168,10 @@ fn from_checkpoint<'a>(
             origin: tensor.name.to_owned(),
             path: tensor.path,
             ty,
-            data: Cow::Borrowed(tensor.data),
+            data: Data::Mapped {
+                file: tensor.file,
+                bytes: tensor.data,
+            },
             swap: false,
         },
         importance: None,
@@ -213,7 +215,10 @@ fn from_target<'a>(
             origin: format!("{name} of the target"),
             path: target.path(),
             ty: tensor.ty,
-            data: Cow::Borrowed(tensor.data),
+            data: Data::Mapped {
+                file: tensor.file,
+                bytes: tensor.data,
+            },
             swap: false,
         },
         importance: None,
@@ -236,7 +241,7 @@ fn generate<'a>(
             origin: "computed".to_owned(),
             path: checkpoint.path(),
             ty: GgmlType::F32,
-            data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            data: Data::Computed(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             swap: false,
         },
         importance: None,

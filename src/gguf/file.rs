@@ -38,6 +38,8 @@ pub struct Tensor<'a> {
     pub ty: GgmlType,
     /// Its bytes as in the file.
     pub data: &'a [u8],
+    /// The file that holds it.
+    pub file: &'a MappedFile,
 }
 
 /// A tensor's bytes as they stand in the file, in the file's byte order.
@@ -51,6 +53,8 @@ pub struct RawTensor<'a> {
     pub endian: Endian,
     /// Its bytes.
     pub data: &'a [u8],
+    /// The file that holds it.
+    pub file: &'a MappedFile,
 }
 
 impl Gguf {
@@ -125,11 +129,12 @@ impl Gguf {
             ty,
             endian,
             data,
+            file,
         } = part.raw_tensor(&part.header.tensors[at])?;
         if endian == Endian::Big {
             return Err(GgufError::new(&part.path, GgufErrorKind::BigEndian));
         }
-        Ok(Some(Tensor { info, ty, data }))
+        Ok(Some(Tensor { info, ty, data, file }))
     }
 
     /// An error that carries this model's path.
@@ -192,6 +197,7 @@ impl Part {
             ty,
             endian,
             data,
+            file: &self.map,
         })
     }
 }

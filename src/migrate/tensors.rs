@@ -2,7 +2,7 @@
 
 use super::{Change, Job, MigrateError, Subject};
 use crate::arch::TensorSpec;
-use crate::convert::{PlannedTensor, Source};
+use crate::convert::{Data, PlannedTensor, Source};
 use crate::drafter_gguf::TensorEntry;
 use crate::gguf::{can_swap, escape};
 use crate::quant::GgmlType;
@@ -88,7 +88,10 @@ impl<'a> Job<'_, 'a> {
                 origin: escape(&entry.info.name),
                 path: &entry.part.path,
                 ty: raw.ty,
-                data: raw.data.into(),
+                data: Data::Mapped {
+                    file: raw.file,
+                    bytes: raw.data,
+                },
                 swap,
             },
             importance: None,
@@ -150,7 +153,7 @@ impl<'a> Job<'_, 'a> {
                 origin: "computed".to_owned(),
                 path: gguf.path(),
                 ty: GgmlType::F32,
-                data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                data: Data::Computed(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
                 swap: self.options.endian != crate::gguf::Endian::Little,
             },
             importance: None,
