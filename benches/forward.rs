@@ -1,0 +1,208 @@
+//! Times the forward pass on real files: `cargo bench --bench forward -- --drafter D.gguf --target T.gguf`.
+//!
+//! One draft step against streaming the drafter's file from memory, and the target's prompt pass against llama.cpp's
+//! (`--llama-bench PATH`), taken in turns; medians. Peak memory is that of this process while the target reads its
+//! prompt, the mapped file included.
+
+use clap::Parser;
+use gguf_conv::gguf::Gguf;
+use gguf_conv::model::{Config, Drafter, Head, KvCache, Pass, SharedKv, Target, Weights, Window};
+use rayon::prelude::*;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+struct Args {
+    /// A drafter's GGUF, such as one converted from what make_big.py writes
+    #[arg(long)]
+    drafter: Option<PathBuf>,
+    /// A target's GGUF
+    #[arg(long)]
+    target: Option<PathBuf>,
+    /// llama.cpp's llama-bench, to compare the prompt pass with
+    #[arg(long)]
+    llama_bench: Option<PathBuf>,
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 512)]
+    prompt: usize,
+    /// Runs of each, of which the median counts
+    #[arg(long, default_value_t = 7)]
+    runs: usize,
+    /// What `cargo bench` passes
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if args.drafter.is_none() && args.target.is_none() {
+        println!("nothing to time: name files with -- --drafter D.gguf --target T.gguf (see the README)");
+    }
+    // The target first: what the drafter touches would count as memory.
+    if let Some(target) = &args.target {
+        prompt_pass(target, &args)?;
+    }
+    if let Some(drafter) = &args.drafter {
+        draft_step(drafter, &args)?;
+    }
+    Ok(())
+}
+
+/// Rate of a draft step, and of a plain read of the same file.
+fn draft_step(path: &Path, args: &Args) -> Result<()> {
+    const POSITION: usize = 512;
+    let gguf = Gguf::open(path)?;
+    let config = Config::from_gguf(&gguf, "gemma4-assistant")?;
+    let embedding = Weights::tensor(&gguf, "token_embd.weight")?.ok_or("no token_embd.weight")?;
+    let drafter = Drafter::load(&gguf, config, embedding.shape[0], Head::Dense, Window::LlamaCpp)?;
+    let cache = |kind| {
+        let layer = drafter.config().layers.iter().find(|layer| layer.kind == kind);
+        layer.map(|layer| {
+            let mut cache = KvCache::new(layer.kv_heads, layer.head_dim);
+            let rows = numbers(POSITION * layer.kv_heads * layer.head_dim);
+            cache.append(&rows, &rows);
+            cache
+        })
+    };
+    let full = cache(gguf_conv::arch::LayerKind::Full).ok_or("no full layer")?;
+    let sliding = cache(gguf_conv::arch::LayerKind::Sliding).ok_or("no sliding layer")?;
+    let kv = SharedKv {
+        full: &full,
+        sliding: &sliding,
+    };
+    drafter.check_shared(kv)?;
+    let input = numbers(2 * drafter.backbone());
+
+    let bytes: usize = gguf.parts().iter().map(|part| part.bytes().len()).sum();
+    let (mut steps, mut reads) = (Vec::new(), Vec::new());
+    for run in 0..=args.runs {
+        let step = seconds(|| drafter.forward(&input, &[POSITION], kv, Pass::Step));
+        let read = seconds(|| {
+            gguf.parts()
+                .iter()
+                .map(|part| stream(part.bytes()))
+                .fold(0, u64::wrapping_add)
+        });
+        // The first brings the file into memory.
+        if run > 0 {
+            steps.push(step);
+            reads.push(read);
+        }
+    }
+    let (step, read) = (median(steps), median(reads));
+    let rate = |seconds: f64| bytes as f64 / seconds / 1e9;
+    println!(
+        "draft step of {}: {:.1} ms, {:.1} GB/s; a plain read of the file {:.1} GB/s; share {:.2}",
+        path.display(),
+        1e3 * step,
+        rate(step),
+        rate(read),
+        read / step
+    );
+    Ok(())
+}
+
+/// Tokens a second of the target's prompt pass, and of llama.cpp's.
+fn prompt_pass(path: &Path, args: &Args) -> Result<()> {
+    let gguf = Gguf::open(path)?;
+    let config = Config::from_gguf(&gguf, "gemma4")?;
+    let target = Target::load(&gguf, config)?;
+    let prompt: Vec<u32> = (0..args.prompt)
+        .map(|i| (i * 7919 % target.vocab()) as u32)
+        .collect();
+    target.check_prompt(&prompt)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..args.runs {
+        let mut state = target.state(0);
+        let pass = seconds(|| {
+            target.read_prompt(&mut state, &prompt, |hidden| {
+                black_box(hidden);
+            })
+        });
+        ours.push(args.prompt as f64 / pass);
+        if let Some(program) = &args.llama_bench {
+            theirs.push(llama_bench(program, path, args.prompt)?);
+        }
+    }
+    let bytes: usize = gguf.parts().iter().map(|part| part.bytes().len()).sum();
+    let ours = median(ours);
+    print!("prompt pass of {}: {ours:.1} tokens/s", path.display());
+    if !theirs.is_empty() {
+        let theirs = median(theirs);
+        print!(
+            "; llama.cpp {theirs:.1}; it is {:.2} times as fast",
+            theirs / ours
+        );
+    }
+    if let Some(peak) = peak_memory() {
+        print!("; peak memory {:.2} times the file", peak / bytes as f64);
+    }
+    println!();
+    Ok(())
+}
+
+/// Tokens a second by llama.cpp, on as many threads as ours.
+fn llama_bench(program: &Path, model: &Path, prompt: usize) -> Result<f64> {
+    let threads = rayon::current_num_threads().to_string();
+    let output = Command::new(program)
+        .args([
+            "-r",
+            "1",
+            "-n",
+            "0",
+            "-o",
+            "json",
+            "-t",
+            &threads,
+            "-p",
+            &prompt.to_string(),
+            "-m",
+        ])
+        .arg(model)
+        .output()?;
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    rows[0]["avg_ts"]
+        .as_f64()
+        .ok_or_else(|| "llama-bench told no avg_ts".into())
+}
+
+/// Adds up all words of a file, on all cores.
+fn stream(bytes: &[u8]) -> u64 {
+    bytes
+        .par_chunks(1 << 20)
+        .map(|chunk| {
+            let words = chunk.as_chunks().0.iter();
+            words.fold(0u64, |sum, word| sum.wrapping_add(u64::from_ne_bytes(*word)))
+        })
+        .reduce(|| 0, u64::wrapping_add)
+}
+
+/// Numbers around zero, the same in every run.
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count)
+        .map(|i| (i * 7919 % 211) as f32 / 105.0 - 1.0)
+        .collect()
+}
+
+fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    black_box(work());
+    start.elapsed().as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The most memory that this process had so far, in bytes; Linux tells.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(1024.0 * kilobytes)
+}
