@@ -1,6 +1,9 @@
 //! Keys and values by position, and attention over them.
 
-use super::ops::{add_scaled, dot, softmax};
+use super::ops::{add_scaled, softmax};
+use crate::quant::Path;
+use crate::quant::product::dot;
+use fearless_simd::{Simd, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -104,6 +107,7 @@ pub fn attend(
 ) -> Vec<f32> {
     let (dim, kept) = (cache.head_dim, cache.positions());
     let group = heads / cache.kv_heads();
+    let path = Path::best();
     let mut out = vec![0.0; queries.len()];
     out.par_chunks_mut(dim)
         .zip(queries.par_chunks(dim))
@@ -113,18 +117,30 @@ pub fn attend(
             let head = &cache.heads[i % heads / group];
             let seen = seen.start.max(kept.start) - kept.start..seen.end.min(kept.end) - kept.start;
             let rows = seen.start * dim..seen.end * dim;
-            scores.clear();
-            scores.extend(
-                head.keys[rows.clone()]
-                    .chunks_exact(dim)
-                    .map(|key| dot(query, key)),
-            );
-            softmax(scores);
-            for (p, value) in scores.iter().zip(head.values[rows].chunks_exact(dim)) {
-                add_scaled(out, *p, value);
-            }
+            let (keys, values) = (&head.keys[rows.clone()], &head.values[rows]);
+            dispatch!(path.level(), simd => attend_one(simd, query, keys, values, scores, out));
         });
     out
+}
+
+/// Attention of one query over keys and values, both `[positions, query.len()]`. `scores` is a buffer.
+#[inline(always)]
+fn attend_one<S: Simd>(
+    simd: S,
+    query: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    scores.clear();
+    for key in keys.chunks_exact(query.len()) {
+        scores.push(dot(simd, query, key));
+    }
+    softmax(scores);
+    for (p, value) in scores.iter().zip(values.chunks_exact(query.len())) {
+        add_scaled(out, *p, value);
+    }
 }
 
 #[cfg(test)]

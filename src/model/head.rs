@@ -3,8 +3,11 @@
 use super::config::Config;
 use super::error::ModelError;
 use super::matrix::{Matrix, Pass};
-use super::ops::{dot, top};
+use super::ops::top;
 use super::weights::Weights;
+use crate::quant::Path;
+use crate::quant::product::dot;
+use fearless_simd::dispatch;
 
 /// How a drafter scores the vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,10 +86,15 @@ impl<'a> Centroids<'a> {
     pub fn logits(&self, token_embd: &Matrix, state: &[f32]) -> Vec<f32> {
         let scores = self.centroids.mul(state, Pass::Step);
         let group = self.ordering.len() / scores.len();
+        let path = Path::best();
         let chosen: Vec<(usize, f32)> = top(&scores, self.top_k)
             .into_iter()
             .flat_map(|c| &self.ordering[c * group..(c + 1) * group])
-            .map(|&token| (token as usize, dot(&token_embd.row(token as usize), state)))
+            .map(|&token| {
+                let row = token_embd.row(token as usize);
+                let logit = dispatch!(path.level(), simd => dot(simd, &row, state));
+                (token as usize, logit)
+            })
             .collect();
         let lowest = chosen
             .iter()

@@ -1,24 +1,22 @@
 //! Matrices in their stored form, and their products with rows of activations.
 //!
-//! Two kernels: for prompts, rows are decoded some at a time and multiplied as matrices; for single steps, which wait
-//! for memory, each row is decoded in pieces that stay in the first-level cache and multiplied there. Neither result
-//! depends on the number of threads, and that of a step not on how many tokens it has.
+//! Two ways: for prompts, rows are decoded some at a time and multiplied as matrices; for single steps, which wait for
+//! memory, each row is multiplied as it is decoded, block by block. Neither result depends on the number of threads, and
+//! that of a step not on how many tokens it has.
 
-use super::ops::dot;
+use super::kernels::Panels;
 use super::weights::Tensor;
 use crate::quant::Decoder;
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use crate::quant::product::dot;
+use fearless_simd::dispatch;
 use rayon::prelude::*;
 
-/// Elements that a step decodes at a time: 2 KiB, a multiple of every type's block.
-const PIECE: usize = 512;
 /// Multiplications below which a step's work is not split further.
 const STEP_TASK: usize = 1 << 17;
 /// Elements that a prompt's task decodes: 512 KiB, half of a usual second-level cache.
 const PROMPT_TASK: usize = 1 << 17;
 
-/// Which kernel multiplies.
+/// Which way a product is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
     /// Many tokens at once.
@@ -33,7 +31,6 @@ pub struct Matrix<'a> {
     rows: usize,
     cols: usize,
     row_bytes: usize,
-    piece_bytes: usize,
     data: &'a [u8],
     decoder: Decoder,
 }
@@ -50,7 +47,6 @@ impl<'a> Matrix<'a> {
             rows: tensor.shape.iter().rev().skip(1).product(),
             cols,
             row_bytes: ty.bytes(cols as u64)? as usize,
-            piece_bytes: ty.bytes(PIECE as u64)? as usize,
             data: tensor.data,
             decoder: ty.decoder(),
         })
@@ -90,23 +86,17 @@ impl<'a> Matrix<'a> {
     /// The products of all rows with each row of `x` (`[tokens, cols]`): `[tokens, rows]`.
     pub fn mul(&self, x: &[f32], pass: Pass) -> Vec<f32> {
         let tokens = x.len() / self.cols;
-        // Tasks take rows of weights, so the product comes out transposed: [rows, tokens].
-        let mut product = vec![0.0; self.rows * tokens];
-        let task_rows = match pass {
-            Pass::Prompt => PROMPT_TASK / self.cols,
-            Pass::Step => STEP_TASK / (self.cols * tokens.max(1)),
+        let product = match pass {
+            Pass::Prompt => {
+                let panels = Panels::new(self.decoder.path(), x, self.cols);
+                self.by_tasks(tokens, PROMPT_TASK / self.cols, |rows, out| {
+                    panels.multiply(&rows.decode(), out);
+                })
+            }
+            Pass::Step => self.by_tasks(tokens, STEP_TASK / (self.cols * tokens.max(1)), |rows, out| {
+                rows.step(x, out);
+            }),
         };
-        let task_rows = task_rows.max(1);
-        product
-            .par_chunks_mut((task_rows * tokens).max(1))
-            .enumerate()
-            .for_each(|(task, out)| {
-                let rows = self.slice(task * task_rows, out.len() / tokens);
-                match pass {
-                    Pass::Prompt => rows.mul_prompt(x, out),
-                    Pass::Step => rows.mul_step(x, out),
-                }
-            });
         if tokens == 1 {
             product
         } else {
@@ -114,40 +104,40 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Decodes the rows and multiplies matrices.
-    fn mul_prompt(&self, x: &[f32], out: &mut [f32]) {
-        let tokens = x.len() / self.cols;
-        let weights = self.decode();
-        #[allow(clippy::expect_used, reason = "the lengths follow from the fields")]
-        let view = |rows, slice| ArrayView2::from_shape((rows, self.cols), slice).expect("whole rows");
-        #[allow(clippy::expect_used, reason = "the lengths follow from the fields")]
-        let mut out = ArrayViewMut2::from_shape((self.rows, tokens), out).expect("one row a row of weights");
-        general_mat_mul(
-            1.0,
-            &view(self.rows, &weights),
-            &view(tokens, x).t(),
-            0.0,
-            &mut out,
-        );
+    /// Lets threads take some rows at a time, and gives the products, `[rows, tokens]`.
+    fn by_tasks(
+        &self,
+        tokens: usize,
+        task_rows: usize,
+        multiply: impl Fn(Matrix<'a>, &mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        let mut product = vec![0.0; self.rows * tokens];
+        let task_rows = task_rows.max(1);
+        let tasks = product.par_chunks_mut((task_rows * tokens).max(1));
+        tasks.enumerate().for_each(|(task, out)| {
+            multiply(self.slice(task * task_rows, out.len() / tokens), out);
+        });
+        product
     }
 
     /// Streams the rows once, whatever the number of tokens.
-    fn mul_step(&self, x: &[f32], out: &mut [f32]) {
-        let tokens = x.len() / self.cols;
-        let mut piece = [0.0; PIECE];
-        for (row, out) in self
-            .data
-            .chunks_exact(self.row_bytes)
-            .zip(out.chunks_exact_mut(tokens))
-        {
-            for (i, blocks) in row.chunks(self.piece_bytes).enumerate() {
-                let start = i * PIECE;
-                let weights = &mut piece[..PIECE.min(self.cols - start)];
-                self.decoder.decode(blocks, weights);
-                for (x, out) in x.chunks_exact(self.cols).zip(out.iter_mut()) {
-                    *out += dot(weights, &x[start..start + weights.len()]);
-                }
+    fn step(&self, x: &[f32], out: &mut [f32]) {
+        let rows = self.data.chunks_exact(self.row_bytes);
+        if x.len() == self.cols {
+            for (row, out) in rows.zip(out) {
+                *out = self.decoder.dot(row, x);
             }
+            return;
+        }
+        let mut weights = vec![0.0; self.cols];
+        let tokens = x.len() / self.cols;
+        for (row, out) in rows.zip(out.chunks_exact_mut(tokens)) {
+            self.decoder.decode(row, &mut weights);
+            dispatch!(self.decoder.path().level(), simd => {
+                for (x, out) in x.chunks_exact(self.cols).zip(out) {
+                    *out = dot(simd, &weights, x);
+                }
+            });
         }
     }
 }
@@ -179,27 +169,39 @@ mod tests {
 
     #[test]
     fn kernels_agree_with_plain_sums_and_steps_do_not_depend_on_the_batch() {
-        let (rows, cols, tokens) = (37, 1100, 3);
-        let (weights, x) = (numbers(rows * cols, 1), numbers(tokens * cols, 2));
-        let mut data = vec![0; rows * cols * 4];
-        GgmlType::F32.encode(&weights, cols, None, &mut data).unwrap();
-        let matrix = Matrix::new(Tensor {
-            ty: GgmlType::F32,
-            shape: vec![rows, cols],
-            data: &data,
-        })
-        .unwrap();
-        let step = matrix.mul(&x, Pass::Step);
-        let prompt = matrix.mul(&x, Pass::Prompt);
-        for t in 0..tokens {
-            let alone = matrix.mul(&x[t * cols..][..cols], Pass::Step);
-            assert_eq!(alone, step[t * rows..][..rows]);
-            for r in 0..rows {
-                let sum: f64 = (0..cols)
-                    .map(|c| f64::from(weights[r * cols + c]) * f64::from(x[t * cols + c]))
-                    .sum();
-                for product in [&step, &prompt] {
-                    assert!((f64::from(product[t * rows + r]) - sum).abs() < 1e-3);
+        use GgmlType::{BF16, F32, Q4_0, Q6_K, Q8_0};
+        // Neither the rows nor the tokens, nor where blocks allow it the columns, fill the last vectors.
+        for (ty, cols) in [
+            (F32, 1101),
+            (BF16, 1101),
+            (Q8_0, 1120),
+            (Q4_0, 1120),
+            (Q6_K, 1280),
+        ] {
+            let (rows, tokens) = (37, 35);
+            let mut data = vec![0; ty.bytes((rows * cols) as u64).unwrap() as usize];
+            ty.encode(&numbers(rows * cols, 1), cols, None, &mut data)
+                .unwrap();
+            let tensor = Tensor {
+                ty,
+                shape: vec![rows, cols],
+                data: &data,
+            };
+            let matrix = Matrix::new(tensor).unwrap();
+            let (weights, x) = (matrix.decode(), numbers(tokens * cols, 2));
+            let step = matrix.mul(&x, Pass::Step);
+            let prompt = matrix.mul(&x, Pass::Prompt);
+            assert_eq!(prompt.len(), tokens * rows);
+            for t in 0..tokens {
+                let alone = matrix.mul(&x[t * cols..][..cols], Pass::Step);
+                assert_eq!(alone, step[t * rows..][..rows], "{ty}");
+                for r in 0..rows {
+                    let sum: f64 = (0..cols)
+                        .map(|c| f64::from(weights[r * cols + c]) * f64::from(x[t * cols + c]))
+                        .sum();
+                    for product in [&step, &prompt] {
+                        assert!((f64::from(product[t * rows + r]) - sum).abs() < 1e-3, "{ty}");
+                    }
                 }
             }
         }

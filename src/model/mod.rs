@@ -16,6 +16,7 @@ mod drafter;
 mod error;
 mod experts;
 mod head;
+mod kernels;
 mod matrix;
 pub mod ops;
 mod rope;

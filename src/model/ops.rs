@@ -3,22 +3,8 @@
 
 use rayon::prelude::*;
 
-/// Sum of products, in a fixed order: sixteen partial sums, then those from left to right, then the rest.
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let mut lanes = [0.0f32; LANES];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
-}
-
 /// `out += factor * row`.
+#[inline(always)]
 pub fn add_scaled(out: &mut [f32], factor: f32, row: &[f32]) {
     for (out, v) in out.iter_mut().zip(row) {
         *out += factor * v;
@@ -47,10 +33,11 @@ pub fn weighted_rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
     }
 }
 
-/// The GELU in its tanh form: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
+/// The GELU in its tanh form: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, by one exponential: `1 + tanh(u)` is
+/// `2 / (1 + exp(-2u))`.
 pub fn gelu_tanh(x: f32) -> f32 {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-    0.5 * x * (1.0 + (SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x)).tanh())
+    x / (1.0 + (-2.0 * SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x)).exp())
 }
 
 /// `gated = gelu(gated) * up`, element by element.

@@ -11,6 +11,7 @@
 
 mod codec;
 pub mod imatrix;
+pub(crate) mod product;
 pub mod recipe;
 mod simd;
 pub mod types;
@@ -18,8 +19,14 @@ pub mod types;
 pub use simd::Path;
 pub use types::GgmlType;
 
-/// Whole blocks to numbers. The lengths match: `out.len()` is the number of elements in `blocks`.
-type Decode = fn(path: Path, blocks: &[u8], out: &mut [f32]);
+/// Reads whole blocks. The lengths match: the other slice is as long as the blocks have elements.
+#[derive(Debug, Clone, Copy)]
+struct Decode {
+    /// To numbers.
+    numbers: fn(path: Path, blocks: &[u8], out: &mut [f32]),
+    /// To the sum of the products of their numbers with others, in the order of [`product::dot`].
+    dot: fn(path: Path, blocks: &[u8], x: &[f32]) -> f32,
+}
 
 /// Numbers to whole blocks, finite where the type is quantized. Without `importance` any number of rows in one go, since
 /// no block then depends on another; with it one row, and a weight for each of its columns.
@@ -43,7 +50,13 @@ pub struct Decoder {
 impl Decoder {
     /// Whole blocks to numbers; `out` is as long as the blocks have elements, which is not checked again.
     pub fn decode(self, blocks: &[u8], out: &mut [f32]) {
-        (self.decode)(self.path, blocks, out);
+        (self.decode.numbers)(self.path, blocks, out);
+    }
+
+    /// The sum of the products of the blocks' numbers with `x`, as long as the blocks have elements: a row of a matrix
+    /// times a vector, without the row in memory.
+    pub fn dot(self, blocks: &[u8], x: &[f32]) -> f32 {
+        (self.decode.dot)(self.path, blocks, x)
     }
 
     /// The instructions that it uses, for loops that go along with it.
@@ -108,7 +121,7 @@ impl GgmlType {
     /// [`GgmlType::decode`] with the instructions of `path`; the numbers do not depend on it.
     pub fn decode_on(self, path: Path, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
         self.check_size(out.len(), blocks.len())?;
-        (self.codec().decode)(path, blocks, out);
+        (self.codec().decode.numbers)(path, blocks, out);
         Ok(())
     }
 

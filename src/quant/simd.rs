@@ -55,7 +55,7 @@ impl Path {
         }
     }
 
-    pub(super) fn level(self) -> Level {
+    pub(crate) fn level(self) -> Level {
         self.0
     }
 

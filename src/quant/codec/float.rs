@@ -3,21 +3,21 @@
 //! Narrowing rounds to nearest, ties to even. A NaN stays a NaN (made quiet, as ggml does).
 
 use super::number::{f16_bits, f16_value};
-use super::{decode_each, encode_each};
+use super::{decode_elements, encode_each};
 use crate::quant::Codec;
 
 pub(in crate::quant) static F32: Codec = Codec {
-    decode: |path, bytes, out| decode_each(path, bytes, out, f32::from_le_bytes),
+    decode: decode_elements!(f32::from_le_bytes),
     encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, f32::to_le_bytes)),
 };
 
 pub(in crate::quant) static F16: Codec = Codec {
-    decode: |path, bytes, out| decode_each(path, bytes, out, |b| f16_value(u16::from_le_bytes(b))),
+    decode: decode_elements!(|b| f16_value(u16::from_le_bytes(b))),
     encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, |v| f16_bits(v).to_le_bytes())),
 };
 
 pub(in crate::quant) static BF16: Codec = Codec {
-    decode: |path, bytes, out| decode_each(path, bytes, out, |b| bf16_value(u16::from_le_bytes(b))),
+    decode: decode_elements!(|b| bf16_value(u16::from_le_bytes(b))),
     encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, |v| bf16_bits(v).to_le_bytes())),
 };
 

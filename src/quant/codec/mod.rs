@@ -25,38 +25,68 @@ pub(super) mod ternary;
 use super::Path;
 
 /// A decoder from a function that decodes one block, `fn(simd, &[u8; BYTES], &mut [f32; LEN])`. The function must be marked
-/// `#[inline(always)]`, as must what it calls: only then is it compiled for the instruction set in use.
+/// `#[inline(always)]`, as must what it calls: only then is it compiled for the instruction set in use. For the same
+/// reason this is no function that takes another.
 macro_rules! decode_blocks {
     ($decode:expr) => {
-        |path, blocks, out| {
-            fearless_simd::dispatch!(path.level(), simd => {
-                for (block, numbers) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-                    $decode(simd, block, numbers);
-                }
-            });
+        $crate::quant::Decode {
+            numbers: |path, blocks, out| {
+                fearless_simd::dispatch!(path.level(), simd => {
+                    for (block, numbers) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                        $decode(simd, block, numbers);
+                    }
+                });
+            },
+            dot: |path, blocks, x| {
+                fearless_simd::dispatch!(path.level(), simd => {
+                    let mut product = $crate::quant::product::Product::new(simd);
+                    for (block, x) in blocks.as_chunks().0.iter().zip(x.as_chunks().0) {
+                        // As long as `x`, and all written over.
+                        let mut numbers = *x;
+                        $decode(simd, block, &mut numbers);
+                        product.add_all(&numbers, x);
+                    }
+                    product.finish([], [])
+                })
+            },
         }
     };
 }
 use decode_blocks;
 
-/// Decodes one element after another. For a closure, which is only inlined for `path` where it is small.
-fn decode_each<const BYTES: usize>(
-    path: Path,
-    bytes: &[u8],
-    out: &mut [f32],
-    decode: impl Fn([u8; BYTES]) -> f32,
-) {
-    path.run(
-        #[inline(always)]
-        || {
-            for (bytes, v) in bytes.as_chunks().0.iter().zip(out) {
-                *v = decode(*bytes);
-            }
-        },
-    );
+/// A decoder from a function that decodes one element, `fn([u8; BYTES]) -> f32`, inlined as above; a closure only is where
+/// it is small.
+macro_rules! decode_elements {
+    ($decode:expr) => {
+        $crate::quant::Decode {
+            numbers: |path, bytes, out| {
+                fearless_simd::dispatch!(path.level(), _simd => {
+                    for (bytes, v) in bytes.as_chunks().0.iter().zip(out) {
+                        *v = $decode(*bytes);
+                    }
+                });
+            },
+            dot: |path, bytes, x| {
+                fearless_simd::dispatch!(path.level(), simd => {
+                    let mut product = $crate::quant::product::Product::new(simd);
+                    let (chunks, rest) = bytes.as_chunks().0.as_chunks::<{ $crate::quant::product::CHUNK }>();
+                    let (x_chunks, x_rest) = x.as_chunks();
+                    for (chunk, x) in chunks.iter().zip(x_chunks) {
+                        let mut numbers = *x;
+                        for (bytes, v) in chunk.iter().zip(&mut numbers) {
+                            *v = $decode(*bytes);
+                        }
+                        product.add(&numbers, x);
+                    }
+                    product.finish(rest.iter().map(|bytes| $decode(*bytes)), x_rest.iter().copied())
+                })
+            },
+        }
+    };
 }
+use decode_elements;
 
-/// Encodes one element after another, as [`decode_each`] decodes.
+/// Encodes one element after another, as `decode_elements` decodes.
 fn encode_each<const BYTES: usize>(
     path: Path,
     row: &[f32],

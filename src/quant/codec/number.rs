@@ -2,23 +2,19 @@
 
 use fearless_simd::{Bytes, Simd, f32x16, i32x16};
 
-/// The smallest positive f16, 2^-24.
-const F16_ULP: f32 = 1.0 / 16_777_216.0;
+/// 2^112, the ratio of the two types' smallest normal numbers.
+const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
 
 /// An f16's bits to its value; a NaN keeps its payload.
 #[inline(always)]
 pub(super) fn f16_value(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let magnitude = u32::from(bits & 0x7fff);
-    let rebiased = (magnitude << 13) + (112 << 23);
-    let value = if magnitude < 0x0400 {
-        (magnitude as f32 * F16_ULP).to_bits()
-    } else if magnitude < 0x7c00 {
-        rebiased
+    // Sign, exponent and mantissa in an f32's places. The product mends the exponent, of subnormal numbers too.
+    let placed = ((bits as i16 as i32) << 13) as u32 & 0x8fff_e000;
+    if bits & 0x7c00 == 0x7c00 {
+        f32::from_bits(placed | 0x7f80_0000)
     } else {
-        rebiased + (112 << 23)
-    };
-    f32::from_bits(sign | value)
+        f32::from_bits(placed) * REBIAS
+    }
 }
 
 /// The f16 nearest to `value`, ties to even, as bits; past the largest it is an infinity.
