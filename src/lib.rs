@@ -38,6 +38,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod convert;
+mod deviation;
 mod drafter_gguf;
 mod error;
 pub mod gguf;
