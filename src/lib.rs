@@ -39,6 +39,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod convert;
 mod deviation;
+pub mod diff;
 mod drafter_gguf;
 mod error;
 pub mod gguf;
