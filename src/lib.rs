@@ -44,6 +44,7 @@ mod drafter_gguf;
 mod error;
 pub mod gguf;
 pub mod glob;
+pub mod hash;
 mod mapped;
 pub mod migrate;
 pub mod model;

@@ -215,12 +215,12 @@ fn tensor_row(tensor: &TensorDifference) -> Vec<String> {
         (Some(a), Some(b)) if a.dims != b.dims => parts.push(format!("{} -> {}", form(a), form(b))),
         (Some(a), Some(b)) if a.type_name != b.type_name => {
             parts.push(format!("{} -> {}", a.type_name, b.type_name));
-            parts.extend(data(&tensor.data));
+            parts.extend(data(&tensor.data, false));
         }
         (Some(a), Some(_)) => {
             differs = tensor.data != Data::Same;
             parts.extend(differs.then(|| a.type_name.clone()));
-            parts.extend(data(&tensor.data).filter(|_| differs));
+            parts.extend(data(&tensor.data, true).filter(|_| differs));
         }
         (a, b) => parts.extend(a.iter().chain(b).map(form)),
     }
@@ -229,31 +229,34 @@ fn tensor_row(tensor: &TensorDifference) -> Vec<String> {
     vec![word.to_owned(), escape(&tensor.name), parts.join("; ")]
 }
 
-fn data(data: &Data) -> Option<String> {
+/// How the data differs. How many numbers do is worth telling for data of one type only.
+fn data(data: &Data, is_one_type: bool) -> Option<String> {
     Some(match data {
         Data::Same => "the same numbers".to_owned(),
-        Data::Numbers(numbers) => self::numbers(numbers),
+        Data::Numbers(numbers) => self::numbers(numbers, is_one_type),
         Data::Bytes => "other bytes".to_owned(),
         Data::Unreadable(why) => format!("not compared: {}", escape(why.as_bytes())),
         Data::None => return None,
     })
 }
 
-fn numbers(numbers: &NumberDifference) -> String {
+fn numbers(numbers: &NumberDifference, is_one_type: bool) -> String {
     let Some(first) = numbers.first else {
         return "other bytes for the same numbers".to_owned();
     };
-    let mut text = format!("{} of {} differ", numbers.differing, numbers.elements);
-    if numbers.differing < numbers.elements {
-        text.push_str(&format!(", the first at {first}"));
+    let mut text = String::new();
+    if is_one_type {
+        let (differing, elements) = (numbers.differing, numbers.elements);
+        text.push_str(&format!(
+            "{differing} of {elements} differ, the first at {first}; "
+        ));
     }
     text.push_str(&format!(
-        "; max {}, rms {} ({} %), cosine {}",
+        "max {}, rms {} ({} %), cosine {:.8}",
         print::number(numbers.max),
         print::number(numbers.rms),
         print::number(numbers.relative * 100.0),
-        // Rounded it would be 1 where it is not.
-        format_args!("{:.8}", numbers.cosine),
+        numbers.cosine,
     ));
     if numbers.not_finite > 0 {
         text.push_str(&format!(
