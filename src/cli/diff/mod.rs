@@ -253,9 +253,9 @@ fn numbers(numbers: &NumberDifference, is_one_type: bool) -> String {
     }
     text.push_str(&format!(
         "max {}, rms {} ({} %), cosine {:.8}",
-        print::number(numbers.max),
-        print::number(numbers.rms),
-        print::number(numbers.relative * 100.0),
+        figure(numbers.max),
+        figure(numbers.rms),
+        figure(numbers.relative * 100.0),
         numbers.cosine,
     ));
     if numbers.not_finite > 0 {
@@ -265,4 +265,48 @@ fn numbers(numbers: &NumberDifference, is_one_type: bool) -> String {
         ));
     }
     text
+}
+
+/// A measure with four digits that count: `0.0002212`, `8.611`, `1.200e30`.
+fn figure(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    match value.abs().log10().floor() {
+        size @ -5.0..4.0 => format!("{value:.*}", (3.0 - size) as usize),
+        _ => format!("{value:.3e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_four_digits_that_count() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.000_221_23, "0.0002212"),
+            (8.6115, "8.611"),
+            (133.48, "133.5"),
+            (9999.0, "9999"),
+            (1.2e30, "1.200e30"),
+            (1.5e-7, "1.500e-7"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(figure(value), text);
+        }
+    }
+
+    #[test]
+    fn long_strings_are_shown_from_where_they_differ() {
+        let (a, b) = ("é".repeat(60), "é".repeat(30) + &"è".repeat(30));
+        let first = FirstDifference { index: 61, count: 30 };
+        let shown = sides(&a.as_str().into(), &b.as_str().into(), Some(first), false);
+        let (a, b) = ("é".repeat(30), "è".repeat(30));
+        assert_eq!(
+            shown,
+            format!("string of 120 -> of 120 bytes; from byte 61: \"…{a}\" -> \"…{b}\"")
+        );
+    }
 }
