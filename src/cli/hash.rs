@@ -17,15 +17,15 @@ Each line is a checksum and a name, as sha256sum writes them:
   FILE:metadata       the metadata
   FILE:tensor/NAME    the data of a tensor
 
-Metadata and tensors are hashed by what they say, not by how: files of another byte order, GGUF version, order of keys
-or cutting into parts agree. The metadata is hashed as its keys with their values, sorted by key, each as a
-little-endian GGUF holds it, without split.*; of safetensors the strings under __metadata__. A tensor's data is hashed
+Metadata and tensors are hashed by what they say, not by how: files of another byte order, GGUF version, order of keys \
+or cutting into parts agree. The metadata is hashed as its keys with their values, sorted by key, each as a \
+little-endian GGUF holds it, without split.*; of safetensors the strings under __metadata__. A tensor's data is hashed \
 as its bytes, little-endian; its type and shape are not part of it.
 
-Names with a line break or a backslash are escaped and their line begins with a backslash, as with sha256sum. A tensor
+Names with a line break or a backslash are escaped and their line begins with a backslash, as with sha256sum. A tensor \
 of unknown type has no line, for its length is not known.
 
-With --check, names are read as above and relative to the current folder. Exit code 0: all agree. 1: some do not, or
+With --check, names are read as above and relative to the current folder. Exit code 0: all agree. 1: some do not, or \
 are not there.";
 
 const EXAMPLES: &str = "\

@@ -14,13 +14,13 @@ use crate::model_file::ModelFile;
 use std::path::PathBuf;
 
 const ABOUT: &str = "\
-Byte order, GGUF version and the cutting of a split model are told, but are no differences: values are compared by what
-they mean. The order of keys and tensors is one; what has moved is told. Tensors of different types, and tensors of one
-type with different bytes, are decoded, and how far their numbers are apart is told: largest difference, root mean
+Byte order, GGUF version and the cutting of a split model are told, but are no differences: values are compared by what \
+they mean. The order of keys and tensors is one; what has moved is told. Tensors of different types, and tensors of one \
+type with different bytes, are decoded, and how far their numbers are apart is told: largest difference, root mean \
 square (absolute, and in percent of A's own), cosine.
 
-A drafter's checkpoint beside a GGUF is compared as what `convert` would make of it in the type of the GGUF: tensors
-and metadata by upstream's names, in whatever dialect the GGUF is. Of its tensors only the numbers count, not types and
+A drafter's checkpoint beside a GGUF is compared as what `convert` would make of it in the type of the GGUF: tensors \
+and metadata by upstream's names, in whatever dialect the GGUF is. Of its tensors only the numbers count, not types and \
 order. Where it cannot be converted (no config.json and no --target), only the tensors are compared.
 
 Exit code 0: no difference. 1: differences.";
@@ -31,7 +31,7 @@ Examples:
           what quantizing has cost, tensor by tensor
   gguf-conv diff mine.gguf downloaded.gguf --ignore 'general.*'
           whatever they are called and whoever made them
-  gguf-conv diff old.gguf new.gguf --ignore 'blk.*' --ignore '*.weight'
+  gguf-conv diff old.gguf new.gguf --ignore '*.weight'
           the metadata alone
   gguf-conv diff gemma-4-12B-it-assistant/ drafter.gguf
           a checkpoint and what was made of it";
