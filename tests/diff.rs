@@ -1,75 +1,15 @@
-//! What `diff` tells of two models, held against changes that were made and numbers computed elsewhere.
+//! What `diff` tells of two GGUF files, held against changes that were made and numbers computed elsewhere.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
-use common::parts::*;
+use common::diffs::*;
+use common::parts::Parts;
 use common::*;
 use gguf_conv::gguf::{Array, Value};
 use gguf_conv::quant::GgmlType;
 use serde_json::{Value as Json, json};
-use std::path::{Path, PathBuf};
-
-const Q8_0: &str = "mini-dense/drafter-q8_0.gguf";
-
-/// Runs diff, expects this exit code, and returns standard output.
-#[track_caller]
-fn diff(code: i32, args: &[&str]) -> String {
-    let output = program().arg("diff").args(args).output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {err}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn diff_json(code: i32, args: &[&str]) -> Json {
-    serde_json::from_str(&diff(code, &[&["--json"], args].concat())).unwrap()
-}
-
-/// A folder for changed files.
-struct Bench(tempfile::TempDir);
-
-impl Bench {
-    fn new() -> Bench {
-        Bench(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// A fixture, changed.
-    fn changed(&self, name: &str, fixture_name: &str, change: impl FnOnce(&mut Parts)) -> String {
-        let mut parts = Parts::read(&fixture(fixture_name));
-        change(&mut parts);
-        parts.write(&self.path(name));
-        path_str(&self.path(name)).to_owned()
-    }
-}
-
-fn fixture_str(name: &str) -> String {
-    path_str(&fixture(name)).to_owned()
-}
-
-/// The entry of this name in a list of the report.
-#[track_caller]
-fn entry<'j>(report: &'j Json, list: &str, name: &str) -> &'j Json {
-    let field = if list == "keys" { "key" } else { "name" };
-    let mut entries = report[list].as_array().unwrap().iter();
-    entries
-        .find(|entry| entry[field] == name)
-        .unwrap_or_else(|| panic!("{name} is not in {report:#}"))
-}
-
-fn names<'j>(report: &'j Json, list: &str) -> Vec<&'j str> {
-    let field = if list == "keys" { "key" } else { "name" };
-    let entries = report[list].as_array().unwrap().iter();
-    entries.map(|entry| entry[field].as_str().unwrap()).collect()
-}
-
-fn is_near(found: &Json, expected: f64) -> bool {
-    (found.as_f64().unwrap() - expected).abs() <= expected.abs() * 1e-9
-}
+use std::path::Path;
 
 #[test]
 fn a_file_is_equal_to_itself_and_to_a_copy() {
@@ -85,7 +25,7 @@ fn a_file_is_equal_to_itself_and_to_a_copy() {
         for list in ["container", "keys", "tensors", "notes"] {
             assert_eq!(report[list], json!([]), "{list}");
         }
-        let text = diff(0, &[&file, other]);
+        let text = run_diff(0, &[&file, other]);
         assert!(
             text.ends_with("no difference: 43 keys and 49 tensors are the same\n"),
             "{text}"
@@ -179,7 +119,7 @@ fn the_errors_between_types_are_those_of_gguf_py() {
         (&file_type["a"]["value"], &file_type["b"]["value"]),
         (&json!(7), &json!(2))
     );
-    let text = diff(
+    let text = run_diff(
         1,
         &[
             &fixture_str(Q8_0),
@@ -285,7 +225,7 @@ fn other_bytes_for_the_same_numbers_are_a_difference() {
         (&tensor["difference"], &tensor["error"]["differing"]),
         (&json!("data"), &json!(0))
     );
-    assert!(diff(1, &[&a, &b]).contains("other bytes for the same numbers"));
+    assert!(run_diff(1, &[&a, &b]).contains("other bytes for the same numbers"));
     // The same numbers in another type are another type.
     zeros[..2].copy_from_slice(&half::f16::ONE.to_le_bytes());
     zeros[2] = 3;
@@ -300,7 +240,7 @@ fn other_bytes_for_the_same_numbers_are_a_difference() {
         (&tensor["difference"], &tensor["error"]),
         (&json!("type"), &Json::Null)
     );
-    assert!(diff(1, &[&a, &b]).contains("Q8_0 -> F32; the same numbers"));
+    assert!(run_diff(1, &[&a, &b]).contains("Q8_0 -> F32; the same numbers"));
 }
 
 /// f32 would hold neither of these integers.
@@ -398,7 +338,7 @@ fn keys_that_are_added_changed_and_moved() {
         Json::Null,
         "long lists are not reported whole"
     );
-    let text = diff(1, &[&a, &b]);
+    let text = run_diff(1, &[&a, &b]);
     for words in [
         "only in A  general.type",
         "u32 4 -> u64 4",
@@ -482,216 +422,7 @@ fn tensors_that_are_added_reshaped_and_moved() {
         "--ignore",
         "ext??",
     ];
-    diff(0, &[&[a.as_str(), &b], &ignore[..]].concat());
-}
-
-/// Two tensors of a kind whose data lies the other way round, under the same list in the header.
-#[test]
-fn data_that_has_moved_is_told() {
-    let bench = Bench::new();
-    let write = |name: &str, offsets: [u64; 2]| {
-        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
-        bytes.extend(2_u64.to_le_bytes());
-        bytes.extend(0_u64.to_le_bytes());
-        for (name, offset) in ["a", "b"].iter().zip(offsets) {
-            bytes.extend(1_u64.to_le_bytes());
-            bytes.extend(name.as_bytes());
-            bytes.extend(1_u32.to_le_bytes());
-            bytes.extend(8_u64.to_le_bytes());
-            bytes.extend(0_u32.to_le_bytes());
-            bytes.extend(offset.to_le_bytes());
-        }
-        bytes.resize(bytes.len().next_multiple_of(32) + 64, 0);
-        std::fs::write(bench.path(name), bytes).unwrap();
-        path_str(&bench.path(name)).to_owned()
-    };
-    let (a, b) = (write("a.gguf", [0, 32]), write("b.gguf", [32, 0]));
-    let report = diff_json(1, &[&a, &b]);
-    assert_eq!(report["tensors"].as_array().unwrap().len(), 1);
-    assert_eq!(report["tensors"][0]["difference"], "moved");
-}
-
-/// What they say is the same; how they say it is told and is no difference.
-#[test]
-fn byte_order_version_and_cutting_are_no_differences() {
-    let (a, bench) = (fixture_str(Q8_0), Bench::new());
-    let big = bench.path("big.gguf");
-    succeed(&["migrate", &a, "-o", path_str(&big), "--endian", "big"]);
-    let report = diff_json(0, &[&a, path_str(&big)]);
-    assert_eq!(
-        report["container"],
-        json!([{ "what": "byte order", "a": "little-endian", "b": "big-endian" }])
-    );
-    assert_eq!(report["equal_tensors"], 49);
-    // And a difference in the other byte order is found.
-    let mut bytes = std::fs::read(&big).unwrap();
-    let end = bytes.len() - 40;
-    bytes[end] ^= 0x55;
-    std::fs::write(&big, bytes).unwrap();
-    assert_eq!(
-        diff_json(1, &[&a, path_str(&big)])["tensors"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
-
-    let mut bytes = std::fs::read(&a).unwrap();
-    bytes[4] = 2;
-    std::fs::write(bench.path("v2.gguf"), &bytes).unwrap();
-    let report = diff_json(0, &[&a, path_str(&bench.path("v2.gguf"))]);
-    assert_eq!(report["container"][0]["what"], "GGUF version");
-
-    let mut first = Parts::read(Path::new(&a));
-    let mut second = Parts {
-        metadata: Vec::new(),
-        tensors: first.tensors.split_off(20),
-    };
-    for (parts, number) in [(&mut first, 0), (&mut second, 1)] {
-        for (key, value) in [
-            ("split.no", number),
-            ("split.count", 2),
-            ("split.tensors.count", 49),
-        ] {
-            parts.metadata.push((key.to_owned(), Value::U16(value)));
-        }
-    }
-    let path = |number| bench.path(&format!("m-{number:05}-of-00002.gguf"));
-    first.write(&path(1));
-    second.write(&path(2));
-    for part in [1, 2] {
-        let report = diff_json(0, &[&a, path_str(&path(part))]);
-        assert_eq!(
-            report["container"],
-            json!([{ "what": "files", "a": "1", "b": "2" }])
-        );
-        assert_eq!(
-            (&report["equal_keys"], &report["equal_tensors"]),
-            (&json!(43), &json!(49))
-        );
-    }
-
-    // Padding that is not zero.
-    let mut bytes = std::fs::read(&a).unwrap();
-    bytes.extend([7; 32]);
-    std::fs::write(bench.path("longer.gguf"), bytes).unwrap();
-    let report = diff_json(0, &[&a, path_str(&bench.path("longer.gguf"))]);
-    assert_eq!(report["container"].as_array().unwrap().len(), 1);
-}
-
-#[test]
-fn a_checkpoint_and_what_was_made_of_it() {
-    for pair in PAIRS {
-        let bench = Bench::new();
-        let drafter = fixture_str(&format!("{pair}/drafter"));
-        let file = format!("{drafter}/model.safetensors");
-        for (outtype, code) in [("bf16", 0), ("f32", 0), ("q8_0", 1)] {
-            let out = path_str(&bench.path(outtype)).to_owned();
-            succeed(&[&drafter, "-o", &out, "--outtype", outtype]);
-            for args in [[drafter.as_str(), &out], [&out, &drafter], [&file, &out]] {
-                let report = diff_json(code, &args);
-                assert_eq!(report["keys"], json!([]), "{args:?}");
-                assert_eq!(report["equal_keys"], 43, "{args:?}");
-                let tensors = report["tensors"].as_array().unwrap();
-                let is_bf16_to_q8_0 = |tensor: &Json| {
-                    let types = [tensor["a"]["type"].as_str(), tensor["b"]["type"].as_str()];
-                    types == [Some("BF16"), Some("Q8_0")] || types == [Some("Q8_0"), Some("BF16")]
-                };
-                assert!(tensors.iter().all(is_bf16_to_q8_0), "{args:?}");
-                assert_eq!(tensors.len(), if outtype == "q8_0" { 23 } else { 0 });
-            }
-        }
-        // The error of one tensor, computed by hand.
-        let out = bench.path("q8_0");
-        let report = diff_json(1, &[&drafter, path_str(&out)]);
-        let name = "nextn.pre_projection.weight";
-        let theirs = &read_tensors(Path::new(&file))["pre_projection.weight"].data;
-        let parts = Parts::read(&out);
-        let (.., ours) = parts.tensors.iter().find(|(known, ..)| known == name).unwrap();
-        let largest = ours
-            .chunks(34)
-            .flat_map(|block| {
-                let scale = half::f16::from_le_bytes([block[0], block[1]]).to_f64();
-                block[2..].iter().map(move |q| f64::from(q.cast_signed()) * scale)
-            })
-            .zip(
-                theirs
-                    .chunks(2)
-                    .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f64()),
-            )
-            .map(|(ours, theirs)| (ours - theirs).abs())
-            .fold(0.0, f64::max);
-        assert!(is_near(&entry(&report, "tensors", name)["error"]["max"], largest));
-    }
-}
-
-#[test]
-fn a_checkpoint_against_a_dialect_and_with_its_centroid_head() {
-    let bench = Bench::new();
-    let drafter = fixture_str("mini-edge/drafter");
-    let path = bench.path("atomic.gguf");
-    atomic("mini-edge", "bf16").write(&path);
-    let report = diff_json(1, &[&drafter, path_str(&path)]);
-    assert_eq!(report["tensors"], json!([]));
-    assert_eq!(
-        report["equal_tensors"], 51,
-        "the two of the centroid head included"
-    );
-    let keys = names(&report, "keys");
-    for key in ["general.architecture", "gemma4-assistant.nextn_predict_layers"] {
-        assert!(keys.contains(&key), "{keys:?}");
-    }
-    assert!(
-        !keys.contains(&"gemma4-assistant.embedding_length_out"),
-        "{keys:?}"
-    );
-    // Without it, a note says why it is left out.
-    let report = diff_json(1, &[&drafter, &fixture_str("mini-edge/drafter-q8_0.gguf")]);
-    let notes = report["notes"].to_string();
-    assert!(
-        notes.contains("masked_embedding.centroids.weight is left out"),
-        "{notes}"
-    );
-}
-
-#[test]
-fn a_lone_file_is_compared_by_its_tensors_or_with_the_targets_help() {
-    let drafter = Drafter::copy_of("mini-dense");
-    let lone = drafter.beside("lone.safetensors");
-    std::fs::copy(drafter.weights(), &lone).unwrap();
-    let out = drafter.beside("bf16.gguf");
-    succeed(&[drafter.str(), "-o", path_str(&out), "--outtype", "bf16"]);
-    let args = [path_str(&lone), path_str(&out)];
-    let report = diff_json(1, &args);
-    assert_eq!(
-        names(&report, "tensors"),
-        ["rope_freqs.weight"],
-        "which no checkpoint holds"
-    );
-    assert_eq!(
-        (&report["equal_tensors"], &report["equal_keys"]),
-        (&json!(48), &json!(0))
-    );
-    assert!(report["notes"].to_string().contains("by its tensors alone"));
-    diff(0, &[&args[..], &["--ignore", "rope_freqs.weight"]].concat());
-    let target = fixture_str("mini-dense/target-bf16.gguf");
-    let report = diff_json(1, &[&args[..], &["--target", &target]].concat());
-    assert_eq!(report["tensors"], json!([]));
-    assert!(
-        names(&report, "keys").contains(&"general.name"),
-        "the folder has another name"
-    );
-}
-
-#[test]
-fn safetensors_are_compared_with_each_other() {
-    let drafter = Drafter::copy_of("mini-dense");
-    let whole = fixture_str("mini-dense/drafter");
-    assert_eq!(diff_json(0, &[&whole, drafter.str()])["equal_tensors"], 48);
-    drafter.edit_tensors(|tensors| tensors.get_mut("model.norm.weight").unwrap().data[1] ^= 0x80);
-    let report = diff_json(1, &[&whole, drafter.str()]);
-    assert_eq!(names(&report, "tensors"), ["model.norm.weight"]);
-    assert_eq!(report["tensors"][0]["error"]["differing"], 1);
+    run_diff(0, &[&[a.as_str(), &b], &ignore[..]].concat());
 }
 
 #[test]
@@ -704,4 +435,50 @@ fn what_cannot_be_read_is_an_error() {
         program().args(["diff", &a]).output().unwrap().status.code(),
         Some(2)
     );
+}
+
+/// Tensors are read in pieces; places and figures are those of the whole.
+#[test]
+fn long_tensors_are_compared_as_a_whole() {
+    let bench = Bench::new();
+    let write = |name: &str, values: &[f32]| {
+        let path = bench.path(name);
+        let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let dims = [values.len() as u64];
+        write_gguf(&path, &Default::default(), &[("a", &dims, GgmlType::F32, data)]);
+        path_str(&path).to_owned()
+    };
+    let values: Vec<f32> = random(3).take(700_001).collect();
+    let mut other = values.clone();
+    for at in [300_000, 600_000, 700_000] {
+        other[at] += 0.5;
+    }
+    let (a, b) = (write("a.gguf", &values), write("b.gguf", &other));
+    let error = &diff_json(1, &[&a, &b])["tensors"][0]["error"];
+    assert_eq!(
+        (
+            &error["elements"],
+            &error["differing"],
+            &error["first_difference"]
+        ),
+        (&json!(700_001), &json!(3), &json!(300_000))
+    );
+    let pairs = || {
+        values
+            .iter()
+            .zip(&other)
+            .map(|(a, b)| (f64::from(*a), f64::from(*b)))
+    };
+    let sum = |of: fn((f64, f64)) -> f64| pairs().map(of).sum::<f64>();
+    let (squares, of_a, of_b) = (
+        sum(|(a, b)| (a - b).powi(2)),
+        sum(|(a, _)| a * a),
+        sum(|(_, b)| b * b),
+    );
+    assert!(is_near(&error["rms"], (squares / 700_001.0).sqrt()));
+    assert!(is_near(&error["relative"], (squares / of_a).sqrt()));
+    assert!(is_near(
+        &error["cosine"],
+        sum(|(a, b)| a * b) / (of_a * of_b).sqrt()
+    ));
 }

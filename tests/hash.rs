@@ -428,3 +428,37 @@ fn reports_as_json_say_the_same() {
     let (out, _) = succeed(&["hash", "--json", &two[0], &two[1]]);
     assert_eq!(serde_json::from_str::<Vec<Json>>(&out).unwrap().len(), 2);
 }
+
+/// Tensors are read in pieces, here in the other byte order too.
+#[test]
+fn long_tensors_are_hashed_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut parts = Parts::read(&fixture(Q8_0));
+    let embedding = parts
+        .tensors
+        .iter_mut()
+        .find(|(name, ..)| name == "token_embd.weight")
+        .unwrap();
+    let data: Vec<u8> = random(5).take(700_032).flat_map(f32::to_le_bytes).collect();
+    *embedding = (
+        embedding.0.clone(),
+        vec![64, 700_032 / 64],
+        GgmlType::F32,
+        data.clone(),
+    );
+    parts.write(&path("a.gguf"));
+    std::fs::write(path("data"), data).unwrap();
+    let expected = sha256(&path("data"));
+    assert_eq!(sums(&path("a.gguf"))[":tensor/token_embd.weight"], expected);
+    let big = path("big.gguf");
+    succeed(&[
+        "migrate",
+        path_str(&path("a.gguf")),
+        "-o",
+        path_str(&big),
+        "--endian",
+        "big",
+    ]);
+    assert_eq!(sums(&big)[":tensor/token_embd.weight"], expected);
+}
