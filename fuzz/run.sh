@@ -18,7 +18,10 @@ host=$(rustc -vV | sed -n 's/host: //p')
 RUSTFLAGS="$flags" cargo build --locked --release --target "$host"
 program=${CARGO_TARGET_DIR:-target}/$host/release
 # The inputs are written to files: in memory, where that is possible.
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
+if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then TMPDIR=/dev/shm; fi
+TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/gguf-conv-fuzz.XXXXXX")
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 
 # The headers of the small drafters, without their data: `Scratch` puts zeros in its place.
 headers() {
