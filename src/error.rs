@@ -52,6 +52,14 @@ pub enum Error {
         /// What it may be, and the way out.
         hint: &'static str,
     },
+    /// A list of checksums holds none.
+    #[error(
+        "{}: no line is a checksum and a name; give what `gguf-conv hash` or sha256sum has written", path.display()
+    )]
+    NoList {
+        /// The file.
+        path: PathBuf,
+    },
     /// A tensor's data cannot be read as numbers.
     #[error("tensor {name} of type {type_name} cannot be read: {why}")]
     Unreadable {
@@ -110,6 +118,7 @@ impl Error {
             Error::Verify(error) => verify_fault(error),
             Error::Checkpoint(_)
             | Error::NoModel { .. }
+            | Error::NoList { .. }
             | Error::Unreadable { .. }
             | Error::Importance(_)
             | Error::Migrate(_)

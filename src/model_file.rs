@@ -239,29 +239,85 @@ pub struct Numbers<'a> {
     data: &'a [u8],
 }
 
-impl Numbers<'_> {
+impl<'a> Numbers<'a> {
+    /// The elements of little-endian data; `None` where the data has another length.
+    pub(crate) fn new(ty: GgmlType, elements: u64, data: &'a [u8]) -> Option<Numbers<'a>> {
+        (ty.bytes(elements)? == data.len() as u64).then_some(Numbers {
+            ty,
+            endian: Endian::Little,
+            elements: elements as usize,
+            data,
+        })
+    }
+
+    /// Type of the elements.
+    pub fn ggml_type(&self) -> GgmlType {
+        self.ty
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.elements
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.elements == 0
+    }
+
     /// Number of chunks of [`CHUNK`] elements, the last one shorter.
     pub fn chunks(&self) -> usize {
         self.elements.div_ceil(CHUNK)
     }
 
+    /// Number of elements in a chunk.
+    fn chunk_len(&self, chunk: usize) -> usize {
+        CHUNK.min(self.elements.saturating_sub(chunk.saturating_mul(CHUNK)))
+    }
+
+    /// The bytes of a chunk, little-endian. There are [`Numbers::chunks`] of them.
+    pub fn bytes(&self, chunk: usize) -> Cow<'a, [u8]> {
+        let bytes = |elements: usize| elements / self.ty.block_len() * self.ty.block_bytes();
+        let start = bytes(chunk.saturating_mul(CHUNK).min(self.elements));
+        let blocks = &self.data[start..][..bytes(self.chunk_len(chunk))];
+        match self.endian {
+            Endian::Little => Cow::Borrowed(blocks),
+            Endian::Big => {
+                let mut swapped = blocks.to_vec();
+                swap_blocks(self.ty, &mut swapped);
+                Cow::Owned(swapped)
+            }
+        }
+    }
+
     /// Decodes a chunk into `out`, which takes its length. There are [`Numbers::chunks`] of them.
     pub fn decode(&self, chunk: usize, out: &mut Vec<f32>) {
-        let start = chunk.saturating_mul(CHUNK).min(self.elements);
-        let len = CHUNK.min(self.elements - start);
-        let bytes = |elements: usize| elements / self.ty.block_len() * self.ty.block_bytes();
-        let blocks = &self.data[bytes(start)..][..bytes(len)];
         out.clear();
-        out.resize(len, 0.0);
+        out.resize(self.chunk_len(chunk), 0.0);
         // Length and type were checked when these numbers were made.
-        let decoded = if self.endian == Endian::Big {
-            let mut swapped = blocks.to_vec();
-            swap_blocks(self.ty, &mut swapped);
-            self.ty.decode(&swapped, out)
-        } else {
-            self.ty.decode(blocks, out)
-        };
+        let decoded = self.ty.decode(&self.bytes(chunk), out);
         debug_assert!(decoded.is_ok(), "{decoded:?}");
+    }
+
+    /// [`Numbers::decode`] without loss for the types that are wider than f32; 64-bit integers beyond 2^53 are rounded.
+    pub fn decode_wide(&self, chunk: usize, narrow: &mut Vec<f32>, out: &mut Vec<f64>) {
+        out.clear();
+        let bytes = self.bytes(chunk);
+        match self.ty {
+            GgmlType::I32 => out.extend(
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|b| f64::from(i32::from_le_bytes(*b))),
+            ),
+            GgmlType::I64 => out.extend(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64)),
+            GgmlType::F64 => out.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b))),
+            _ => {
+                self.decode(chunk, narrow);
+                out.extend(narrow.iter().map(|&v| f64::from(v)));
+            }
+        }
     }
 }
 

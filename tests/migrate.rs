@@ -157,6 +157,17 @@ fn a_file_that_is_right_stays_as_it_is() {
     }
 }
 
+#[test]
+fn a_file_in_another_dialect_stays_as_it_is_in_that() {
+    for dialect in ["atomic", "ik"] {
+        let old = Old::new(&Parts::read(&fixture("mini-dense/drafter-q8_0.gguf")));
+        let there = old.migrate(&["--to", dialect]);
+        std::fs::write(&old.path, &there).unwrap();
+        assert!(old.changes(&["--to", dialect]).is_empty(), "{dialect}");
+        assert!(old.migrate(&["--to", dialect]) == there, "{dialect}");
+    }
+}
+
 /// Some change only the architecture's name, or only that and the keys.
 #[test]
 fn files_renamed_by_half() {
@@ -261,6 +272,15 @@ fn what_cannot_be_derived_is_named_and_the_target_helps() {
             "{name}"
         );
     }
+    // Neither the key nor the heads' lengths tell which layers slide.
+    let mut parts = parts_of(&expected);
+    let pattern = format!("{UPSTREAM}.attention.sliding_window_pattern");
+    parts.remove(&pattern);
+    parts
+        .tensors
+        .retain(|(name, ..)| name != "blk.1.attn_q_norm.weight");
+    let old = Old::new(&parts);
+    old.refuse(&[&pattern, "cannot be derived", "the kind of each layer"], &[]);
     let mut parts = parts_of(&expected);
     parts.tensors.retain(|(name, ..)| name != "output_norm.weight");
     Old::new(&parts).refuse(

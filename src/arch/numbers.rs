@@ -99,6 +99,12 @@ impl Numbers {
     pub(crate) fn key(&self, spec: &MetadataSpec) -> Result<Option<Value>, UnknownNumber> {
         let applies = |when: &Option<String>| when.as_ref().is_none_or(|name| self.get(name, None).is_some());
         if let Some(by_layer) = spec.by_layer.as_ref().filter(|by_layer| applies(&by_layer.when)) {
+            if self.layers.is_empty() {
+                return Err(UnknownNumber {
+                    name: "the kind of each layer".to_owned(),
+                    formula: by_layer.value.to_string(),
+                });
+            }
             let values = (0..self.layers.len()).map(|layer| self.eval(&by_layer.value, Some(layer)));
             let values = values.collect::<Result<Vec<f64>, _>>()?;
             return Ok(Some(array(by_layer.ty, values).into()));

@@ -4,6 +4,8 @@
 
 mod check;
 mod convert;
+mod diff;
+mod hash;
 mod inspect;
 mod json;
 mod migrate;
@@ -33,6 +35,10 @@ Examples:
           write a file in another type
   gguf-conv inspect drafter.gguf
           show what a file holds
+  gguf-conv diff a.gguf b.gguf
+          tell what distinguishes two files, and how far their numbers are apart
+  gguf-conv hash drafter.gguf > SUMS
+          checksums of the file, its metadata and each tensor; hash --check SUMS checks them
   gguf-conv check drafter.gguf --target TARGET.gguf
           look for what is wrong with a drafter, and with the pair
   gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
@@ -42,7 +48,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  a check or verification found a difference
+  1  a check, comparison or verification found a difference
   2  wrong usage
   3  an input is bad
   4  the system failed (disk, permissions)";
@@ -67,6 +73,10 @@ enum Command {
     Quantize(quantize::Args),
     /// Show what a GGUF or safetensors file holds
     Inspect(inspect::Args),
+    /// Tell what distinguishes two models: metadata, tensors, and how far their numbers are apart
+    Diff(diff::Args),
+    /// Checksums of files, of their metadata and of each tensor; or check a list of them
+    Hash(hash::Args),
     /// Look for what keeps a drafter's GGUF from loading or drafting well
     Check(check::Args),
     /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
@@ -108,6 +118,8 @@ pub fn run(cli: Cli) -> ExitCode {
         (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
         (Some(Command::Quantize(args)), _) => quantize::run(&args),
         (Some(Command::Inspect(args)), _) => inspect::run(&args),
+        (Some(Command::Diff(args)), _) => diff::run(&args),
+        (Some(Command::Hash(args)), _) => hash::run(&args),
         (Some(Command::Check(args)), _) => check::run(&args),
         (Some(Command::Verify(args)), _) => verify::run(&args),
         (Some(Command::Migrate(args)), _) => migrate::run(&args),

@@ -14,8 +14,13 @@ pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// Writes a result to standard output.
 pub(super) fn stdout(text: &str) -> Result<(), Error> {
+    stdout_bytes(text.as_bytes())
+}
+
+/// Writes a result that may be no UTF-8, as paths are, to standard output.
+pub(super) fn stdout_bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(bytes)
         .and_then(|()| out.flush())
         .map_err(Error::Stdout)
 }

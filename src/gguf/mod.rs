@@ -18,4 +18,4 @@ pub use metadata::{KeyError, Metadata};
 pub use swap::{can_swap, swap_blocks};
 pub use text::{escape, is_hidden};
 pub use value::{Array, Strings, Value, ValueType};
-pub use writer::{Layout, LayoutError, TensorSpec};
+pub use writer::{Layout, LayoutError, TensorSpec, canonical_metadata};

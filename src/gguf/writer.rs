@@ -115,12 +115,31 @@ fn write_header<E: ByteOrder>(
 }
 
 fn write_metadata<E: ByteOrder>(out: &mut Vec<u8>, metadata: &Metadata) -> io::Result<()> {
-    for (key, value) in metadata.iter() {
-        write_string::<E>(out, key)?;
-        out.write_u32::<E>(value.value_type() as u32)?;
-        write_value::<E>(out, value)?;
+    metadata
+        .iter()
+        .try_for_each(|(key, value)| write_entry::<E>(out, key, value))
+}
+
+/// Metadata in a form that does not depend on byte order, version, order of keys or the cutting of a split model: keys
+/// with their values as a little-endian file holds them, sorted by key, without `split.*`.
+pub fn canonical_metadata(metadata: &Metadata) -> Vec<u8> {
+    let mut entries: Vec<_> = metadata
+        .iter()
+        .filter(|(key, _)| !key.starts_with(b"split."))
+        .collect();
+    entries.sort_by_key(|(key, _)| *key);
+    let mut out = Vec::new();
+    for (key, value) in entries {
+        // Writing to a Vec cannot fail.
+        let _ = write_entry::<LittleEndian>(&mut out, key, value);
     }
-    Ok(())
+    out
+}
+
+fn write_entry<E: ByteOrder>(out: &mut Vec<u8>, key: &[u8], value: &Value) -> io::Result<()> {
+    write_string::<E>(out, key)?;
+    out.write_u32::<E>(value.value_type() as u32)?;
+    write_value::<E>(out, value)
 }
 
 fn write_string<E: ByteOrder>(out: &mut Vec<u8>, string: &[u8]) -> io::Result<()> {

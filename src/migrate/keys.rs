@@ -49,7 +49,14 @@ impl Job<'_, '_> {
         }
         for extra in self.to.iter().flat_map(|dialect| &dialect.extra) {
             let key = format!("{}.{}", architecture(arch, self.to), extra.key);
-            if let (Some(value), false) = (&extra.value, metadata.contains(&key)) {
+            // One that the input states stands behind.
+            let is_stated = of(Place::Behind).any(|key| {
+                self.drafter
+                    .arch
+                    .extra_key(BStr::new(&key.upstream))
+                    .is_some_and(|(_, stated)| stated.key == extra.key)
+            });
+            if let (Some(value), false) = (&extra.value, is_stated) {
                 let why = "this dialect states it".to_owned();
                 changes.push(Change::added(Subject::Key, format!("{key} = {value:?}"), why));
                 metadata.set(key, value.as_str());

@@ -1,5 +1,6 @@
 //! A drafter's weights against the checkpoint that they were made of.
 
+use crate::deviation::Deviation;
 use crate::gguf::{Gguf, escape};
 use crate::model::{Matrix, ModelError, Weights};
 use crate::quant::GgmlType;
@@ -120,52 +121,25 @@ pub fn compare_all(gguf: &Gguf, source: &dyn Weights) -> Result<Vec<Comparison>,
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     differs: bool,
-    max: f64,
-    difference: f64,
-    ours: f64,
-    theirs: f64,
-    product: f64,
+    numbers: Deviation,
 }
 
 impl Sums {
     fn of(ty: GgmlType, ours: &[f32], theirs: &[f32]) -> Sums {
-        let mut sums = Sums {
-            differs: !is_rounded(ty, ours, theirs),
-            ..Sums::default()
-        };
+        let mut numbers = Deviation::default();
         for (&a, &b) in ours.iter().zip(theirs) {
-            let (a, b) = (f64::from(a), f64::from(b));
-            let d = (a - b).abs();
-            // `max` would lose a NaN.
-            sums.max = if d > sums.max || d.is_nan() { d } else { sums.max };
-            sums.difference += d * d;
-            sums.ours += a * a;
-            sums.theirs += b * b;
-            sums.product += a * b;
+            numbers.push(a.into(), b.into());
         }
-        sums
+        Sums {
+            differs: !is_rounded(ty, ours, theirs),
+            numbers,
+        }
     }
 
-    fn add(self, other: Sums) -> Sums {
+    fn and(self, other: Sums) -> Sums {
         Sums {
             differs: self.differs || other.differs,
-            max: if other.max > self.max || other.max.is_nan() {
-                other.max
-            } else {
-                self.max
-            },
-            difference: self.difference + other.difference,
-            ours: self.ours + other.ours,
-            theirs: self.theirs + other.theirs,
-            product: self.product + other.product,
-        }
-    }
-
-    /// Root mean square of the differences in units of the source's, 0 where both are all zeros.
-    fn relative(&self) -> f64 {
-        match self.difference == 0.0 {
-            true => 0.0,
-            false => (self.difference / self.theirs).sqrt(),
+            numbers: self.numbers.and(other.numbers),
         }
     }
 }
@@ -189,22 +163,18 @@ pub fn compare(ty: GgmlType, ours: &Matrix, theirs: &Matrix) -> TensorError {
         .into_par_iter()
         .map(|row| Sums::of(ty, &ours.row(row), &theirs.row(row)))
         .collect();
-    let sums = rows.iter().copied().fold(Sums::default(), Sums::add);
+    let sums = rows.iter().copied().fold(Sums::default(), Sums::and);
     let positions = |is: &dyn Fn(&Sums) -> bool| (0..rows.len()).filter(|&row| is(&rows[row])).collect();
     let allowed = ceiling(ty) * ROW_ALLOWANCE;
-    let count = (ours.rows() * ours.cols()).max(1) as f64;
     TensorError {
         exact: !sums.differs,
-        max: sums.max,
-        rms: (sums.difference / count).sqrt(),
-        relative: sums.relative(),
-        cosine: match sums.ours * sums.theirs == 0.0 {
-            true => f64::from(u8::from(sums.ours == sums.theirs)),
-            false => sums.product / (sums.ours * sums.theirs).sqrt(),
-        },
-        zero_rows: positions(&|row| row.ours == 0.0 && row.theirs > 0.0),
+        max: sums.numbers.max,
+        rms: sums.numbers.rms((ours.rows() * ours.cols()) as u64),
+        relative: sums.numbers.relative(),
+        cosine: sums.numbers.cosine(),
+        zero_rows: positions(&|row| row.numbers.ours == 0.0 && row.numbers.theirs > 0.0),
         bad_rows: positions(&|row| match ty.is_quantized() {
-            true => row.relative() > allowed || row.difference.is_nan(),
+            true => row.numbers.relative() > allowed || row.numbers.difference.is_nan(),
             false => row.differs,
         }),
     }

@@ -1,6 +1,7 @@
 //! What the integration tests share: fixtures, the program, small checkpoints and targets made on the spot.
 #![allow(dead_code, missing_docs, clippy::expect_used, clippy::unwrap_used)] // each test file uses its own part
 
+pub mod diffs;
 pub mod parts;
 
 use assert_cmd::Command;

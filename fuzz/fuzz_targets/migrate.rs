@@ -1,0 +1,64 @@
+//! Migrates the input into another dialect or byte order. What is written can be read, holds what was planned, and
+//! has nothing left to migrate.
+#![no_main]
+
+use gguf_conv::arch::Arch;
+use gguf_conv::convert;
+use gguf_conv::gguf::{Endian, Gguf, escape};
+use gguf_conv::migrate::{self, Options, Plan};
+use libfuzzer_sys::fuzz_target;
+use std::path::Path;
+use std::sync::LazyLock;
+
+#[path = "scratch.rs"]
+mod scratch;
+
+static ARCH: LazyLock<Arch> = LazyLock::new(|| Arch::gemma4_assistant().unwrap());
+static TARGET: LazyLock<Gguf> = LazyLock::new(|| {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    Gguf::open(&fixtures.join("mini-dense/target-bf16.gguf")).unwrap()
+});
+
+fuzz_target!(|data: &[u8]| {
+    let path = scratch::gguf(data);
+    let Ok(gguf) = Gguf::open(&path) else { return };
+    // The last byte chooses; it belongs to the data or the padding.
+    let choice = data.last().copied().unwrap_or(0);
+    let bit = |n: u8| choice >> n & 1 != 0;
+    let options = Options {
+        to: ["upstream", "atomic", "ik", "upstream"][usize::from(choice & 3)],
+        keep_centroids: bit(2),
+        drop_extra: bit(3),
+        endian: if bit(4) { Endian::Big } else { Endian::Little },
+    };
+    let target = bit(5).then_some(&*TARGET);
+    let Ok(plan) = migrate::plan(&ARCH, &gguf, target, options) else {
+        return;
+    };
+    let out = scratch::path("out.gguf");
+    if convert::execute(&plan.layout, &plan.tensors, &out, &[], true, &|_| ()).is_err() {
+        return;
+    }
+    let written = Gguf::open(&out).unwrap();
+    assert_is_planned(&written, &plan);
+    let again = migrate::plan(&ARCH, &written, target, options).unwrap();
+    assert!(again.changes.is_empty(), "{:?}", again.changes);
+});
+
+fn assert_is_planned(written: &Gguf, plan: &Plan) {
+    assert_eq!(scratch::shown(written.metadata()), scratch::shown(&plan.metadata));
+    let names = written.tensors().map(|info| escape(&info.name));
+    assert!(names.eq(plan.tensors.iter().map(|tensor| escape(tensor.name.as_bytes()))));
+    for (info, tensor) in written.tensors().zip(&plan.tensors) {
+        assert_eq!(
+            (&info.dims, info.ty),
+            (&tensor.dims, tensor.ty.into()),
+            "{}",
+            info.name
+        );
+        let data = written.parts()[0].raw_tensor(info).unwrap().data;
+        if !tensor.source.swap && tensor.source.ty == tensor.ty {
+            assert!(data == &*tensor.source.data, "{}", info.name);
+        }
+    }
+}

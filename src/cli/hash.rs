@@ -1,0 +1,266 @@
+//! `gguf-conv hash`: checksums of models and of what they hold, and the check of a list of them.
+
+use super::Outcome;
+use super::print::{self, SCHEMA_VERSION};
+use crate::Error;
+use crate::gguf::escape;
+use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_line};
+use crate::model_file::ModelFile;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+const ABOUT: &str = "\
+Each line is a checksum and a name, as sha256sum writes them:
+  FILE                a file as it is; of a split model or a checkpoint in shards each file
+  FILE:metadata       the metadata
+  FILE:tensor/NAME    the data of a tensor
+
+Metadata and tensors are hashed by what they say, not by how: files of another byte order, GGUF version, order of keys \
+or cutting into parts agree. The metadata is hashed as its keys with their values, sorted by key, each as a \
+little-endian GGUF holds it, without split.*; of safetensors the strings under __metadata__. A tensor's data is hashed \
+as its bytes, little-endian; its type and shape are not part of it.
+
+Names with a line break or a backslash are escaped and their line begins with a backslash, as with sha256sum. A tensor \
+of unknown type has no line, for its length is not known.
+
+With --check, names are read as above and relative to the current folder. Exit code 0: all agree. 1: some do not, or \
+are not there.";
+
+const EXAMPLES: &str = "\
+Examples:
+  gguf-conv hash drafter.gguf > SUMS
+  gguf-conv hash --check SUMS
+  grep -v ':metadata$\\|:tensor/' SUMS | sha256sum -c
+          the lines of files are those of sha256sum";
+
+/// Arguments of hash.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
+pub(super) struct Args {
+    /// GGUF files (of a split model any part), .safetensors files or checkpoint folders
+    #[arg(required_unless_present = "check", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Check the lines of this list instead (- for standard input)
+    #[arg(long, value_name = "LIST", conflicts_with = "files")]
+    check: Option<PathBuf>,
+    /// With --check, name only what does not agree
+    #[arg(long, requires = "check")]
+    quiet: bool,
+    /// Report as JSON: one document for one file, a list for several
+    #[arg(long)]
+    json: bool,
+}
+
+/// Hashes the files, or checks a list.
+pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+    match &args.check {
+        Some(list) => check(list, args),
+        None => list(args),
+    }
+}
+
+fn list(args: &Args) -> Result<Outcome, Error> {
+    let opened = args.files.iter().map(|path| ModelFile::open(path));
+    let models = opened.collect::<Result<Vec<ModelFile>, Error>>()?;
+    let hashes: Vec<Hashes> = models.iter().map(Hashes::of).collect();
+    let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));
+    let entries: Vec<Vec<Entry>> = hashes
+        .iter()
+        .map(|one| one.compute(&|bytes| bar.inc(bytes)))
+        .collect();
+    bar.finish_and_clear();
+    for (part, _) in entries.iter().flatten().filter(|(_, sum)| sum.is_none()) {
+        let name = String::from_utf8_lossy(&part.name()).into_owned();
+        print::warn(&format!(
+            "{name}: its type is not known, nor then its length; it is left out"
+        ));
+    }
+    if args.json {
+        let reports: Vec<Report> = args
+            .files
+            .iter()
+            .zip(&entries)
+            .map(|(path, one)| report(path, one))
+            .collect();
+        match reports.as_slice() {
+            [one] => print::stdout_json(one)?,
+            several => print::stdout_json(&several)?,
+        }
+    } else {
+        let entries = entries.iter().flatten();
+        let lines = entries.filter_map(|(part, sum)| Some(line(sum.as_ref()?, &part.name())));
+        print::stdout_bytes(&lines.collect::<Vec<_>>().concat())?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn bar(bytes: u64) -> ProgressBar {
+    print::progress_bar(bytes, print::BYTES_BAR)
+}
+
+fn check(list: &Path, args: &Args) -> Result<Outcome, Error> {
+    let text = read(list)?;
+    let mut lines: Vec<Line> = Vec::new();
+    let mut improper = 0;
+    for line in text
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+    {
+        match parse_line(line) {
+            Some(line) => lines.push(line),
+            None => improper += 1,
+        }
+    }
+    if lines.is_empty() {
+        return Err(Error::NoList {
+            path: list.to_owned(),
+        });
+    }
+    let checklist = Checklist::open(&lines);
+    let bar = bar(0);
+    let verdicts = checklist.verdicts(&|done, total| {
+        bar.inc_length(total);
+        bar.inc(done);
+    });
+    bar.finish_and_clear();
+    let failed = verdicts.iter().filter(|verdict| **verdict != Verdict::Ok).count();
+    if improper > 0 {
+        let are = if improper == 1 { "is" } else { "are" };
+        print::warn(&format!(
+            "{} {are} no checksum and passed over",
+            print::many(improper, "line")
+        ));
+    }
+    if failed > 0 {
+        let lines = print::many(lines.len(), "checksum");
+        print::warn(&format!("{failed} of {lines} did not agree"));
+    }
+    let results = lines.iter().zip(&verdicts);
+    if args.json {
+        let results = results.map(|(line, verdict)| ResultReport::new(line, verdict));
+        print::stdout_json(&CheckReport {
+            schema_version: SCHEMA_VERSION,
+            failed,
+            improper_lines: improper,
+            results: results.collect(),
+        })?;
+    } else {
+        let shown = results.filter(|(_, verdict)| !args.quiet || **verdict != Verdict::Ok);
+        print::stdout(
+            &shown
+                .map(|(line, verdict)| words(line, verdict))
+                .collect::<String>(),
+        )?;
+    }
+    Ok(match failed {
+        0 => Outcome::Done,
+        _ => Outcome::Difference,
+    })
+}
+
+/// The whole of a list.
+fn read(list: &Path) -> Result<Vec<u8>, Error> {
+    let read = || match list.as_os_str() == "-" {
+        true => {
+            let mut text = Vec::new();
+            io::stdin().lock().read_to_end(&mut text).map(|_| text)
+        }
+        false => std::fs::read(list),
+    };
+    read().map_err(|source| Error::Read {
+        path: list.to_owned(),
+        source,
+    })
+}
+
+fn words(line: &Line, verdict: &Verdict) -> String {
+    let name = escape(&line.name);
+    match verdict {
+        Verdict::Ok => format!("{name}: OK\n"),
+        Verdict::Failed => format!("{name}: FAILED\n"),
+        Verdict::Missing(why) => format!("{name}: FAILED ({})\n", escape(why.as_bytes())),
+    }
+}
+
+/// The JSON report on one model.
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    path: String,
+    files: Vec<FileReport>,
+    metadata_sha256: Option<String>,
+    tensors: Vec<TensorReport>,
+}
+
+#[derive(Serialize)]
+struct FileReport {
+    path: String,
+    sha256: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TensorReport {
+    /// Escaped, as in a list.
+    name: String,
+    file: String,
+    /// Absent for a tensor of unknown type.
+    sha256: Option<String>,
+}
+
+fn report(path: &Path, entries: &[Entry]) -> Report {
+    let mut report = Report {
+        schema_version: SCHEMA_VERSION,
+        path: path.display().to_string(),
+        files: Vec::new(),
+        metadata_sha256: None,
+        tensors: Vec::new(),
+    };
+    for (part, sum) in entries {
+        let sha256 = sum.map(|sum| sum.to_string());
+        match part {
+            Part::File(path) => report.files.push(FileReport {
+                path: path.display().to_string(),
+                sha256,
+            }),
+            Part::Metadata(_) => report.metadata_sha256 = sha256,
+            Part::Tensor(path, name) => report.tensors.push(TensorReport {
+                name: escape(name),
+                file: path.display().to_string(),
+                sha256,
+            }),
+        }
+    }
+    report
+}
+
+/// The JSON report on a list.
+#[derive(Serialize)]
+struct CheckReport<'a> {
+    schema_version: u32,
+    failed: usize,
+    improper_lines: usize,
+    results: Vec<ResultReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct ResultReport<'a> {
+    name: String,
+    ok: bool,
+    /// Why there is nothing to compare with.
+    missing: Option<&'a str>,
+}
+
+impl<'a> ResultReport<'a> {
+    fn new(line: &Line, verdict: &'a Verdict) -> ResultReport<'a> {
+        ResultReport {
+            name: escape(&line.name),
+            ok: *verdict == Verdict::Ok,
+            missing: match verdict {
+                Verdict::Missing(why) => Some(why),
+                _ => None,
+            },
+        }
+    }
+}

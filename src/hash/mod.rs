@@ -1,0 +1,165 @@
+//! SHA-256 of a model: of its files, of its metadata, and of the data of each tensor.
+//!
+//! Files are hashed as they are. Metadata and tensors are hashed by what they say, so that files of another byte order,
+//! GGUF version, order of keys or cutting into parts agree:
+//!
+//! - the metadata as the keys with their values, sorted by key, each as GGUF writes it in little-endian (key, number of
+//!   the type, value), without the `split.*` keys; of safetensors the strings under `__metadata__`;
+//! - a tensor's data as its bytes, little-endian. Big-endian data of the few types without an agreed big-endian form is
+//!   hashed as it stands.
+//!
+//! Everything is read through memory maps, files and tensors side by side on all cores: what is read from disk is read
+//! once, and hashed once for the file and once for its tensor.
+
+mod check;
+mod list;
+
+pub use check::{Checklist, Verdict};
+pub use list::{Line, line, parse_line};
+
+use crate::gguf::{Metadata, canonical_metadata};
+use crate::model_file::{ModelFile, ModelTensor};
+use bstr::BStr;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// A SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sum(pub [u8; 32]);
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What of a model has a checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// One of its files.
+    File(&'a Path),
+    /// Its metadata, by the file that holds it.
+    Metadata(&'a Path),
+    /// The data of a tensor, by the file that holds it.
+    Tensor(&'a Path, &'a BStr),
+}
+
+/// A part with its checksum; `None` for tensors of unknown type, whose length nobody knows.
+pub type Entry<'a> = (Part<'a>, Option<Sum>);
+
+/// Bytes that are hashed between two reports of progress.
+const PIECE: usize = 1 << 20;
+
+/// What is hashed of a model, and how many bytes that takes.
+#[derive(Debug)]
+pub struct Hashes<'a> {
+    jobs: Vec<Job<'a>>,
+}
+
+#[derive(Debug)]
+enum Job<'a> {
+    File(&'a Path, &'a [u8]),
+    Metadata(&'a Path, Cow<'a, Metadata>),
+    Tensor(&'a Path, ModelTensor<'a>),
+}
+
+impl<'a> Hashes<'a> {
+    /// Everything: the files, the metadata, then the tensors, in the order of the headers.
+    pub fn of(model: &'a ModelFile) -> Hashes<'a> {
+        let files = model.files();
+        let mut jobs: Vec<Job> = files
+            .iter()
+            .map(|&(path, bytes)| Job::File(path, bytes))
+            .collect();
+        if let Some(&(path, _)) = files.first() {
+            jobs.push(Job::Metadata(path, model.metadata()));
+        }
+        for tensor in model.tensors() {
+            if let Some(&(path, _)) = files.get(tensor.file) {
+                jobs.push(Job::Tensor(path, tensor));
+            }
+        }
+        Hashes { jobs }
+    }
+
+    /// Bytes to be hashed.
+    pub fn bytes(&self) -> u64 {
+        self.jobs.iter().map(Job::bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Hashes them, on all cores. `progress` is told the number of bytes as they are hashed.
+    pub fn compute(&self, progress: &(dyn Fn(u64) + Sync)) -> Vec<Entry<'_>> {
+        let jobs: Vec<&Job> = self.jobs.iter().collect();
+        let sums = compute(&jobs, progress);
+        self.jobs.iter().map(Job::part).zip(sums).collect()
+    }
+}
+
+/// The checksum of each job, on all cores.
+fn compute(jobs: &[&Job], progress: &(dyn Fn(u64) + Sync)) -> Vec<Option<Sum>> {
+    // The longest first, so that no core is left with it in the end.
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|&at| std::cmp::Reverse(jobs[at].bytes()));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(&at) = order.get(next.fetch_add(1, Relaxed)) {
+            done.push((at, jobs[at].sum(progress)));
+        }
+        done
+    };
+    let mut sums = vec![None; jobs.len()];
+    for (at, sum) in rayon::broadcast(|_| work()).into_iter().flatten() {
+        sums[at] = sum;
+    }
+    sums
+}
+
+impl Job<'_> {
+    fn part(&self) -> Part<'_> {
+        match self {
+            Job::File(path, _) => Part::File(path),
+            Job::Metadata(path, _) => Part::Metadata(path),
+            Job::Tensor(path, tensor) => Part::Tensor(path, tensor.name),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Job::File(_, bytes) => bytes.len() as u64,
+            Job::Metadata(..) => 0,
+            Job::Tensor(_, tensor) => tensor.size.unwrap_or(0),
+        }
+    }
+
+    fn sum(&self, progress: &(dyn Fn(u64) + Sync)) -> Option<Sum> {
+        Some(match self {
+            Job::File(_, bytes) => sum(bytes, progress),
+            Job::Metadata(_, metadata) => sum(&canonical_metadata(metadata), &|_| ()),
+            Job::Tensor(_, tensor) => match tensor.numbers() {
+                Ok(numbers) => {
+                    let mut hasher = Sha256::new();
+                    for chunk in 0..numbers.chunks() {
+                        let bytes = numbers.bytes(chunk);
+                        hasher.update(&bytes);
+                        progress(bytes.len() as u64);
+                    }
+                    Sum(hasher.finalize().into())
+                }
+                Err(_) => sum(tensor.bytes().ok()?, progress),
+            },
+        })
+    }
+}
+
+/// The checksum of some bytes.
+pub fn sum(bytes: &[u8], progress: &(dyn Fn(u64) + Sync)) -> Sum {
+    let mut hasher = Sha256::new();
+    for piece in bytes.chunks(PIECE) {
+        hasher.update(piece);
+        progress(piece.len() as u64);
+    }
+    Sum(hasher.finalize().into())
+}
