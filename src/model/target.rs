@@ -13,7 +13,7 @@ use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;
 
 /// Tokens of a prompt that are taken at once: bounds the memory that activations need.
-const PROMPT_BATCH: usize = 512;
+const PROMPT_BATCH: usize = 96;
 
 /// A target.
 #[derive(Debug)]
