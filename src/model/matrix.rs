@@ -5,7 +5,7 @@
 //! that of a step not on how many tokens it has.
 
 use super::kernels::Panels;
-use super::weights::Tensor;
+use super::tensor::Tensor;
 use crate::quant::Decoder;
 use crate::quant::product::dot;
 use fearless_simd::dispatch;

@@ -21,6 +21,7 @@ mod matrix;
 pub mod ops;
 mod rope;
 mod target;
+mod tensor;
 mod weights;
 
 pub use attention::KvCache;
@@ -30,4 +31,5 @@ pub use error::ModelError;
 pub use head::{CENTROIDS, Head, ORDERING};
 pub use matrix::{Matrix, Pass};
 pub use target::{State, Target};
-pub use weights::{CheckpointWeights, Tensor, Weights};
+pub use tensor::Tensor;
+pub use weights::{CheckpointWeights, Weights};
