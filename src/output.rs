@@ -335,4 +335,47 @@ mod tests {
             Err(OutputError::NoFolder(_))
         ));
     }
+
+    #[test]
+    fn parts_of_a_file_are_copied_by_the_kernel_or_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, out) = (folder.path().join("source"), folder.path().join("out"));
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&source, &bytes).unwrap();
+        let map = MappedFile::open(&source).unwrap();
+        let part = &map[1234..60_000];
+        let from = map.position(part).unwrap();
+        assert_eq!(from, 1234);
+        assert_eq!(map.position(&bytes[1234..60_000]), None);
+
+        let output = OutputFile::create(&out, 120_000, &[], false).unwrap();
+        output.copy_at(&map, from, part, 7).unwrap();
+        // Behind the end of the source the kernel finds nothing to copy.
+        output.copy_at(&map, 100_000, part, 60_007).unwrap();
+        output.commit().unwrap();
+        let written = std::fs::read(&out).unwrap();
+        assert_eq!(written.len(), 120_000);
+        assert!(written[..7].iter().all(|byte| *byte == 0));
+        assert!(written[7..7 + part.len()] == *part);
+        assert!(written[60_007..60_007 + part.len()] == *part);
+    }
+
+    #[test]
+    fn a_flush_does_not_lose_what_is_written_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let len = 3 * FLUSHED_AT_ONCE;
+        let output = OutputFile::create(&out, len, &[], false).unwrap();
+        let piece = vec![7; 1 << 20];
+        let written = output.flush_meanwhile(|wrote| {
+            (0..len).step_by(piece.len()).try_for_each(|offset| {
+                output.write_at(&piece, offset)?;
+                wrote(piece.len() as u64);
+                Ok::<_, OutputError>(())
+            })
+        });
+        written.unwrap().unwrap();
+        output.commit().unwrap();
+        assert!(std::fs::read(&out).unwrap().iter().all(|byte| *byte == 7));
+    }
 }
