@@ -113,6 +113,24 @@ proptest! {
     }
 
     #[test]
+    fn a_product_is_that_of_the_numbers_read(
+        ty in prop::sample::select(GgmlType::all().collect::<Vec<_>>()),
+        bytes in prop::collection::vec(any::<u8>(), 600),
+        x in prop::collection::vec(-1.0f32..1.0, 8 * 600),
+    ) {
+        let blocks = &bytes[..bytes.len() / ty.block_bytes() * ty.block_bytes()];
+        let row = decode_on(Path::best(), ty, blocks);
+        let products: Vec<f64> = row.iter().zip(&x).map(|(v, x)| f64::from(*v) * f64::from(*x)).collect();
+        let magnitude: f64 = products.iter().map(|p| p.abs()).sum();
+        let dot = f64::from(ty.decoder().dot(blocks, &x[..row.len()]));
+        // Sums that f32 does not have are nobody's.
+        if magnitude < 1e38 {
+            let error = (dot - products.iter().sum::<f64>()).abs();
+            prop_assert!(error <= 1e-4 * magnitude + 1e-30, "{}: off by {} of {}", ty, error, magnitude);
+        }
+    }
+
+    #[test]
     fn errors_are_bounded(ty in encoders(), row in weights()) {
         let decoded = decode_on(Path::best(), ty, &encode_on(Path::best(), ty, &row, None));
         for (block, decoded) in row.chunks(ty.block_len()).zip(decoded.chunks(ty.block_len())) {
