@@ -423,3 +423,26 @@ fn several_files_are_a_list() {
         &["inspect", path_str(&files[0]), "no-such-file"],
     );
 }
+
+/// Of a file that is cut short nearly every tensor is a fault; a few are told, and where to see the others.
+#[test]
+fn the_faults_of_a_cut_file_do_not_fill_the_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.gguf");
+    let whole = std::fs::read(fixture("mini-dense/drafter-q8_0.gguf")).unwrap();
+    std::fs::write(&path, &whole[..100_000]).unwrap();
+    let (_, warnings) = succeed(&["inspect", path_str(&path)]);
+    let lines: Vec<&str> = warnings.lines().collect();
+    let (last, first) = lines.split_last().unwrap();
+    assert_eq!(first.len(), 4, "{warnings}");
+    assert!(
+        first
+            .iter()
+            .all(|line| line.contains("beyond the end of the file at 100000"))
+    );
+    // All 49 tensors but the rotary factors, which stand first.
+    assert!(
+        last.contains("44 more faults; gguf-conv check lists them"),
+        "{last}"
+    );
+}

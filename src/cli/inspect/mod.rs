@@ -70,6 +70,9 @@ struct Inspected<'a> {
     tensors: Vec<(ModelTensor<'a>, Option<Stats>)>,
 }
 
+/// Faults of a file that are told one by one: of a file that is cut short, nearly every tensor is one.
+const WARNED: usize = 4;
+
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let arch = architecture(args.arch.as_deref())?;
@@ -80,8 +83,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         .collect::<Result<Vec<ModelFile>, _>>()?;
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &arch)).collect();
     for one in &inspected {
-        for fault in &one.faults {
-            print::warn(&format!("{}: {fault}", print::path(one.file.path())));
+        let path = print::path(one.file.path());
+        for fault in one.faults.iter().take(WARNED) {
+            print::warn(&format!("{path}: {fault}"));
+        }
+        if let more @ 1.. = one.faults.len().saturating_sub(WARNED) {
+            print::warn(&format!("{path}: {more} more faults; gguf-conv check lists them"));
         }
     }
     if args.json {
