@@ -295,3 +295,23 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     let truth = || value.as_bool().map(f64::from);
     value.as_f64().or_else(whole).or_else(truth)
 }
+
+/// Most elements of a list that [`in_words`] shows.
+const SHOWN: usize = 8;
+
+/// A number or a list of them in a line; a long list is cut.
+pub(crate) fn in_words(value: &Value) -> String {
+    match value {
+        Value::Array(Array::Array(_)) => value.type_name(),
+        Value::Array(array) => {
+            let items = (0..array.len().min(SHOWN)).filter_map(|i| array.get(i));
+            let mut items: Vec<String> = items.map(|item| in_words(&item)).collect();
+            if array.len() > SHOWN {
+                items.push("…".to_owned());
+            }
+            format!("[{}]", items.join(", "))
+        }
+        Value::Bool(truth) => truth.to_string(),
+        value => number(value).map_or_else(|| value.type_name(), |number| number.to_string()),
+    }
+}

@@ -9,6 +9,16 @@ use std::str::FromStr;
 pub struct Glob(String);
 
 impl Glob {
+    /// The pattern in this text; every text is one.
+    pub fn new(text: impl Into<String>) -> Glob {
+        Glob(text.into())
+    }
+
+    /// The pattern as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether the whole name fits the pattern.
     pub fn matches(&self, name: &BStr) -> bool {
         let (pattern, name): (&[u8], &[u8]) = (self.0.as_bytes(), name);
@@ -53,7 +63,7 @@ impl FromStr for Glob {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Glob, Infallible> {
-        Ok(Glob(text.to_owned()))
+        Ok(Glob::new(text))
     }
 }
 
@@ -63,7 +73,7 @@ mod tests {
 
     #[test]
     fn stars_and_question_marks_match_as_in_a_shell() {
-        let matches = |pattern: &str, name: &str| Glob(pattern.to_owned()).matches(BStr::new(name));
+        let matches = |pattern: &str, name: &str| Glob::new(pattern).matches(BStr::new(name));
         assert!(matches("blk.*.attn_q.weight", "blk.12.attn_q.weight"));
         assert!(!matches("blk.*.attn_q.weight", "blk.12.attn_q_norm.weight"));
         assert!(matches("blk.?.ffn_*", "blk.3.ffn_gate.weight"));
@@ -74,5 +84,25 @@ mod tests {
         assert!(!matches("", "a"));
         assert!(!matches("a", ""));
         assert!(matches("a**", "a"));
+    }
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("blk.*.ffn_down.weight", "blk.12.ffn_down.weight", true),
+            ("blk.?.ffn_down.weight", "blk.12.ffn_down.weight", false),
+            ("*ffn*", "blk.0.ffn_up.weight", true),
+            ("ffn", "blk.0.ffn_up.weight", false),
+            ("*.a*b", "x.aab.ab", true),
+            ("", "", true),
+            ("*", "", true),
+            ("?", "", false),
+        ] {
+            assert_eq!(
+                Glob::new(pattern).matches(BStr::new(name)),
+                expected,
+                "{pattern} {name}"
+            );
+        }
     }
 }

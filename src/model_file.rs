@@ -4,7 +4,7 @@
 use crate::Error;
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::{Endian, Gguf, Metadata, Part, TensorInfo, can_swap, escape, swap_blocks};
-use crate::quant::GgmlType;
+use crate::quant::{CHUNK, GgmlType};
 use crate::sniff::known_stranger;
 use bstr::BStr;
 use std::borrow::Cow;
@@ -226,9 +226,6 @@ impl<'a> ModelTensor<'a> {
         })
     }
 }
-
-/// Elements a chunk: a multiple of every block length, 1 MiB as f32.
-pub const CHUNK: usize = 256 * 1024;
 
 /// The elements of a tensor, decoded chunk by chunk.
 #[derive(Debug, Clone, Copy)]

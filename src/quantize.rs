@@ -1,11 +1,13 @@
 //! From a GGUF file to one of another type, as `llama-quantize` does it: the same tensors in the same order, the same
 //! metadata. Knows no architecture beyond what the mixtures ask.
 
-use crate::convert::{Data, PlannedTensor, Source};
+use crate::convert::{PlannedTensor, Source};
 use crate::gguf::{FormatError, Gguf, GgufError, KeyError, Layout, LayoutError, Metadata, Value, escape};
+use crate::glob::Glob;
 use crate::quant::GgmlType;
 use crate::quant::imatrix::ImportanceMatrix;
 use crate::quant::recipe::{self, FileType, Model};
+use bstr::BStr;
 use std::path::PathBuf;
 
 /// What the user asks for.
@@ -16,7 +18,7 @@ pub struct Options<'a> {
     /// Every weight in the file's own type.
     pub pure: bool,
     /// Types by name pattern, the first that matches.
-    pub overrides: &'a [(&'a str, GgmlType)],
+    pub overrides: &'a [(Glob, GgmlType)],
     /// Encode tensors anew that are quantized already, which loses twice.
     pub allow_requantize: bool,
     /// How much the columns of the tensors matter.
@@ -116,16 +118,7 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
             name: name.to_owned(),
             dims: tensor.info.dims.clone(),
             ty,
-            source: Source {
-                origin: name.to_owned(),
-                path: gguf.path(),
-                ty: tensor.ty,
-                data: Data::Mapped {
-                    file: tensor.file,
-                    bytes: tensor.data,
-                },
-                swap: false,
-            },
+            source: Source::of_gguf(name, gguf.path(), tensor),
             importance: None,
         };
         planned.importance = importance_of(gguf, &planned, options)?;
@@ -266,12 +259,10 @@ fn metadata(gguf: &Gguf, options: Options) -> Metadata {
 
 fn warnings(tensors: &[PlannedTensor], options: Options) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (pattern, _) in options.overrides {
-        if !tensors
-            .iter()
-            .any(|tensor| recipe::matches(pattern, &tensor.name))
-        {
-            warnings.push(format!("--tensor-type {pattern} matches no tensor"));
+    for (glob, _) in options.overrides {
+        let fits = |tensor: &PlannedTensor| glob.matches(BStr::new(&tensor.name));
+        if !tensors.iter().any(fits) {
+            warnings.push(format!("--tensor-type {} matches no tensor", glob.as_str()));
         }
     }
     let twice = tensors

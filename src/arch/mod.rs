@@ -13,6 +13,7 @@ pub(crate) use numbers::Numbers;
 pub use numbers::UnknownNumber;
 pub use pattern::{Match, Pattern};
 
+use crate::gguf::{Value, ValueType};
 use crate::quant::GgmlType;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -236,6 +237,23 @@ pub enum ScalarType {
     I32,
     F32,
     Bool,
+}
+
+impl ScalarType {
+    /// A number as a value of this type. Casts from f64 saturate.
+    pub(crate) fn value(self, number: f64) -> Value {
+        match self {
+            ScalarType::U32 => Value::U32(number as u32),
+            ScalarType::I32 => Value::I32(number as i32),
+            ScalarType::F32 => Value::F32(number as f32),
+            ScalarType::Bool => Value::Bool(number != 0.0),
+        }
+    }
+
+    /// What a GGUF calls it.
+    pub(crate) fn value_type(self) -> ValueType {
+        self.value(0.0).value_type()
+    }
 }
 
 /// A tensor.

@@ -113,7 +113,7 @@ impl Numbers {
             return Ok(None);
         };
         match self.eval(formula, None) {
-            Ok(value) => Ok(Some(scalar(ty, value))),
+            Ok(value) => Ok(Some(ty.value(value))),
             Err(_) if spec.optional => Ok(None),
             Err(error) => Err(error),
         }
@@ -167,15 +167,6 @@ pub(crate) fn whole(value: f64) -> Option<usize> {
 }
 
 // Casts from f64 saturate; counts were read from files as whole numbers below 2^53.
-fn scalar(ty: ScalarType, value: f64) -> Value {
-    match ty {
-        ScalarType::U32 => Value::U32(value as u32),
-        ScalarType::I32 => Value::I32(value as i32),
-        ScalarType::F32 => Value::F32(value as f32),
-        ScalarType::Bool => Value::Bool(value != 0.0),
-    }
-}
-
 fn array(ty: ScalarType, values: Vec<f64>) -> Array {
     match ty {
         ScalarType::U32 => Array::U32(values.into_iter().map(|v| v as u32).collect()),

@@ -2,8 +2,8 @@
 
 use super::{CONVERT, Findings, MIGRATE};
 use crate::arch::{MetadataSpec, Relation, ScalarType};
-use crate::drafter_gguf::{DrafterGguf, number};
-use crate::gguf::{Array, Value, ValueType, escape};
+use crate::drafter_gguf::{DrafterGguf, in_words, number};
+use crate::gguf::{Value, ValueType, escape};
 
 pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
     for spec in &drafter.arch.metadata {
@@ -76,8 +76,8 @@ fn check_value(
     if let Some(expected) = expected.filter(|expected| differ(expected, value)) {
         let message = format!(
             "key {name} is {}; with the other keys it should be {}",
-            shown(value),
-            shown(&expected)
+            in_words(value),
+            in_words(&expected)
         );
         if spec.may_lack {
             findings.warning("key-value", name, message, CONVERT);
@@ -98,26 +98,17 @@ fn wrong_type(spec: &MetadataSpec, value: &Value) -> Option<String> {
                 ScalarType::Bool => matches!(element, ValueType::Bool | ValueType::U32 | ValueType::I32),
             }
         }),
-        scalar => spec.ty.is_some_and(|ty| scalar.value_type() == value_type(ty)),
+        scalar => spec.ty.is_some_and(|ty| scalar.value_type() == ty.value_type()),
     };
     if is_right {
         return None;
     }
-    let single = spec.ty.map(|ty| value_type(ty).name().to_owned());
+    let single = spec.ty.map(|ty| ty.value_type().name().to_owned());
     let list = spec
         .by_layer
         .as_ref()
-        .map(|by_layer| format!("{}[]", value_type(by_layer.ty).name()));
+        .map(|by_layer| format!("{}[]", by_layer.ty.value_type().name()));
     Some(single.into_iter().chain(list).collect::<Vec<_>>().join(" or "))
-}
-
-fn value_type(ty: ScalarType) -> ValueType {
-    match ty {
-        ScalarType::U32 => ValueType::U32,
-        ScalarType::I32 => ValueType::I32,
-        ScalarType::F32 => ValueType::F32,
-        ScalarType::Bool => ValueType::Bool,
-    }
 }
 
 /// Whether two values are other numbers; a single one stands for as many as there are layers.
@@ -140,21 +131,6 @@ fn differ(expected: &Value, found: &Value) -> bool {
     (0..len).any(|i| at(&expected, i) != at(&found, i))
 }
 
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Array(Array::Array(_)) => value.type_name(),
-        Value::Array(array) => {
-            let items: Vec<String> = (0..array.len().min(8))
-                .filter_map(|i| array.get(i))
-                .map(|v| shown(&v))
-                .collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::Bool(truth) => truth.to_string(),
-        value => number(value).map_or_else(|| value.type_name(), |number| number.to_string()),
-    }
-}
-
 fn check_rules(drafter: &DrafterGguf, findings: &mut Findings) {
     for rule in &drafter.arch.rules {
         let [first, second] = &rule.keys;
@@ -169,7 +145,7 @@ fn check_rules(drafter: &DrafterGguf, findings: &mut Findings) {
                 a_name.clone(),
                 format!(
                     "keys {a_name} and {b_name} are both {}, and llama.cpp refuses a file where they are the same",
-                    shown(a.value)
+                    in_words(a.value)
                 ),
                 "convert the checkpoint again; if the values are true, this drafter does not run in llama.cpp",
             ),
@@ -178,8 +154,8 @@ fn check_rules(drafter: &DrafterGguf, findings: &mut Findings) {
                 a_name.clone(),
                 format!(
                     "key {a_name} is {} and {b_name} is {}, and llama.cpp refuses a file where they are not the same",
-                    shown(a.value),
-                    shown(b.value)
+                    in_words(a.value),
+                    in_words(b.value)
                 ),
                 CONVERT,
             ),

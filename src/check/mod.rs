@@ -51,13 +51,7 @@ impl Findings {
         message: impl Into<String>,
         way_out: impl Into<String>,
     ) {
-        self.push(
-            Severity::Error,
-            code,
-            subject.into(),
-            message.into(),
-            way_out.into(),
-        );
+        self.push(Severity::Error, code, subject, message, way_out);
     }
 
     fn warning(
@@ -67,29 +61,23 @@ impl Findings {
         message: impl Into<String>,
         way_out: impl Into<String>,
     ) {
-        self.push(
-            Severity::Warning,
-            code,
-            subject.into(),
-            message.into(),
-            way_out.into(),
-        );
+        self.push(Severity::Warning, code, subject, message, way_out);
     }
 
     fn push(
         &mut self,
         severity: Severity,
         code: &'static str,
-        subject: Option<String>,
-        message: String,
-        way_out: String,
+        subject: impl Into<Option<String>>,
+        message: impl Into<String>,
+        way_out: impl Into<String>,
     ) {
         self.0.push(Finding {
             severity,
             code,
-            subject,
-            message,
-            way_out,
+            subject: subject.into(),
+            message: message.into(),
+            way_out: way_out.into(),
         });
     }
 }

@@ -2,6 +2,7 @@
 
 use super::json::{self, KeyReport};
 use super::print::{self, SCHEMA_VERSION};
+use super::write::{bits_per_weight, parameters, parts, write};
 use super::{Outcome, architecture, outtypes};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
@@ -95,17 +96,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     tell(&plan);
     let mut grid = None;
     if !args.dry_run {
-        let bar = print::progress_bar(plan.layout.file_len, print::BYTES_BAR);
-        let progress = |bytes| bar.inc(bytes);
-        grid = Some(convert::execute(
-            &plan.layout,
-            &plan.tensors,
-            &path,
-            &inputs,
-            args.force,
-            &progress,
-        )?);
-        bar.finish_and_clear();
+        grid = Some(write(&plan.layout, &plan.tensors, &path, &inputs, args.force)?);
     }
     let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
@@ -145,10 +136,7 @@ fn inputs(checkpoint: &Checkpoint, target: Option<&Gguf>) -> Vec<PathBuf> {
         "README.md",
     ];
     let weights = checkpoint.files().iter().map(|file| file.path().to_owned());
-    let parts = target
-        .iter()
-        .flat_map(|target| target.parts())
-        .map(|part| part.path.clone());
+    let parts = target.into_iter().flat_map(parts);
     let companions = COMPANIONS.iter().map(|name| checkpoint.folder().join(name));
     weights.chain(parts).chain(companions).collect()
 }
@@ -194,17 +182,7 @@ fn tell(plan: &Plan) {
     }
 }
 
-fn parameters(plan: &Plan) -> u64 {
-    plan.tensors.iter().map(|tensor| tensor.elements()).sum()
-}
-
 fn summary(plan: &Plan, path: &Path, verb: &str) -> String {
-    let parameters = parameters(plan);
-    let data: u64 = plan
-        .tensors
-        .iter()
-        .filter_map(|tensor| tensor.ty.bytes(tensor.elements()))
-        .sum();
     let mut types: BTreeMap<GgmlType, usize> = BTreeMap::new();
     for tensor in &plan.tensors {
         *types.entry(tensor.ty).or_default() += 1;
@@ -220,8 +198,8 @@ fn summary(plan: &Plan, path: &Path, verb: &str) -> String {
          {} drafter for a target of width {}: {} layers of width {}, context {}, tensors {}\n",
         path.display(),
         HumanBytes(plan.layout.file_len),
-        print::count(parameters),
-        data as f64 * 8.0 / parameters.max(1) as f64,
+        print::count(parameters(&plan.tensors)),
+        bits_per_weight(&plan.tensors),
         plan.architecture,
         number("embedding_length_out"),
         number("block_count"),
@@ -315,7 +293,7 @@ fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) 
         dry_run,
         output: path.display().to_string(),
         size_bytes: plan.layout.file_len,
-        parameters: parameters(plan),
+        parameters: parameters(&plan.tensors),
         outtype: plan.file_type.name(),
         tokenizer: plan.tokenizer,
         q4_0_blocks: grid.map(|grid| grid.blocks),

@@ -2,9 +2,10 @@
 
 use super::json::{self, KeyReport};
 use super::print::{self, SCHEMA_VERSION};
+use super::write::{parts, write};
 use super::{Outcome, architecture};
 use crate::Error;
-use crate::convert::{self, ConvertError, PlannedTensor};
+use crate::convert::{ConvertError, PlannedTensor};
 use crate::gguf::{Endian, Gguf};
 use crate::migrate::{self, Change, MigrateError, Options, Plan, Subject};
 use crate::output;
@@ -61,8 +62,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let arch = architecture(args.arch.as_deref())?;
     let old = Gguf::open(&args.old)?;
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
-    let files = old.parts().iter().chain(target.iter().flat_map(Gguf::parts));
-    let inputs: Vec<PathBuf> = files.map(|part| part.path.clone()).collect();
+    let inputs: Vec<PathBuf> = parts(&old).chain(target.iter().flat_map(parts)).collect();
     let output = args.output.as_deref().filter(|_| !args.dry_run);
     // A wrong output path is told before the work of planning.
     if let Some(path) = output {
@@ -82,11 +82,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         print::warn(warning);
     }
     if let Some(path) = output {
-        let bar = print::progress_bar(plan.layout.file_len, print::BYTES_BAR);
-        let progress = |bytes| bar.inc(bytes);
-        convert::execute(&plan.layout, &plan.tensors, path, &inputs, args.force, &progress)
-            .map_err(MigrateError::from)?;
-        bar.finish_and_clear();
+        write(&plan.layout, &plan.tensors, path, &inputs, args.force).map_err(MigrateError::from)?;
     }
     if args.json {
         print::stdout_json(&report(&plan, output))?;

@@ -12,6 +12,7 @@ mod migrate;
 mod print;
 mod quantize;
 mod verify;
+mod write;
 
 use crate::arch::Arch;
 use crate::convert::ConvertError;

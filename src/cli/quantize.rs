@@ -1,10 +1,12 @@
 //! `gguf-conv quantize`: arguments, progress and report of a change of type.
 
 use super::print::{self, SCHEMA_VERSION};
+use super::write::{bits_per_weight, parameters, parts, write};
 use super::{Outcome, outtypes};
 use crate::Error;
-use crate::convert::{self, ConvertError, PlannedTensor};
+use crate::convert::{ConvertError, PlannedTensor};
 use crate::gguf::Gguf;
+use crate::glob::Glob;
 use crate::output;
 use crate::quant::GgmlType;
 use crate::quant::imatrix::ImportanceMatrix;
@@ -42,7 +44,7 @@ pub(super) struct Args {
     /// Another type for the tensors whose name matches (`*` any text, `?` one character); may stand several times, the
     /// first that matches counts
     #[arg(long, value_name = "GLOB=TYPE", value_parser = tensor_type)]
-    tensor_type: Vec<(String, GgmlType)>,
+    tensor_type: Vec<(Glob, GgmlType)>,
     /// Importance matrix, GGUF or the legacy format
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
@@ -61,7 +63,7 @@ pub(super) struct Args {
 }
 
 /// `GLOB=TYPE`.
-fn tensor_type(text: &str) -> Result<(String, GgmlType), String> {
+fn tensor_type(text: &str) -> Result<(Glob, GgmlType), String> {
     let (glob, name) = text.rsplit_once('=').ok_or("should be GLOB=TYPE")?;
     let ty = GgmlType::from_name(name).filter(|ty| ty.can_encode());
     let ty = ty.ok_or_else(|| {
@@ -74,7 +76,7 @@ fn tensor_type(text: &str) -> Result<(String, GgmlType), String> {
             known.join(", ")
         )
     })?;
-    Ok((glob.to_owned(), ty))
+    Ok((Glob::new(glob), ty))
 }
 
 /// Plans the file, then writes it or shows the plan.
@@ -86,43 +88,23 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         .as_ref()
         .map(|path| path.display().to_string())
         .unwrap_or_default();
-    let overrides: Vec<(&str, GgmlType)> = args
-        .tensor_type
-        .iter()
-        .map(|(glob, ty)| (glob.as_str(), *ty))
-        .collect();
     let options = Options {
         // The parser let only names of file types through.
         file_type: FileType::from_name(&args.outtype)
             .ok_or_else(|| Error::Usage(format!("unknown file type {}", args.outtype)))?,
         pure: args.pure,
-        overrides: &overrides,
+        overrides: &args.tensor_type,
         allow_requantize: args.allow_requantize,
         importance: matrix.as_ref().map(|matrix| Importance { matrix, name: &name }),
     };
-    let inputs: Vec<PathBuf> = gguf
-        .parts()
-        .iter()
-        .map(|part| part.path.clone())
-        .chain(args.imatrix.clone())
-        .collect();
+    let inputs: Vec<PathBuf> = parts(&gguf).chain(args.imatrix.clone()).collect();
     if !args.dry_run {
         output::check(&args.output, &inputs, args.force).map_err(ConvertError::from)?;
     }
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings.iter().for_each(|warning| print::warn(warning));
     if !args.dry_run {
-        let bar = print::progress_bar(plan.layout.file_len, print::BYTES_BAR);
-        let progress = |bytes| bar.inc(bytes);
-        convert::execute(
-            &plan.layout,
-            &plan.tensors,
-            &args.output,
-            &inputs,
-            args.force,
-            &progress,
-        )?;
-        bar.finish_and_clear();
+        write(&plan.layout, &plan.tensors, &args.output, &inputs, args.force)?;
     }
     if args.json {
         print::stdout_json(&report(args, &plan))?;
@@ -145,20 +127,13 @@ fn text(args: &Args, plan: &Plan) -> String {
             .collect();
         text.push_str(&print::columns(&rows));
     }
-    let elements: u64 = plan.tensors.iter().map(PlannedTensor::elements).sum();
-    let bits = plan
-        .tensors
-        .iter()
-        .filter_map(|t| t.ty.bytes(t.elements()))
-        .sum::<u64>() as f64
-        * 8.0;
     text.push_str(&format!(
         "{} {}: {}, {} parameters, {:.2} bits per weight, {} of {} tensors changed their type\n",
         if args.dry_run { "would write" } else { "wrote" },
         args.output.display(),
         HumanBytes(plan.layout.file_len),
-        print::count(elements),
-        bits / elements.max(1) as f64,
+        print::count(parameters(&plan.tensors)),
+        bits_per_weight(&plan.tensors),
         plan.tensors.iter().filter(|t| t.ty != t.source.ty).count(),
         plan.tensors.len(),
     ));

@@ -6,13 +6,10 @@ use super::tensor::{Data, PlannedTensor};
 use crate::gguf::{Layout, swap_blocks};
 use crate::mapped::MappedFile;
 use crate::output::OutputFile;
-use crate::quant::{GgmlType, QuantError};
+use crate::quant::{CHUNK, GgmlType, QuantError};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-/// Elements a chunk: a multiple of every block length, 1 MiB as f32.
-const CHUNK: usize = 256 * 1024;
 
 /// A run of a tensor's elements.
 struct Chunk {

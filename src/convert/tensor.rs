@@ -1,6 +1,6 @@
 //! A tensor of an output file: its place, its type, and where its numbers come from.
 
-use crate::gguf::TensorSpec;
+use crate::gguf::{self, TensorSpec};
 use crate::mapped::MappedFile;
 use crate::quant::GgmlType;
 use std::ops::Deref;
@@ -19,6 +19,33 @@ pub struct Source<'a> {
     pub data: Data<'a>,
     /// Whether they are in the other byte order than the output's; then the type stays as it is.
     pub swap: bool,
+}
+
+impl<'a> Source<'a> {
+    /// A tensor of the GGUF at `path`, under this name in words.
+    pub(crate) fn of_gguf(origin: impl Into<String>, path: &'a Path, tensor: gguf::Tensor<'a>) -> Source<'a> {
+        Source {
+            origin: origin.into(),
+            path,
+            ty: tensor.ty,
+            data: Data::Mapped {
+                file: tensor.file,
+                bytes: tensor.data,
+            },
+            swap: false,
+        }
+    }
+
+    /// Numbers computed for the output; `path` is the input that asks for them.
+    pub(crate) fn computed(path: &'a Path, numbers: &[f32]) -> Source<'a> {
+        Source {
+            origin: "computed".to_owned(),
+            path,
+            ty: GgmlType::F32,
+            data: Data::Computed(numbers.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            swap: false,
+        }
+    }
 }
 
 /// The elements of a source.

@@ -211,16 +211,7 @@ fn from_target<'a>(
         name: spec.gguf.name(layer.unwrap_or(0)),
         dims: tensor.info.dims.clone(),
         ty: tensor.ty,
-        source: Source {
-            origin: format!("{name} of the target"),
-            path: target.path(),
-            ty: tensor.ty,
-            data: Data::Mapped {
-                file: tensor.file,
-                bytes: tensor.data,
-            },
-            swap: false,
-        },
+        source: Source::of_gguf(format!("{name} of the target"), target.path(), tensor),
         importance: None,
     }))
 }
@@ -237,13 +228,7 @@ fn generate<'a>(
         name: spec.gguf.name(layer.unwrap_or(0)),
         dims: expected.into_iter().rev().collect(),
         ty: GgmlType::F32,
-        source: Source {
-            origin: "computed".to_owned(),
-            path: checkpoint.path(),
-            ty: GgmlType::F32,
-            data: Data::Computed(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            swap: false,
-        },
+        source: Source::computed(checkpoint.path(), &values),
         importance: None,
     })
 }

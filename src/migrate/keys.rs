@@ -1,8 +1,8 @@
 //! The metadata of a migrated drafter.
 
 use super::{Change, Job, MigrateError, Subject, architecture};
-use crate::arch::{MetadataSpec, ScalarType};
-use crate::drafter_gguf::{Key, number};
+use crate::arch::MetadataSpec;
+use crate::drafter_gguf::{Key, in_words, number};
 use crate::gguf::{Metadata, Value, escape};
 use bstr::BStr;
 
@@ -183,7 +183,7 @@ impl Job<'_, '_> {
             .flat_map(|formula| formula.names())
             .collect();
         let why = self.drafter.origin_of(&names).unwrap_or_else(|| names.join(", "));
-        let text = format!("{} = {}", escape(&spelled), short(&value));
+        let text = format!("{} = {}", escape(&spelled), in_words(&value));
         changes.push(Change::added(Subject::Key, text, format!("from {why}")));
         metadata.set(spelled, value);
         Ok(())
@@ -229,12 +229,7 @@ impl Job<'_, '_> {
 /// The value in the type that the architecture asks for, where it has another and loses nothing.
 fn retyped(value: &Value, spec: &MetadataSpec) -> Option<Value> {
     let found = number(value)?;
-    let retyped = match spec.ty? {
-        ScalarType::U32 => Value::U32(found as u32),
-        ScalarType::I32 => Value::I32(found as i32),
-        ScalarType::F32 => Value::F32(found as f32),
-        ScalarType::Bool => Value::Bool(found != 0.0),
-    };
+    let retyped = spec.ty?.value(found);
     let is_other = retyped.value_type() != value.value_type();
     let keeps_number = match retyped {
         // Of a wider float the nearest narrower one is what the runtime would read.
@@ -242,19 +237,4 @@ fn retyped(value: &Value, spec: &MetadataSpec) -> Option<Value> {
         _ => number(&retyped) == Some(found),
     };
     (is_other && keeps_number).then_some(retyped)
-}
-
-/// A number or a short list in a line.
-fn short(value: &Value) -> String {
-    match value {
-        Value::Array(array) => {
-            let items: Vec<String> = (0..array.len())
-                .filter_map(|i| array.get(i))
-                .map(|v| short(&v))
-                .collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::Bool(truth) => truth.to_string(),
-        value => number(value).map_or_else(|| value.type_name(), |number| number.to_string()),
-    }
 }

@@ -150,11 +150,8 @@ impl<'a> Job<'_, 'a> {
             dims: shape.into_iter().rev().collect(),
             ty: GgmlType::F32,
             source: Source {
-                origin: "computed".to_owned(),
-                path: gguf.path(),
-                ty: GgmlType::F32,
-                data: Data::Computed(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
                 swap: self.options.endian != crate::gguf::Endian::Little,
+                ..Source::computed(gguf.path(), &values)
             },
             importance: None,
         })

@@ -19,6 +19,10 @@ pub mod types;
 pub use simd::Path;
 pub use types::GgmlType;
 
+/// Elements that a thread takes at once where it reads or writes a tensor: a multiple of every block length, 1 MiB as
+/// f32.
+pub const CHUNK: usize = 256 * 1024;
+
 /// Reads whole blocks. The lengths match: the other slice is as long as the blocks have elements.
 #[derive(Debug, Clone, Copy)]
 struct Decode {
