@@ -405,6 +405,16 @@ impl Arch {
         Arch::parse(&text, path)
     }
 
+    /// What is said of the tensor of this name, upstream's in a GGUF.
+    pub(crate) fn tensor_spec(&self, name: &str) -> Option<&TensorSpec> {
+        self.tensors.iter().find(|spec| spec.gguf.matches(name).is_some())
+    }
+
+    /// What is said of a group of tensors.
+    pub(crate) fn group(&self, name: &str) -> Option<&GroupSpec> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
     fn parse(text: &str, path: &Path) -> Result<Arch, ArchError> {
         toml::from_str(text).map_err(|e| ArchError {
             path: path.to_owned(),

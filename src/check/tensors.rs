@@ -142,22 +142,13 @@ fn check_extra(drafter: &DrafterGguf, entry: &TensorEntry, findings: &mut Findin
         findings.error("tensor-extra", name, message, CONVERT);
         return;
     }
-    let spec = drafter
-        .arch
-        .tensors
-        .iter()
-        .find(|spec| spec.gguf.matches(upstream).is_some());
-    let Some(spec) = spec else {
+    let Some(spec) = drafter.arch.tensor_spec(upstream) else {
         let message =
             format!("tensor {name} is no part of a drafter, and llama.cpp refuses a file that holds more");
         findings.error("tensor-extra", name, message, format!("{MIGRATE} --drop-extra"));
         return;
     };
-    let group = drafter
-        .arch
-        .groups
-        .iter()
-        .find(|group| spec.group.as_ref() == Some(&group.name));
+    let group = spec.group.as_ref().and_then(|name| drafter.arch.group(name));
     if let Some((group, refused)) = group.and_then(|group| Some((group, group.refused.as_ref()?)))
         && drafter.dialect.is_none()
     {

@@ -176,12 +176,11 @@ fn warn_of_refusals(
     tensors: &[PlannedTensor],
     warnings: &mut Vec<String>,
 ) {
-    let in_group = |tensor: &&PlannedTensor| {
-        arch.tensors
-            .iter()
-            .any(|spec| spec.group.is_some() && spec.gguf.matches(&tensor.name).is_some())
+    let in_group = |tensor: &PlannedTensor| {
+        let spec = arch.tensor_spec(&tensor.name);
+        spec.is_some_and(|spec| spec.group.is_some())
     };
-    if options.keep_centroids && tensors.iter().any(|tensor| in_group(&tensor)) {
+    if options.keep_centroids && tensors.iter().any(in_group) {
         warnings.push(
             "llama.cpp will not load this file: it refuses the tensors of the centroid head".to_owned(),
         );

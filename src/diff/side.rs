@@ -126,8 +126,10 @@ impl<'a> Converted<'a> {
         let file_type = gguf.metadata().uint("general.file_type").ok();
         let is_grouped = |name: &BStr| {
             let upstream = arch.upstream_tensor(name);
-            let mut grouped = arch.tensors.iter().filter(|spec| spec.group.is_some());
-            str::from_utf8(&upstream).is_ok_and(|name| grouped.any(|spec| spec.gguf.matches(name).is_some()))
+            let spec = str::from_utf8(&upstream)
+                .ok()
+                .and_then(|name| arch.tensor_spec(name));
+            spec.is_some_and(|spec| spec.group.is_some())
         };
         let planned = convert::plan(
             arch,

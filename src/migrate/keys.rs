@@ -220,8 +220,7 @@ impl Job<'_, '_> {
 
     /// What a group is, in words.
     pub(super) fn group_in_words(&self, group: &str) -> String {
-        let mut groups = self.drafter.arch.groups.iter();
-        let found = groups.find(|known| known.name == group);
+        let found = self.drafter.arch.group(group);
         format!("part of {}", found.map_or(group, |group| &group.what))
     }
 }

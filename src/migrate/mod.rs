@@ -195,9 +195,8 @@ impl Job<'_, '_> {
         if self.to.is_none() {
             for group in &arch.groups {
                 let is_member = |tensor: &PlannedTensor| {
-                    arch.tensors.iter().any(|spec| {
-                        spec.group.as_ref() == Some(&group.name) && spec.gguf.matches(&tensor.name).is_some()
-                    })
+                    let spec = arch.tensor_spec(&tensor.name);
+                    spec.is_some_and(|spec| spec.group.as_ref() == Some(&group.name))
                 };
                 if let (Some(refused), true) = (&group.refused, tensors.iter().any(is_member)) {
                     warnings.push(format!("{} is kept: {refused}", group.what));

@@ -40,8 +40,7 @@ impl<'a> Job<'_, 'a> {
     }
 
     fn spec_of(&self, upstream: &str) -> Option<&'a TensorSpec> {
-        let specs = &self.drafter.arch.tensors;
-        specs.iter().find(|spec| spec.gguf.matches(upstream).is_some())
+        self.drafter.arch.tensor_spec(upstream)
     }
 
     fn refuse_clash(&self, entry: &TensorEntry, upstream: &str) -> Result<(), MigrateError> {
