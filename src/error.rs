@@ -3,11 +3,11 @@
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::gguf::{GgufError, GgufErrorKind};
+use crate::io::output::OutputError;
 use crate::migrate::MigrateError;
 use crate::model::ModelError;
-use crate::output::OutputError;
-use crate::quant::imatrix::ImportanceError;
 use crate::quantize::QuantizeError;
+use crate::quantize::imatrix::ImportanceError;
 use crate::verify::VerifyError;
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Converts, quantizes, inspects and verifies GGUF files of Gemma 4 drafters.
 //!
 //! Data flows one way: a [`checkpoint`] and, if need be, the target's [`gguf`] file become a [`convert::Plan`], which is
-//! pure data; [`convert::execute`] writes it. What the tensors and keys are called stands in [`arch`], how numbers become
+//! pure data; [`plan::execute`] writes it. What the tensors and keys are called stands in [`arch`], how numbers become
 //! blocks in [`quant`].
 //!
 //! ```
@@ -9,6 +9,7 @@
 //! use gguf_conv::checkpoint::Checkpoint;
 //! use gguf_conv::convert::{self, Options, TokenizerSource};
 //! use gguf_conv::gguf::Gguf;
+//! use gguf_conv::plan;
 //! use gguf_conv::quant::recipe::FileType;
 //! use std::path::Path;
 //!
@@ -27,7 +28,7 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("drafter.gguf");
-//! convert::execute(&plan.layout, &plan.tensors, &path, &[], false, &|_bytes| ())?;
+//! plan::execute(&plan.layout, &plan.tensors, &path, &[], false, &|_bytes| ())?;
 //! assert_eq!(Gguf::open(&path)?.metadata().uint("gemma4-assistant.embedding_length_out")?, 128);
 //! # Ok(())
 //! # }
@@ -38,23 +39,20 @@ pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod convert;
-mod deviation;
 pub mod diff;
-mod drafter_gguf;
 mod error;
+mod facts;
 pub mod gguf;
-pub mod glob;
 pub mod hash;
-pub mod mapped;
+mod inspect;
+pub mod io;
 pub mod migrate;
 pub mod model;
-pub mod model_file;
-pub mod output;
+pub mod plan;
 pub mod quant;
 pub mod quantize;
-mod sniff;
-pub mod stats;
-pub mod summary;
+pub mod storage;
+pub mod text;
 pub mod verify;
 
 pub use error::{Error, Fault};

@@ -1,7 +1,8 @@
 //! The container: byte order, where tensors lie, what llama.cpp's reader does not take.
 
 use super::{Findings, MIGRATE};
-use crate::gguf::{Array, Endian, Gguf, Part, Value, escape};
+use crate::gguf::{Array, Endian, Gguf, Part, Value};
+use crate::text::escape;
 
 pub(super) fn check(gguf: &Gguf, findings: &mut Findings) {
     if gguf.parts().iter().any(|part| part.header.endian == Endian::Big) {

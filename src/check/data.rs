@@ -1,9 +1,10 @@
 //! The numbers themselves.
 
 use super::Findings;
-use crate::gguf::{Gguf, escape};
-use crate::model_file::gguf_tensors;
-use crate::stats::Stats;
+use crate::gguf::Gguf;
+use crate::storage::gguf_tensors;
+use crate::storage::stats::Stats;
+use crate::text::escape;
 
 /// Reads every tensor that can be read. What cannot be is told elsewhere: unknown types, byte order, ranges.
 pub(super) fn check(gguf: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) {

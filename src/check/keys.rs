@@ -2,8 +2,9 @@
 
 use super::{CONVERT, Findings, MIGRATE};
 use crate::arch::{MetadataSpec, Relation, ScalarType};
-use crate::drafter_gguf::{DrafterGguf, in_words, number};
-use crate::gguf::{Value, ValueType, escape};
+use crate::facts::drafter::{DrafterGguf, in_words, number};
+use crate::gguf::{Value, ValueType};
+use crate::text::escape;
 
 pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
     for spec in &drafter.arch.metadata {

@@ -8,9 +8,10 @@ mod tensors;
 mod vocabulary;
 
 use crate::arch::Arch;
-use crate::convert::Target;
-use crate::drafter_gguf::{DrafterGguf, Kind, kind_of};
-use crate::gguf::{Gguf, escape};
+use crate::facts::Target;
+use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
+use crate::gguf::Gguf;
+use crate::text::escape;
 
 /// Most layers that llama.cpp loads (`LLAMA_MAX_LAYERS`).
 const MAX_LAYERS: usize = 512;

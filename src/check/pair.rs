@@ -2,9 +2,11 @@
 
 use super::{Findings, tensors};
 use crate::arch::Arch;
-use crate::convert::{Target, compared_keys, vocabulary_difference};
-use crate::drafter_gguf::{DrafterGguf, Kind, TensorEntry, kind_of};
-use crate::gguf::{Array, Gguf, Strings, escape};
+use crate::convert::{compared_keys, vocabulary_difference};
+use crate::facts::Target;
+use crate::facts::drafter::{DrafterGguf, Kind, TensorEntry, kind_of};
+use crate::gguf::{Array, Gguf, Strings};
+use crate::text::escape;
 use bstr::ByteSlice;
 
 const OTHER_TARGET: &str = "use the drafter that was made for this target";

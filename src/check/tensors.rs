@@ -2,9 +2,9 @@
 
 use super::{CONVERT, Findings, MAX_LAYERS, MIGRATE};
 use crate::arch::{Generator, TensorSpec};
-use crate::drafter_gguf::{DrafterGguf, TensorEntry};
-use crate::gguf::escape;
+use crate::facts::drafter::{DrafterGguf, TensorEntry};
 use crate::quant::GgmlType;
+use crate::text::escape;
 use bstr::ByteSlice;
 
 pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {

@@ -1,7 +1,7 @@
 //! The drafter's own vocabulary.
 
 use super::{CONVERT, Findings};
-use crate::drafter_gguf::DrafterGguf;
+use crate::facts::drafter::DrafterGguf;
 use crate::gguf::{Array, Metadata, Strings, ValueType};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -47,7 +47,7 @@ fn check_model(drafter: &DrafterGguf, meta: &Metadata, findings: &mut Findings) 
     match meta.string(KEY) {
         Ok(model) if model == expected.as_str() => {}
         Ok(model) => {
-            let model = crate::gguf::escape(model);
+            let model = crate::text::escape(model);
             let message = format!("the tokenizer is of the kind {model}, Gemma 4's is {expected}");
             findings.error("vocabulary", KEY.to_owned(), message, CONVERT);
         }

@@ -5,10 +5,10 @@
 //! its tensor and a name that stands twice is seen.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
-use crate::gguf::escape;
-use crate::mapped::MappedFile;
+use crate::io::mapped::MappedFile;
+use crate::io::sniff::known_stranger;
 use crate::quant::GgmlType;
-use crate::sniff::known_stranger;
+use crate::text::escape;
 use safetensors::Dtype;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};

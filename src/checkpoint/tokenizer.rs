@@ -71,7 +71,7 @@ impl Tokenizer {
             return Ok(None);
         }
         let fail = |kind: CheckpointErrorKind| CheckpointError::new(&path, kind);
-        let bytes = crate::mapped::MappedFile::open(&path).map_err(|e| fail(e.into()))?;
+        let bytes = crate::io::mapped::MappedFile::open(&path).map_err(|e| fail(e.into()))?;
         let file: tokenizer_json::File =
             serde_json::from_slice(&bytes).map_err(|e| fail(CheckpointErrorKind::Json(e.to_string())))?;
         let fail = |message: String| fail(CheckpointErrorKind::Tokenizer(message));

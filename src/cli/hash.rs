@@ -3,9 +3,9 @@
 use super::Outcome;
 use super::print::{self, SCHEMA_VERSION};
 use crate::Error;
-use crate::gguf::escape;
 use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_line};
-use crate::model_file::ModelFile;
+use crate::storage::ModelFile;
+use crate::text::escape;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::io::{self, Read};

@@ -1,6 +1,7 @@
 //! Metadata and names as JSON, written without a copy in between and safe to show on a terminal.
 
-use crate::gguf::{Array, Metadata, Value, escape, is_hidden};
+use crate::gguf::{Array, Metadata, Value};
+use crate::text::{escape, is_hidden};
 use bstr::BStr;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};

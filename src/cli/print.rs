@@ -2,7 +2,8 @@
 
 use super::json::Safe;
 use crate::Error;
-use crate::gguf::{Value, escape};
+use crate::gguf::Value;
+use crate::text::escape;
 use bstr::BStr;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;

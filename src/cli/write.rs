@@ -1,11 +1,12 @@
 //! What the commands that write a GGUF share: the writing itself, and figures of what is written.
 
 use super::print;
-use crate::convert::{self, ConvertError, PlannedTensor, Q4Grid};
+use crate::convert::ConvertError;
 use crate::gguf::{Gguf, Layout};
+use crate::plan::{self, PlannedTensor, Q4Grid};
 use std::path::{Path, PathBuf};
 
-/// Writes a planned file with a bar of progress. See [`convert::execute`].
+/// Writes a planned file with a bar of progress. See [`plan::execute`].
 pub(super) fn write(
     layout: &Layout,
     tensors: &[PlannedTensor],
@@ -14,7 +15,7 @@ pub(super) fn write(
     force: bool,
 ) -> Result<Q4Grid, ConvertError> {
     let bar = print::progress_bar(layout.file_len, print::BYTES_BAR);
-    let grid = convert::execute(layout, tensors, path, inputs, force, &|bytes| bar.inc(bytes))?;
+    let grid = plan::execute(layout, tensors, path, inputs, force, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     Ok(grid)
 }

@@ -3,7 +3,7 @@
 use crate::arch::{ArchError, UnknownNumber};
 use crate::checkpoint::CheckpointError;
 use crate::gguf::{GgufError, LayoutError};
-use crate::output::OutputError;
+use crate::io::output::OutputError;
 use crate::quant::QuantError;
 use std::path::PathBuf;
 

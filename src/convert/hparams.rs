@@ -1,9 +1,9 @@
 //! The drafter's numbers: from its `config.json`, or from its tensors and the target where there is none.
 
 use super::ConvertError;
-use super::target::Target;
 use crate::arch::{Arch, HparamSpec, LayerKind, Match, Numbers, Origin, UnknownNumber};
 use crate::checkpoint::Checkpoint;
+use crate::facts::Target;
 use serde_json::Value as Json;
 
 /// Where numbers can come from.

@@ -7,7 +7,8 @@ use super::vocab;
 use crate::arch::MetadataSpec;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::tokenizer::Tokenizer;
-use crate::gguf::{Array, Gguf, Metadata, Value, escape};
+use crate::gguf::{Array, Gguf, Metadata, Value};
+use crate::text::escape;
 use std::path::Path;
 
 /// Writes one key of the architecture file.

@@ -5,14 +5,14 @@ use super::general::General;
 use super::hparams::{Derived, Hparams, Sources};
 use super::keys::{copy_sampling, write_key, write_vocabulary};
 use super::options::Options;
-use super::target::Target;
-use super::tensor::PlannedTensor;
 use super::tensors::Ignored;
 use super::tensors::source_tensors;
 use super::types::{assign_types, settle};
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
+use crate::facts::Target;
 use crate::gguf::{Gguf, Layout, Metadata, TensorSpec};
+use crate::plan::PlannedTensor;
 use crate::quant::recipe::FileType;
 use serde_json::Value as Json;
 

@@ -3,10 +3,10 @@
 use super::error::ConvertError;
 use super::hparams::{Hparams, layer_of};
 use super::options::Options;
-use super::tensor::{Data, PlannedTensor, Source};
 use crate::arch::{Arch, Formula, TensorSpec};
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::Gguf;
+use crate::plan::{Data, PlannedTensor, Source};
 use crate::quant::GgmlType;
 use std::collections::HashMap;
 

@@ -2,8 +2,8 @@
 
 use super::hparams::Hparams;
 use super::options::Options;
-use super::tensor::PlannedTensor;
 use super::tensors::Sourced;
+use crate::plan::PlannedTensor;
 use crate::quant::GgmlType;
 use crate::quant::recipe::{self, FileType, Model};
 

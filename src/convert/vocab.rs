@@ -1,7 +1,8 @@
 //! The `tokenizer.*` keys, from the checkpoint's tokenizer files or verbatim from the target.
 
 use crate::checkpoint::tokenizer::Tokenizer;
-use crate::gguf::{Array, Gguf, GgufError, Metadata, Strings, escape};
+use crate::gguf::{Array, Gguf, GgufError, Metadata, Strings};
+use crate::text::escape;
 
 /// The score that upstream gives every token; BPE does not use it.
 const SCORE: f32 = -1000.0;

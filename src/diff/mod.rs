@@ -17,8 +17,8 @@ pub use tensors::{Data, Form, NumberDifference, TensorDifference};
 
 use crate::arch::Arch;
 use crate::gguf::{Endian, Gguf};
-use crate::glob::Glob;
-use crate::model_file::ModelFile;
+use crate::storage::ModelFile;
+use crate::text::Glob;
 use rayon::prelude::*;
 use side::{Converted, Side};
 

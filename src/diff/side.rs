@@ -3,11 +3,12 @@
 use super::Options;
 use crate::arch::{Arch, Match};
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, PlannedTensor, TokenizerSource};
+use crate::convert::{self, TokenizerSource};
 use crate::gguf::{Gguf, Metadata};
-use crate::glob::Glob;
-use crate::model_file::{ModelFile, ModelTensor, Numbers};
+use crate::plan::PlannedTensor;
 use crate::quant::recipe::FileType;
+use crate::storage::{ModelFile, ModelTensor, Numbers};
+use crate::text::Glob;
 use bstr::{BStr, BString};
 use std::borrow::Cow;
 

@@ -2,8 +2,8 @@
 
 use super::order::moved;
 use super::side::{Content, Entry, Side};
-use crate::deviation::Deviation;
-use crate::model_file::Numbers;
+use crate::storage::Numbers;
+use crate::storage::deviation::Deviation;
 use bstr::BString;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};

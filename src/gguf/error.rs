@@ -1,7 +1,7 @@
 //! What can be wrong with the bytes of a GGUF file.
 
 use super::metadata::KeyError;
-use crate::sniff::known_stranger;
+use crate::io::sniff::known_stranger;
 use std::io;
 use std::path::PathBuf;
 

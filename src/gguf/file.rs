@@ -3,9 +3,9 @@
 use super::error::{FormatError, GgufError, GgufErrorKind};
 use super::header::{Endian, Header, TensorInfo};
 use super::metadata::{KeyError, Metadata};
-use super::text::escape;
-use crate::mapped::MappedFile;
+use crate::io::mapped::MappedFile;
 use crate::quant::GgmlType;
+use crate::text::escape;
 use bstr::{BStr, BString, ByteSlice};
 use std::collections::HashMap;
 use std::io;

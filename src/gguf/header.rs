@@ -2,8 +2,8 @@
 
 use super::error::FormatError;
 use super::metadata::Metadata;
-use super::text::escape;
 use crate::quant::GgmlType;
+use crate::text::escape;
 use bstr::BString;
 
 /// Byte order of a file.

@@ -7,7 +7,6 @@ pub mod limits;
 mod metadata;
 mod reader;
 mod swap;
-mod text;
 mod value;
 mod writer;
 
@@ -16,6 +15,5 @@ pub use file::{Gguf, Part, RawTensor, Tensor};
 pub use header::{Endian, Header, TensorInfo, TypeId};
 pub use metadata::{KeyError, Metadata};
 pub use swap::{can_swap, swap_blocks};
-pub use text::{escape, is_hidden};
 pub use value::{Array, Strings, Value, ValueType};
 pub use writer::{Layout, LayoutError, TensorSpec, canonical_metadata};

@@ -10,8 +10,8 @@ use super::limits::{
     MAX_TENSOR_NAME_LEN, MAX_TENSORS,
 };
 use super::metadata::Metadata;
-use super::text::escape;
 use super::value::{Array, Strings, Value, ValueType};
+use crate::text::escape;
 use bstr::BStr;
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 use std::collections::HashSet;

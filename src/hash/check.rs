@@ -2,9 +2,9 @@
 
 use super::list::{Line, readings};
 use super::{Job, Sum, compute};
-use crate::gguf::escape;
-use crate::mapped::MappedFile;
-use crate::model_file::{ModelFile, ModelTensor};
+use crate::io::mapped::MappedFile;
+use crate::storage::{ModelFile, ModelTensor};
+use crate::text::escape;
 use bstr::ByteSlice;
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -4,7 +4,7 @@
 //! so the lines of files can be checked by `sha256sum -c` too.
 
 use super::{Part, Sum};
-use crate::gguf::escape;
+use crate::text::escape;
 use std::path::Path;
 
 const METADATA: &[u8] = b":metadata";

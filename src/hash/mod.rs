@@ -18,7 +18,7 @@ pub use check::{Checklist, Verdict};
 pub use list::{Line, line, parse_line};
 
 use crate::gguf::{Metadata, canonical_metadata};
-use crate::model_file::{ModelFile, ModelTensor};
+use crate::storage::{ModelFile, ModelTensor};
 use bstr::BStr;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;

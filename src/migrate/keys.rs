@@ -2,8 +2,9 @@
 
 use super::{Change, Job, MigrateError, Subject, architecture};
 use crate::arch::MetadataSpec;
-use crate::drafter_gguf::{Key, in_words, number};
-use crate::gguf::{Metadata, Value, escape};
+use crate::facts::drafter::{Key, in_words, number};
+use crate::gguf::{Metadata, Value};
+use crate::text::escape;
 use bstr::BStr;
 
 /// Where a key of the input goes.

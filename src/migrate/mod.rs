@@ -1,5 +1,5 @@
 //! Rewrites a drafter's GGUF of any known dialect into upstream's, or another: keys and tensors renamed, missing ones
-//! derived, data copied bit for bit. A plan first, as with a conversion; [`crate::convert::execute`] writes it.
+//! derived, data copied bit for bit. A plan first, as with a conversion; [`crate::plan::execute`] writes it.
 
 mod error;
 mod keys;
@@ -8,9 +8,12 @@ mod tensors;
 pub use error::MigrateError;
 
 use crate::arch::{Arch, Dialect};
-use crate::convert::{PlannedTensor, Target, size_label};
-use crate::drafter_gguf::{DrafterGguf, Kind, kind_of};
-use crate::gguf::{Endian, Gguf, Layout, Metadata, TensorSpec, escape};
+use crate::convert::size_label;
+use crate::facts::Target;
+use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
+use crate::gguf::{Endian, Gguf, Layout, Metadata, TensorSpec};
+use crate::plan::PlannedTensor;
+use crate::text::escape;
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy)]

@@ -2,10 +2,11 @@
 
 use super::{Change, Job, MigrateError, Subject};
 use crate::arch::TensorSpec;
-use crate::convert::{Data, PlannedTensor, Source};
-use crate::drafter_gguf::TensorEntry;
-use crate::gguf::{can_swap, escape};
+use crate::facts::drafter::TensorEntry;
+use crate::gguf::can_swap;
+use crate::plan::{Data, PlannedTensor, Source};
 use crate::quant::GgmlType;
+use crate::text::escape;
 use bstr::ByteSlice;
 
 impl<'a> Job<'_, 'a> {

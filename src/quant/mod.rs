@@ -10,7 +10,6 @@
 //! another scale or level in some blocks: one in 500 for Q6_K, one in 300 for Q4_0, one in four for Q2_K and Q5_K.
 
 mod codec;
-pub mod imatrix;
 pub(crate) mod product;
 pub mod recipe;
 mod simd;

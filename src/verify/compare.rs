@@ -1,9 +1,10 @@
 //! A drafter's weights against the checkpoint that they were made of.
 
-use crate::deviation::Deviation;
-use crate::gguf::{Gguf, escape};
+use crate::gguf::Gguf;
 use crate::model::{Matrix, ModelError, Weights};
 use crate::quant::GgmlType;
+use crate::storage::deviation::Deviation;
+use crate::text::escape;
 use rayon::prelude::*;
 
 /// How far one tensor is from its source.

@@ -3,9 +3,9 @@
 use super::VerifyError;
 use super::report::CheckpointReport;
 use super::speculate::{Moment, tokens};
+use crate::io::output::OutputFile;
 use crate::model::ops::argmax;
 use crate::model::{Drafter, Pass, Target};
-use crate::output::OutputFile;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError};
 use std::path::{Path, PathBuf};

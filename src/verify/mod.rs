@@ -28,10 +28,10 @@ pub use tokenize::{TokenizeError, Tokenizer};
 use crate::arch::{Arch, ArchError};
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
+use crate::io::output::{self, OutputError};
 use crate::model::{
     CENTROIDS, CheckpointWeights, Config, Drafter, Head, ModelError, ORDERING, Target, Weights, Window,
 };
-use crate::output::{self, OutputError};
 use drafts::{Differences, StepDifference};
 use overlay::Overlay;
 use probe::Probes;

@@ -2,8 +2,9 @@
 
 use super::finding::{Check, Finding, all_zeros, list, rows};
 use crate::arch::LayerKind;
-use crate::gguf::{Gguf, escape};
+use crate::gguf::Gguf;
 use crate::model::{Config, Matrix, ModelError, Weights};
+use crate::text::escape;
 use rayon::prelude::*;
 
 /// Numbers in which drafter and target disagree, in words. Where `fatal` is set, the drafter cannot be run at all.

@@ -8,9 +8,10 @@ use crate::Error;
 use crate::diff::{
     self, Data, Diff, FirstDifference, Form, KeyDifference, NumberDifference, Options, TensorDifference,
 };
-use crate::gguf::{Gguf, Value, escape};
-use crate::glob::Glob;
-use crate::model_file::ModelFile;
+use crate::gguf::{Gguf, Value};
+use crate::storage::ModelFile;
+use crate::text::Glob;
+use crate::text::escape;
 use std::path::PathBuf;
 
 const ABOUT: &str = "\

@@ -4,9 +4,9 @@ use super::{Args, Inspected, shown};
 use crate::cli::json::{KeyReport, Text};
 use crate::cli::print::SCHEMA_VERSION;
 use crate::gguf::Endian;
-use crate::model_file::{ModelFile, ModelTensor};
-use crate::stats::Stats;
-use crate::summary::{Role, Summary};
+use crate::inspect::{Role, Summary};
+use crate::storage::stats::Stats;
+use crate::storage::{ModelFile, ModelTensor};
 use serde::Serialize;
 use std::path::Path;
 

@@ -11,7 +11,7 @@ mod mixture;
 pub use file_type::FileType;
 
 use super::GgmlType;
-use crate::glob::Glob;
+use crate::text::Glob;
 use bstr::BStr;
 use mixture::{Importance, Place, Role};
 

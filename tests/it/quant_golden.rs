@@ -1,10 +1,7 @@
 //! Holds every codec, on every instruction set that this machine has, to the bytes and numbers that ggml and gguf-py made
 //! (`fixtures/quant`).
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::fixture;
+use crate::common::fixture;
 use gguf_conv::quant::{GgmlType, Path};
 use sha2::{Digest, Sha256};
 

@@ -1,9 +1,6 @@
 //! What a conversion refuses: exit code, one clear line, and nothing written.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use gguf_conv::gguf::Metadata;
 use safetensors::tensor::Dtype;
 use serde_json::json;

@@ -1,11 +1,11 @@
 //! Writes planned tensors: reads each from its map, encodes it in chunks on all cores and writes each chunk at its
 //! known place. Memory is a few chunks a core, whatever the model's size; the bytes do not depend on the cores.
 
-use super::error::ConvertError;
 use super::tensor::{Data, PlannedTensor};
+use crate::convert::ConvertError;
 use crate::gguf::{Layout, swap_blocks};
-use crate::mapped::MappedFile;
-use crate::output::OutputFile;
+use crate::io::mapped::MappedFile;
+use crate::io::output::OutputFile;
 use crate::quant::{CHUNK, GgmlType, QuantError};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,15 @@
 //! A model's weights on disk, whatever the container: GGUF (one file or split) or safetensors (one file, shards, a
 //! folder), told apart by content.
 
+pub(crate) mod deviation;
+pub mod stats;
+
 use crate::Error;
 use crate::checkpoint::{Checkpoint, SourceTensor};
-use crate::gguf::{Endian, Gguf, Metadata, Part, TensorInfo, can_swap, escape, swap_blocks};
+use crate::gguf::{Endian, Gguf, Metadata, Part, TensorInfo, can_swap, swap_blocks};
+use crate::io::sniff::known_stranger;
 use crate::quant::{CHUNK, GgmlType};
-use crate::sniff::known_stranger;
+use crate::text::escape;
 use bstr::BStr;
 use std::borrow::Cow;
 use std::fs::File;

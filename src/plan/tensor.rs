@@ -1,7 +1,7 @@
 //! A tensor of an output file: its place, its type, and where its numbers come from.
 
 use crate::gguf::{self, TensorSpec};
-use crate::mapped::MappedFile;
+use crate::io::mapped::MappedFile;
 use crate::quant::GgmlType;
 use std::ops::Deref;
 use std::path::Path;

@@ -1,9 +1,6 @@
 //! `verify` against transformers' and llama.cpp's figures, and against planted faults.
-#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
-mod common;
-
-use common::{PAIRS, fixture, path_str};
+use crate::common::{PAIRS, fixture, path_str};
 use gguf_conv::gguf::Gguf;
 use gguf_conv::model::{Head, Window};
 use gguf_conv::verify::{Limits, Options, Prompt, Report, verify};
@@ -430,14 +427,14 @@ fn the_program_tells_and_exits_accordingly() {
         "--generate",
         "16",
     ];
-    let (text, _) = common::succeed(&[&arguments[..], &["--threads", "1"]].concat());
+    let (text, _) = crate::common::succeed(&[&arguments[..], &["--threads", "1"]].concat());
     assert!(
         text.starts_with("ok: drafter-q8_0.gguf drafts for target-bf16.gguf: "),
         "{text}"
     );
 
-    let (one, _) = common::succeed(&[&arguments[..], &["--threads", "1", "--json"]].concat());
-    let (two, _) = common::succeed(&[&arguments[..], &["--threads", "2", "--json"]].concat());
+    let (one, _) = crate::common::succeed(&[&arguments[..], &["--threads", "1", "--json"]].concat());
+    let (two, _) = crate::common::succeed(&[&arguments[..], &["--threads", "2", "--json"]].concat());
     assert_eq!(one, two, "the report does not depend on the number of threads");
     let report: Value = serde_json::from_str(&one).unwrap();
     assert_eq!(report["schema_version"], 1);
@@ -445,7 +442,7 @@ fn the_program_tells_and_exits_accordingly() {
     assert!(report["acceptance"]["drafted"].as_u64() >= report["acceptance"]["accepted"].as_u64());
 
     let stranger = fixture("mini-edge").join("drafter-q8_0.gguf");
-    let output = common::program()
+    let output = crate::common::program()
         .args(["verify", path_str(&stranger), "--target", target])
         .output()
         .unwrap();
@@ -464,7 +461,7 @@ fn what_cannot_be_run_is_refused() {
     };
     let refuse = |code, words: &[&str], more: &[&str]| {
         let arguments = verify(more);
-        common::refuse(
+        crate::common::refuse(
             code,
             words,
             &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -484,6 +481,6 @@ fn what_cannot_be_run_is_refused() {
         &["--dump", path_str(&pair.join("reference.json"))],
     );
     refuse(3, &["No such file"], &["--prompt-file", "/nonexistent"]);
-    common::refuse(3, &["gemma4-assistant"], &["verify", target, "--target", target]);
-    common::refuse(3, &["gemma4"], &["verify", drafter, "--target", drafter]);
+    crate::common::refuse(3, &["gemma4-assistant"], &["verify", target, "--target", target]);
+    crate::common::refuse(3, &["gemma4"], &["verify", drafter, "--target", drafter]);
 }

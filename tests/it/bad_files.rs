@@ -1,9 +1,6 @@
 //! Every malformed file under `fixtures/bad/` gives the error that its manifest says, and no more than that.
-#![allow(missing_docs, clippy::expect_used)]
 
-mod common;
-
-use common::fixture;
+use crate::common::fixture;
 use gguf_conv::checkpoint::Checkpoint;
 use gguf_conv::gguf::Gguf;
 use std::collections::BTreeMap;

@@ -6,9 +6,10 @@
 //! the values; at the end, optionally, the number of chunks and the length and name of the data set.
 //! Both are brought to means, in the arithmetic of `llama-quantize`.
 
-use crate::gguf::{Array, Gguf, GgufError, escape};
-use crate::mapped::MappedFile;
+use crate::gguf::{Array, Gguf, GgufError};
+use crate::io::mapped::MappedFile;
 use crate::quant::GgmlType;
+use crate::text::escape;
 use bstr::{BStr, BString, ByteSlice};
 use std::collections::HashMap;
 use std::io;

@@ -1,15 +1,12 @@
 //! `diff` across containers: byte orders, versions, split models, checkpoints, and files that are odd.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::diffs::*;
-use common::parts::*;
-use common::*;
+use crate::common::diffs::*;
+use crate::common::parts::*;
+use crate::common::*;
 use gguf_conv::arch::Arch;
 use gguf_conv::diff::{self, Data, Diff, Options};
 use gguf_conv::gguf::Value;
-use gguf_conv::model_file::ModelFile;
+use gguf_conv::storage::ModelFile;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! What the numbers of a tensor are like: range, mean, zeros, and numbers that are none.
 
-use crate::model_file::Numbers;
+use crate::storage::Numbers;
 use rayon::prelude::*;
 
 /// Figures over all elements of a tensor. `min`, `max`, `mean` and `rms` are of the finite ones and absent where there

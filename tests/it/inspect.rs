@@ -1,9 +1,6 @@
 //! What `inspect` shows of GGUF and safetensors files.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use gguf_conv::gguf::{Array, Metadata, Strings};
 use gguf_conv::quant::GgmlType;
 use serde_json::{Value as Json, json};
@@ -329,7 +326,7 @@ fn a_file_cannot_drive_the_terminal() {
     ] {
         let output = program().args(args).arg(&path).output().unwrap();
         let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        let hidden = |c: &char| *c != '\n' && gguf_conv::gguf::is_hidden(*c);
+        let hidden = |c: &char| *c != '\n' && gguf_conv::text::is_hidden(*c);
         assert_eq!(shown.chars().find(hidden), None, "{args:?}");
     }
     let report = inspect_json(&[path_str(&path)]);

@@ -1,9 +1,6 @@
 //! `general.*` keys for the folder names and the model card that upstream's converter was run on.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use gguf_conv::gguf::{Array, Gguf, Value};
 
 /// Converts a copy of mini-dense under another folder name, with a model card.

@@ -1,12 +1,15 @@
 //! From a GGUF file to one of another type, as `llama-quantize` does it: the same tensors in the same order, the same
 //! metadata. Knows no architecture beyond what the mixtures ask.
 
-use crate::convert::{PlannedTensor, Source};
-use crate::gguf::{FormatError, Gguf, GgufError, KeyError, Layout, LayoutError, Metadata, Value, escape};
-use crate::glob::Glob;
+pub mod imatrix;
+
+use crate::gguf::{FormatError, Gguf, GgufError, KeyError, Layout, LayoutError, Metadata, Value};
+use crate::plan::{PlannedTensor, Source};
 use crate::quant::GgmlType;
-use crate::quant::imatrix::ImportanceMatrix;
 use crate::quant::recipe::{self, FileType, Model};
+use crate::quantize::imatrix::ImportanceMatrix;
+use crate::text::Glob;
+use crate::text::escape;
 use bstr::BStr;
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
 //! What holds for every codec and any numbers: all instruction sets agree, errors are bounded, nothing panics.
-#![allow(clippy::unwrap_used)]
 
 use gguf_conv::quant::{GgmlType, Path, QuantError};
 use proptest::prelude::*;

@@ -4,7 +4,7 @@
 //! unnamed files), is synced, and only then gets the final name. A program that is killed, or a disk that fills up,
 //! leaves the final name as it was.
 
-use crate::mapped::MappedFile;
+use crate::io::mapped::MappedFile;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};

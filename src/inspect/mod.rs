@@ -3,9 +3,10 @@
 use crate::arch::{Arch, LayerKind, Numbers};
 use crate::checkpoint::Checkpoint;
 use crate::convert;
-use crate::drafter_gguf::{DrafterGguf, Kind, kind_of};
-use crate::gguf::{Array, Gguf, Value, escape};
-use crate::model_file::{ModelFile, ModelTensor};
+use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
+use crate::gguf::{Array, Gguf, Value};
+use crate::storage::{ModelFile, ModelTensor};
+use crate::text::escape;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 

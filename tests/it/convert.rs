@@ -1,9 +1,6 @@
 //! What a conversion writes, held against what upstream's tools wrote for the same checkpoints.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use gguf_conv::gguf::{Gguf, Value};
 use gguf_conv::quant::GgmlType;
 use safetensors::tensor::Dtype;

@@ -1,10 +1,7 @@
 //! Checksums of models, held against those of other programs, and the check of lists.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::parts::*;
-use common::*;
+use crate::common::parts::*;
+use crate::common::*;
 use gguf_conv::gguf::Value;
 use gguf_conv::quant::GgmlType;
 use serde_json::Value as Json;

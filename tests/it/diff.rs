@@ -1,11 +1,8 @@
 //! What `diff` tells of two GGUF files, held against changes that were made and numbers computed elsewhere.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::diffs::*;
-use common::parts::Parts;
-use common::*;
+use crate::common::diffs::*;
+use crate::common::parts::Parts;
+use crate::common::*;
 use gguf_conv::gguf::{Array, Value};
 use gguf_conv::quant::GgmlType;
 use serde_json::{Value as Json, json};

@@ -1,10 +1,7 @@
 //! Drafters of other dialects, byte orders and versions, made from the fixtures, become the files that `convert` writes.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::parts::*;
-use common::*;
+use crate::common::parts::*;
+use crate::common::*;
 use gguf_conv::gguf::{Array, Gguf, Value};
 use gguf_conv::quant::GgmlType;
 use serde_json::Value as Json;

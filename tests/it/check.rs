@@ -1,10 +1,7 @@
 //! What `check` finds in drafters that a test has spoilt, and that it finds nothing in those that are right.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::parts::*;
-use common::*;
+use crate::common::parts::*;
+use crate::common::*;
 use gguf_conv::gguf::{Array, Gguf, Strings, Value};
 use gguf_conv::quant::GgmlType;
 use serde_json::Value as Json;

@@ -1,8 +1,9 @@
 //! The target's GGUF as a source: its numbers, and which of its layers a drafter reads.
 
-use super::error::ConvertError;
 use crate::arch::{Arch, LayerKind, Origin};
-use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Tensor, Value, escape};
+use crate::convert::ConvertError;
+use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Tensor, Value};
+use crate::text::escape;
 
 /// A GGUF that is a target for drafters of a given architecture.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,6 @@
 //! `quantize` against the files that llama-quantize wrote from the same bf16 files, and what it refuses.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use gguf_conv::gguf::{Gguf, Metadata};
 use gguf_conv::quant::GgmlType;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,20 @@
+//! All integration tests in one binary, so that the program is linked once: a module a subject.
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+mod bad_files;
+mod check;
+mod convert;
+mod diff;
+mod diff_containers;
+mod general_keys;
+mod hash;
+mod inspect;
+mod migrate;
+mod quant_golden;
+mod quant_properties;
+mod quant_recipes;
+mod quantize;
+mod refusals;
+mod verify;
