@@ -4,7 +4,7 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use gguf_conv::quant::{GgmlType, Path};
+use gguf_conv::quant::{GgmlType, Isa};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -52,9 +52,9 @@ fn encode(c: &mut Criterion, name: &str, importance: Option<&[f32]>) {
             continue;
         }
         let mut blocks = vec![0; bytes_of(ty)];
-        for path in Path::available() {
-            group.bench_function(format!("{ty} {}", path.name()), |b| {
-                b.iter(|| ty.encode_on(path, black_box(&x), ROW, importance, &mut blocks));
+        for isa in Isa::available() {
+            group.bench_function(format!("{ty} {}", isa.name()), |b| {
+                b.iter(|| ty.encode_on(isa, black_box(&x), ROW, importance, &mut blocks));
             });
         }
     }
@@ -74,9 +74,9 @@ fn decode(c: &mut Criterion) {
     let mut out = vec![0.0; LEN];
     for ty in GgmlType::all() {
         let blocks: Vec<u8> = (0..bytes_of(ty)).map(|i| (i * 31 % 61) as u8).collect();
-        for path in Path::available() {
-            group.bench_function(format!("{ty} {}", path.name()), |b| {
-                b.iter(|| ty.decode_on(path, black_box(&blocks), &mut out));
+        for isa in Isa::available() {
+            group.bench_function(format!("{ty} {}", isa.name()), |b| {
+                b.iter(|| ty.decode_on(isa, black_box(&blocks), &mut out));
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Keys and values by position, and attention over them.
 
 use super::ops::{add_scaled, softmax};
-use crate::quant::Path;
+use crate::quant::Isa;
 use crate::quant::product::dot;
 use fearless_simd::{Simd, dispatch};
 use rayon::prelude::*;
@@ -107,7 +107,7 @@ pub fn attend(
 ) -> Vec<f32> {
     let (dim, kept) = (cache.head_dim, cache.positions());
     let group = heads / cache.kv_heads();
-    let path = Path::best();
+    let isa = Isa::best();
     let mut out = vec![0.0; queries.len()];
     out.par_chunks_mut(dim)
         .zip(queries.par_chunks(dim))
@@ -118,7 +118,7 @@ pub fn attend(
             let seen = seen.start.max(kept.start) - kept.start..seen.end.min(kept.end) - kept.start;
             let rows = seen.start * dim..seen.end * dim;
             let (keys, values) = (&head.keys[rows.clone()], &head.values[rows]);
-            dispatch!(path.level(), simd => attend_one(simd, query, keys, values, scores, out));
+            dispatch!(isa.level(), simd => attend_one(simd, query, keys, values, scores, out));
         });
     out
 }

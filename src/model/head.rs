@@ -5,7 +5,7 @@ use super::error::ModelError;
 use super::matrix::{Matrix, Pass};
 use super::ops::top;
 use super::weights::Weights;
-use crate::quant::Path;
+use crate::quant::Isa;
 use crate::quant::product::dot;
 use fearless_simd::dispatch;
 
@@ -86,13 +86,13 @@ impl<'a> Centroids<'a> {
     pub fn logits(&self, token_embd: &Matrix, state: &[f32]) -> Vec<f32> {
         let scores = self.centroids.mul(state, Pass::Step);
         let group = self.ordering.len() / scores.len();
-        let path = Path::best();
+        let isa = Isa::best();
         let chosen: Vec<(usize, f32)> = top(&scores, self.top_k)
             .into_iter()
             .flat_map(|c| &self.ordering[c * group..(c + 1) * group])
             .map(|&token| {
                 let row = token_embd.row(token as usize);
-                let logit = dispatch!(path.level(), simd => dot(simd, &row, state));
+                let logit = dispatch!(isa.level(), simd => dot(simd, &row, state));
                 (token as usize, logit)
             })
             .collect();

@@ -2,7 +2,7 @@
 //! fuse a multiplication with an addition they do, so the last bits differ from one processor to another, never from one
 //! number of threads to another.
 
-use crate::quant::Path;
+use crate::quant::Isa;
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ const ROWS: usize = 6;
 /// tokens, each `[cols, panel]`, the last one filled up with zeros.
 #[derive(Debug)]
 pub struct Panels {
-    path: Path,
+    isa: Isa,
     tokens: usize,
     cols: usize,
     /// Tokens a panel.
@@ -24,9 +24,9 @@ pub struct Panels {
 
 impl Panels {
     /// Lays out `x`, rows of `cols` numbers.
-    pub fn new(path: Path, x: &[f32], cols: usize) -> Panels {
+    pub fn new(isa: Isa, x: &[f32], cols: usize) -> Panels {
         let tokens = x.len() / cols;
-        let width = 2 * dispatch!(path.level(), simd => lanes(simd));
+        let width = 2 * dispatch!(isa.level(), simd => lanes(simd));
         let mut data = vec![0.0; tokens.div_ceil(width) * width * cols];
         data.par_chunks_mut(width * cols)
             .zip(x.par_chunks(width * cols))
@@ -38,7 +38,7 @@ impl Panels {
                 }
             });
         Panels {
-            path,
+            isa,
             tokens,
             cols,
             width,
@@ -48,7 +48,7 @@ impl Panels {
 
     /// The products of `weights`, rows of `cols` numbers, with each token: `[rows, tokens]`.
     pub fn multiply(&self, weights: &[f32], out: &mut [f32]) {
-        dispatch!(self.path.level(), simd => self.multiply_on(simd, weights, out));
+        dispatch!(self.isa.level(), simd => self.multiply_on(simd, weights, out));
     }
 
     #[inline(always)]

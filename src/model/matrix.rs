@@ -88,7 +88,7 @@ impl<'a> Matrix<'a> {
         let tokens = x.len() / self.cols;
         let product = match pass {
             Pass::Prompt => {
-                let panels = Panels::new(self.decoder.path(), x, self.cols);
+                let panels = Panels::new(self.decoder.isa(), x, self.cols);
                 self.by_tasks(tokens, PROMPT_TASK / self.cols, |rows, out| {
                     panels.multiply(&rows.decode(), out);
                 })
@@ -133,7 +133,7 @@ impl<'a> Matrix<'a> {
         let tokens = x.len() / self.cols;
         for (row, out) in rows.zip(out.chunks_exact_mut(tokens)) {
             self.decoder.decode(row, &mut weights);
-            dispatch!(self.decoder.path().level(), simd => {
+            dispatch!(self.decoder.isa().level(), simd => {
                 for (x, out) in x.chunks_exact(self.cols).zip(out) {
                     *out = dot(simd, &weights, x);
                 }

@@ -2,7 +2,7 @@
 //!
 //! A type is one row of the table in [`types`] and one codec under `codec/`. Every encoder writes, bit for bit, what
 //! ggml's quantizer writes for the same numbers. The codecs are written once, as portable code, and compiled for every
-//! instruction set that a processor may have; [`Path`] tells which one is used.
+//! instruction set that a processor may have; [`Isa`] tells which one is used.
 //!
 //! "Bit for bit" means ggml as built for x86-64. There its quantizers are compiled for the baseline, whatever processor
 //! the rest is built for, so that no multiplication is fused with an addition, and each float operation rounds by itself.
@@ -15,7 +15,7 @@ pub mod recipe;
 mod simd;
 pub mod types;
 
-pub use simd::Path;
+pub use simd::Isa;
 pub use types::GgmlType;
 
 /// Elements that a thread takes at once where it reads or writes a tensor: a multiple of every block length, 1 MiB as
@@ -26,14 +26,14 @@ pub const CHUNK: usize = 256 * 1024;
 #[derive(Debug, Clone, Copy)]
 struct Decode {
     /// To numbers.
-    numbers: fn(path: Path, blocks: &[u8], out: &mut [f32]),
+    numbers: fn(isa: Isa, blocks: &[u8], out: &mut [f32]),
     /// To the sum of the products of their numbers with others, in the order of [`product::dot`].
-    dot: fn(path: Path, blocks: &[u8], x: &[f32]) -> f32,
+    dot: fn(isa: Isa, blocks: &[u8], x: &[f32]) -> f32,
 }
 
 /// Numbers to whole blocks, finite where the type is quantized. Without `importance` any number of rows in one go, since
 /// no block then depends on another; with it one row, and a weight for each of its columns.
-type Encode = fn(path: Path, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
+type Encode = fn(isa: Isa, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
 
 /// The two directions of one tensor type.
 #[derive(Debug)]
@@ -47,24 +47,24 @@ struct Codec {
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     decode: Decode,
-    path: Path,
+    isa: Isa,
 }
 
 impl Decoder {
     /// Whole blocks to numbers; `out` is as long as the blocks have elements, which is not checked again.
     pub fn decode(self, blocks: &[u8], out: &mut [f32]) {
-        (self.decode.numbers)(self.path, blocks, out);
+        (self.decode.numbers)(self.isa, blocks, out);
     }
 
     /// The sum of the products of the blocks' numbers with `x`, as long as the blocks have elements: a row of a matrix
     /// times a vector, without the row in memory.
     pub fn dot(self, blocks: &[u8], x: &[f32]) -> f32 {
-        (self.decode.dot)(self.path, blocks, x)
+        (self.decode.dot)(self.isa, blocks, x)
     }
 
     /// The instructions that it uses, for loops that go along with it.
-    pub fn path(self) -> Path {
-        self.path
+    pub fn isa(self) -> Isa {
+        self.isa
     }
 }
 
@@ -112,19 +112,19 @@ impl GgmlType {
     pub fn decoder(self) -> Decoder {
         Decoder {
             decode: self.codec().decode,
-            path: Path::best(),
+            isa: Isa::best(),
         }
     }
 
     /// Decodes whole blocks into numbers.
     pub fn decode(self, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
-        self.decode_on(Path::best(), blocks, out)
+        self.decode_on(Isa::best(), blocks, out)
     }
 
-    /// [`GgmlType::decode`] with the instructions of `path`; the numbers do not depend on it.
-    pub fn decode_on(self, path: Path, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+    /// [`GgmlType::decode`] with the instructions of `isa`; the numbers do not depend on it.
+    pub fn decode_on(self, isa: Isa, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
         self.check_size(out.len(), blocks.len())?;
-        (self.codec().decode.numbers)(path, blocks, out);
+        (self.codec().decode.numbers)(isa, blocks, out);
         Ok(())
     }
 
@@ -139,13 +139,13 @@ impl GgmlType {
         importance: Option<&[f32]>,
         blocks: &mut [u8],
     ) -> Result<(), QuantError> {
-        self.encode_on(Path::best(), rows, row_len, importance, blocks)
+        self.encode_on(Isa::best(), rows, row_len, importance, blocks)
     }
 
-    /// [`GgmlType::encode`] with the instructions of `path`; the bytes do not depend on it.
+    /// [`GgmlType::encode`] with the instructions of `isa`; the bytes do not depend on it.
     pub fn encode_on(
         self,
-        path: Path,
+        isa: Isa,
         rows: &[f32],
         row_len: usize,
         importance: Option<&[f32]>,
@@ -168,14 +168,14 @@ impl GgmlType {
         let blocks = blocks.chunks_mut(piece / self.block_len() * self.block_bytes());
         for (i, (numbers, blocks)) in rows.chunks(piece).zip(blocks).enumerate() {
             if self.is_quantized()
-                && let Some(at) = first_non_finite(path, numbers)
+                && let Some(at) = first_non_finite(isa, numbers)
             {
                 return Err(QuantError::NonFinite {
                     index: i * piece + at,
                     value: numbers[at],
                 });
             }
-            encode(path, numbers, importance, blocks);
+            encode(isa, numbers, importance, blocks);
         }
         Ok(())
     }
@@ -197,9 +197,9 @@ impl GgmlType {
 const PIECE: usize = 8192;
 
 /// Position of the first NaN or infinity.
-fn first_non_finite(path: Path, numbers: &[f32]) -> Option<usize> {
+fn first_non_finite(isa: Isa, numbers: &[f32]) -> Option<usize> {
     // Judged together, which takes a few instructions for many numbers, and searched only where one is bad.
-    let largest = path.run(
+    let largest = isa.run(
         #[inline(always)]
         || {
             numbers

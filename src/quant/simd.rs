@@ -2,40 +2,40 @@
 //!
 //! The codecs are written once, as plain loops and as loops over [`fearless_simd`]'s vectors, and are compiled for every
 //! instruction set below. None of them reassociates a sum or fuses a multiplication with an addition, so that all
-//! give the same bytes; the tests hold every path to those of the first.
+//! give the same bytes; the tests hold every set to those of the first.
 
 use fearless_simd::{Level, dispatch};
 
 /// An instruction set that the codecs can run on here.
 #[derive(Debug, Clone, Copy)]
-pub struct Path(Level);
+pub struct Isa(Level);
 
-impl Path {
+impl Isa {
     /// What every processor of this target has: SSE2 on x86-64, NEON on aarch64.
-    pub fn portable() -> Path {
-        Path(Level::baseline())
+    pub fn portable() -> Isa {
+        Isa(Level::baseline())
     }
 
     /// The widest set that this processor has.
-    pub fn best() -> Path {
-        Path(Level::new())
+    pub fn best() -> Isa {
+        Isa(Level::new())
     }
 
     /// Every set that this processor has, the portable one first and the best last.
-    pub fn available() -> Vec<Path> {
-        let mut paths = vec![Path::portable()];
+    pub fn available() -> Vec<Isa> {
+        let mut sets = vec![Isa::portable()];
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         {
             let best = Level::new();
-            paths.extend(best.as_sse2().map(|token| Path(Level::Sse2(token))));
-            paths.extend(best.as_sse4_2().map(|token| Path(Level::Sse4_2(token))));
-            paths.extend(best.as_avx2().map(|token| Path(Level::Avx2(token))));
-            paths.extend(best.as_avx512().map(|token| Path(Level::Avx512(token))));
+            sets.extend(best.as_sse2().map(|token| Isa(Level::Sse2(token))));
+            sets.extend(best.as_sse4_2().map(|token| Isa(Level::Sse4_2(token))));
+            sets.extend(best.as_avx2().map(|token| Isa(Level::Avx2(token))));
+            sets.extend(best.as_avx512().map(|token| Isa(Level::Avx512(token))));
         }
         #[cfg(target_arch = "aarch64")]
-        paths.extend(Level::new().as_neon().map(|token| Path(Level::Neon(token))));
-        paths.dedup_by_key(|path| path.name());
-        paths
+        sets.extend(Level::new().as_neon().map(|token| Isa(Level::Neon(token))));
+        sets.dedup_by_key(|isa| isa.name());
+        sets
     }
 
     /// The set's name: `AVX2`.

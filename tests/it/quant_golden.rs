@@ -2,7 +2,7 @@
 //! (`fixtures/quant`).
 
 use crate::common::fixture;
-use gguf_conv::quant::{GgmlType, Path};
+use gguf_conv::quant::{GgmlType, Isa};
 use sha2::{Digest, Sha256};
 
 const ROW: usize = 512;
@@ -25,15 +25,15 @@ fn read_f32(name: &str) -> Vec<f32> {
 #[track_caller]
 fn assert_encodes(ty: GgmlType, importance: Option<&[f32]>, expected: &str) {
     let (rows, expected) = (read_f32("encode/input.f32"), read(expected));
-    for path in Path::available() {
+    for isa in Isa::available() {
         let mut blocks = vec![0xaa; expected.len()];
-        ty.encode_on(path, &rows, ROW, importance, &mut blocks).unwrap();
+        ty.encode_on(isa, &rows, ROW, importance, &mut blocks).unwrap();
         let mut pairs = blocks
             .chunks(ty.block_bytes())
             .zip(expected.chunks(ty.block_bytes()));
         if let Some(at) = pairs.position(|(block, expected)| block != expected) {
             let row = at * ty.block_len() / ROW;
-            panic!("{ty} on {}: block {at}, in row {row}, differs", path.name());
+            panic!("{ty} on {}: block {at}, in row {row}, differs", isa.name());
         }
     }
 }
@@ -64,15 +64,15 @@ fn decoders_read_what_gguf_py_reads() {
         let (expected, name) = line.split_once("  ").unwrap();
         let ty = GgmlType::from_name(name).unwrap();
         let blocks = read(&format!("decode/{name}.bin"));
-        for path in Path::available() {
+        for isa in Isa::available() {
             let mut numbers = vec![0.0; blocks.len() / ty.block_bytes() * ty.block_len()];
-            ty.decode_on(path, &blocks, &mut numbers).unwrap();
+            ty.decode_on(isa, &blocks, &mut numbers).unwrap();
             let bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
             let sum: String = Sha256::digest(&bytes)
                 .iter()
                 .map(|b| format!("{b:02x}"))
                 .collect();
-            assert_eq!(sum, expected, "{ty} on {}", path.name());
+            assert_eq!(sum, expected, "{ty} on {}", isa.name());
         }
         decoded.push(ty);
     }

@@ -1,6 +1,6 @@
 //! What holds for every codec and any numbers: all instruction sets agree, errors are bounded, nothing panics.
 
-use gguf_conv::quant::{GgmlType, Path, QuantError};
+use gguf_conv::quant::{GgmlType, Isa, QuantError};
 use proptest::prelude::*;
 
 /// The numbers of a row of each type's blocks, two of the longest.
@@ -46,16 +46,16 @@ fn importance() -> impl Strategy<Value = Option<Vec<f32>>> {
     ))
 }
 
-fn encode_on(path: Path, ty: GgmlType, row: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
+fn encode_on(isa: Isa, ty: GgmlType, row: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
     let mut blocks = vec![0; row.len() / ty.block_len() * ty.block_bytes()];
-    ty.encode_on(path, row, row.len(), importance, &mut blocks)
+    ty.encode_on(isa, row, row.len(), importance, &mut blocks)
         .unwrap();
     blocks
 }
 
-fn decode_on(path: Path, ty: GgmlType, blocks: &[u8]) -> Vec<f32> {
+fn decode_on(isa: Isa, ty: GgmlType, blocks: &[u8]) -> Vec<f32> {
     let mut row = vec![0.0; blocks.len() / ty.block_bytes() * ty.block_len()];
-    ty.decode_on(path, blocks, &mut row).unwrap();
+    ty.decode_on(isa, blocks, &mut row).unwrap();
     row
 }
 
@@ -92,10 +92,10 @@ proptest! {
 
     #[test]
     fn every_path_writes_the_same_blocks(ty in encoders(), row in rows(), importance in importance()) {
-        let portable = encode_on(Path::portable(), ty, &row, importance.as_deref());
-        for path in Path::available() {
-            let blocks = encode_on(path, ty, &row, importance.as_deref());
-            prop_assert!(blocks == portable, "{} on {}", ty, path.name());
+        let portable = encode_on(Isa::portable(), ty, &row, importance.as_deref());
+        for isa in Isa::available() {
+            let blocks = encode_on(isa, ty, &row, importance.as_deref());
+            prop_assert!(blocks == portable, "{} on {}", ty, isa.name());
         }
     }
 
@@ -105,9 +105,9 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 600),
     ) {
         let blocks = &bytes[..bytes.len() / ty.block_bytes() * ty.block_bytes()];
-        let portable = decode_on(Path::portable(), ty, blocks);
-        for path in Path::available() {
-            prop_assert_eq!(bits(&decode_on(path, ty, blocks)), bits(&portable), "{} on {}", ty, path.name());
+        let portable = decode_on(Isa::portable(), ty, blocks);
+        for isa in Isa::available() {
+            prop_assert_eq!(bits(&decode_on(isa, ty, blocks)), bits(&portable), "{} on {}", ty, isa.name());
         }
     }
 
@@ -118,7 +118,7 @@ proptest! {
         x in prop::collection::vec(-1.0f32..1.0, 8 * 600),
     ) {
         let blocks = &bytes[..bytes.len() / ty.block_bytes() * ty.block_bytes()];
-        let row = decode_on(Path::best(), ty, blocks);
+        let row = decode_on(Isa::best(), ty, blocks);
         let products: Vec<f64> = row.iter().zip(&x).map(|(v, x)| f64::from(*v) * f64::from(*x)).collect();
         let magnitude: f64 = products.iter().map(|p| p.abs()).sum();
         let dot = f64::from(ty.decoder().dot(blocks, &x[..row.len()]));
@@ -131,7 +131,7 @@ proptest! {
 
     #[test]
     fn errors_are_bounded(ty in encoders(), row in weights()) {
-        let decoded = decode_on(Path::best(), ty, &encode_on(Path::best(), ty, &row, None));
+        let decoded = decode_on(Isa::best(), ty, &encode_on(Isa::best(), ty, &row, None));
         for (block, decoded) in row.chunks(ty.block_len()).zip(decoded.chunks(ty.block_len())) {
             let amax = block.iter().fold(0.0f32, |amax, v| amax.max(v.abs()));
             for (v, decoded) in block.iter().zip(decoded) {
@@ -147,9 +147,9 @@ proptest! {
         ty in prop::sample::select(vec![GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q5_0, GgmlType::F16, GgmlType::BF16]),
         row in weights(),
     ) {
-        let blocks = encode_on(Path::best(), ty, &row, None);
-        let decoded = decode_on(Path::best(), ty, &blocks);
-        prop_assert_eq!(encode_on(Path::best(), ty, &decoded, None), blocks);
+        let blocks = encode_on(Isa::best(), ty, &row, None);
+        let decoded = decode_on(Isa::best(), ty, &blocks);
+        prop_assert_eq!(encode_on(Isa::best(), ty, &decoded, None), blocks);
     }
 
     #[test]

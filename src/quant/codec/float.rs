@@ -8,17 +8,17 @@ use crate::quant::Codec;
 
 pub(in crate::quant) static F32: Codec = Codec {
     decode: decode_elements!(f32::from_le_bytes),
-    encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, f32::to_le_bytes)),
+    encode: Some(|isa, row, _, bytes| encode_each(isa, row, bytes, f32::to_le_bytes)),
 };
 
 pub(in crate::quant) static F16: Codec = Codec {
     decode: decode_elements!(|b| f16_value(u16::from_le_bytes(b))),
-    encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, |v| f16_bits(v).to_le_bytes())),
+    encode: Some(|isa, row, _, bytes| encode_each(isa, row, bytes, |v| f16_bits(v).to_le_bytes())),
 };
 
 pub(in crate::quant) static BF16: Codec = Codec {
     decode: decode_elements!(|b| bf16_value(u16::from_le_bytes(b))),
-    encode: Some(|path, row, _, bytes| encode_each(path, row, bytes, |v| bf16_bits(v).to_le_bytes())),
+    encode: Some(|isa, row, _, bytes| encode_each(isa, row, bytes, |v| bf16_bits(v).to_le_bytes())),
 };
 
 #[inline(always)]

@@ -20,8 +20,8 @@ const GRID: [i8; 16] = [
 
 pub(in crate::quant) static IQ4_NL: Codec = Codec {
     decode: decode_blocks!(decode_nl),
-    encode: Some(|path, row, importance, blocks| {
-        dispatch!(path.level(), simd => encode_nl(simd, row, importance, blocks));
+    encode: Some(|isa, row, importance, blocks| {
+        dispatch!(isa.level(), simd => encode_nl(simd, row, importance, blocks));
     }),
 };
 

@@ -15,8 +15,8 @@ macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
         pub(in crate::quant) static $name: Codec = Codec {
             decode: decode_blocks!(decode::<_, $centred, $bits, $bytes>),
-            encode: Some(|path, row, importance, blocks| {
-                dispatch!(path.level(), simd => {
+            encode: Some(|isa, row, importance, blocks| {
+                dispatch!(isa.level(), simd => {
                     encode::<_, $centred, $bits, $bytes>(simd, row, importance, blocks);
                 });
             }),

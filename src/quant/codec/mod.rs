@@ -22,7 +22,7 @@ pub(super) mod q6_k;
 pub(super) mod q8;
 pub(super) mod ternary;
 
-use super::Path;
+use super::Isa;
 
 /// A decoder from a function that decodes one block, `fn(simd, &[u8; BYTES], &mut [f32; LEN])`. The function must be marked
 /// `#[inline(always)]`, as must what it calls: only then is it compiled for the instruction set in use. For the same
@@ -30,15 +30,15 @@ use super::Path;
 macro_rules! decode_blocks {
     ($decode:expr) => {
         $crate::quant::Decode {
-            numbers: |path, blocks, out| {
-                fearless_simd::dispatch!(path.level(), simd => {
+            numbers: |isa, blocks, out| {
+                fearless_simd::dispatch!(isa.level(), simd => {
                     for (block, numbers) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
                         $decode(simd, block, numbers);
                     }
                 });
             },
-            dot: |path, blocks, x| {
-                fearless_simd::dispatch!(path.level(), simd => {
+            dot: |isa, blocks, x| {
+                fearless_simd::dispatch!(isa.level(), simd => {
                     let mut product = $crate::quant::product::Product::new(simd);
                     for (block, x) in blocks.as_chunks().0.iter().zip(x.as_chunks().0) {
                         // As long as `x`, and all written over.
@@ -59,15 +59,15 @@ use decode_blocks;
 macro_rules! decode_elements {
     ($decode:expr) => {
         $crate::quant::Decode {
-            numbers: |path, bytes, out| {
-                fearless_simd::dispatch!(path.level(), _simd => {
+            numbers: |isa, bytes, out| {
+                fearless_simd::dispatch!(isa.level(), _simd => {
                     for (bytes, v) in bytes.as_chunks().0.iter().zip(out) {
                         *v = $decode(*bytes);
                     }
                 });
             },
-            dot: |path, bytes, x| {
-                fearless_simd::dispatch!(path.level(), simd => {
+            dot: |isa, bytes, x| {
+                fearless_simd::dispatch!(isa.level(), simd => {
                     let mut product = $crate::quant::product::Product::new(simd);
                     let (chunks, rest) = bytes.as_chunks().0.as_chunks::<{ $crate::quant::product::CHUNK }>();
                     let (x_chunks, x_rest) = x.as_chunks();
@@ -88,12 +88,12 @@ use decode_elements;
 
 /// Encodes one element after another, as `decode_elements` decodes.
 fn encode_each<const BYTES: usize>(
-    path: Path,
+    isa: Isa,
     row: &[f32],
     bytes: &mut [u8],
     encode: impl Fn(f32) -> [u8; BYTES],
 ) {
-    path.run(
+    isa.run(
         #[inline(always)]
         || {
             for (v, bytes) in row.iter().zip(bytes.as_chunks_mut().0) {

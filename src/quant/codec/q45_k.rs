@@ -18,25 +18,25 @@ const HEAD: usize = 16;
 
 pub(in crate::quant) static Q4_K: Codec = Codec {
     decode: decode_blocks!(decode::<_, 144>),
-    encode: Some(|path, row, importance, blocks| {
+    encode: Some(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -1.0,
             step: 0.1,
             steps: 20,
         };
-        dispatch!(path.level(), simd => encode::<_, 144>(simd, row, importance, 15, trials, blocks));
+        dispatch!(isa.level(), simd => encode::<_, 144>(simd, row, importance, 15, trials, blocks));
     }),
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
     decode: decode_blocks!(decode::<_, 176>),
-    encode: Some(|path, row, importance, blocks| {
+    encode: Some(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -0.5,
             step: 0.1,
             steps: 15,
         };
-        dispatch!(path.level(), simd => encode::<_, 176>(simd, row, importance, 31, trials, blocks));
+        dispatch!(isa.level(), simd => encode::<_, 176>(simd, row, importance, 31, trials, blocks));
     }),
 };
 

@@ -15,8 +15,8 @@ const GROUP: usize = 16;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
     decode: decode_blocks!(decode),
-    encode: Some(|path, row, importance, blocks| {
-        dispatch!(path.level(), simd => encode(simd, row, importance, blocks));
+    encode: Some(|isa, row, importance, blocks| {
+        dispatch!(isa.level(), simd => encode(simd, row, importance, blocks));
     }),
 };
 

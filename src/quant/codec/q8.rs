@@ -17,7 +17,7 @@ use fearless_simd::{Simd, dispatch};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
     decode: decode_blocks!(decode_q8_0),
-    encode: Some(|path, row, _, blocks| dispatch!(path.level(), simd => encode(simd, row, blocks))),
+    encode: Some(|isa, row, _, blocks| dispatch!(isa.level(), simd => encode(simd, row, blocks))),
 };
 
 pub(in crate::quant) static Q8_1: Codec = Codec {
