@@ -2,10 +2,12 @@
 
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
+use crate::facts::TargetError;
 use crate::gguf::{GgufError, GgufErrorKind};
 use crate::io::output::OutputError;
 use crate::migrate::MigrateError;
 use crate::model::ModelError;
+use crate::plan::WriteError;
 use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
 use crate::verify::VerifyError;
@@ -30,6 +32,9 @@ pub enum Error {
     /// A checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A planned file could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// A migration stopped.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
@@ -100,7 +105,10 @@ impl Error {
             Error::Stdout(_) | Error::Threads(_) => Fault::System,
             Error::Gguf(GgufError { kind, .. })
             | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
-            | Error::Migrate(MigrateError::Gguf(GgufError { kind, .. }))
+            | Error::Migrate(
+                MigrateError::Gguf(GgufError { kind, .. })
+                | MigrateError::Target(TargetError::Gguf(GgufError { kind, .. })),
+            )
             | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
                 GgufErrorKind::Io(e) => io_fault(e),
                 _ => Fault::Input,
@@ -114,9 +122,12 @@ impl Error {
             Error::Quantize(QuantizeError::NoEncoder(_)) | Error::Migrate(MigrateError::Dialect { .. }) => {
                 Fault::Usage
             }
-            Error::Migrate(MigrateError::Convert(error)) | Error::Convert(error) => convert_fault(error),
+            Error::Convert(error) => convert_fault(error),
+            Error::Write(WriteError::Output(OutputError::Io { .. })) => Fault::System,
+            Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
             Error::Checkpoint(_)
+            | Error::Write(_)
             | Error::NoModel { .. }
             | Error::NoList { .. }
             | Error::Unreadable { .. }
@@ -130,8 +141,6 @@ impl Error {
 fn convert_fault(error: &ConvertError) -> Fault {
     match error {
         ConvertError::TokenizerWithoutTarget => Fault::Usage,
-        ConvertError::Output(OutputError::Io { .. }) => Fault::System,
-        ConvertError::Output(_) => Fault::Usage,
         error => error.io().map_or(Fault::Input, io_fault),
     }
 }

@@ -1,7 +1,7 @@
 //! Converts, quantizes, inspects and verifies GGUF files of Gemma 4 drafters.
 //!
-//! Data flows one way: a [`checkpoint`] and, if need be, the target's [`gguf`] file become a [`convert::Plan`], which is
-//! pure data; [`plan::execute`] writes it. What the tensors and keys are called stands in [`arch`], how numbers become
+//! Data flows one way: a [`checkpoint`] and, if need be, the target's [`gguf`] file become a [`plan::Plan`], which is
+//! pure data; [`plan::Plan::write`] writes it. What the tensors and keys are called stands in [`arch`], how numbers become
 //! blocks in [`quant`].
 //!
 //! ```
@@ -9,7 +9,6 @@
 //! use gguf_conv::checkpoint::Checkpoint;
 //! use gguf_conv::convert::{self, Options, TokenizerSource};
 //! use gguf_conv::gguf::Gguf;
-//! use gguf_conv::plan;
 //! use gguf_conv::quant::recipe::FileType;
 //! use std::path::Path;
 //!
@@ -23,12 +22,12 @@
 //!     keep_centroids: false,
 //!     tokenizer: TokenizerSource::Auto,
 //! };
-//! let plan = convert::plan(&arch, &checkpoint, Some(&target), options)?;
-//! assert_eq!(plan.tensors.len(), 49);
+//! let plan = convert::plan(&arch, &checkpoint, Some(&target), options)?.plan;
+//! assert_eq!(plan.tensors().len(), 49);
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("drafter.gguf");
-//! plan::execute(&plan.layout, &plan.tensors, &path, &[], false, &|_bytes| ())?;
+//! plan.write(&path, &[], false, &|_bytes| ())?;
 //! assert_eq!(Gguf::open(&path)?.metadata().uint("gemma4-assistant.embedding_length_out")?, 128);
 //! # Ok(())
 //! # }
@@ -56,3 +55,4 @@ pub mod text;
 pub mod verify;
 
 pub use error::{Error, Fault};
+pub use facts::TargetError;

@@ -2,9 +2,10 @@
 //! has nothing left to migrate.
 #![no_main]
 
-use gguf_conv::convert;
-use gguf_conv::gguf::{Endian, Gguf, escape};
-use gguf_conv::migrate::{self, Options, Plan};
+use gguf_conv::gguf::{Endian, Gguf};
+use gguf_conv::migrate::{self, Migration, Options};
+use gguf_conv::plan::Plan;
+use gguf_conv::text::escape;
 use libfuzzer_sys::fuzz_target;
 use models::{ARCH, TARGET};
 
@@ -26,11 +27,11 @@ fuzz_target!(|data: &[u8]| {
         endian: if bit(4) { Endian::Big } else { Endian::Little },
     };
     let target = bit(5).then_some(&*TARGET);
-    let Ok(plan) = migrate::plan(&ARCH, &gguf, target, options) else {
+    let Ok(Migration { plan, .. }) = migrate::plan(&ARCH, &gguf, target, options) else {
         return;
     };
     let out = scratch::path("out.gguf");
-    if convert::execute(&plan.layout, &plan.tensors, &out, &[], true, &|_| ()).is_err() {
+    if plan.write(&out, &[], true, &|_| ()).is_err() {
         return;
     }
     let written = Gguf::open(&out).unwrap();
@@ -40,10 +41,10 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn assert_is_planned(written: &Gguf, plan: &Plan) {
-    assert_eq!(scratch::shown(written.metadata()), scratch::shown(&plan.metadata));
+    assert_eq!(scratch::shown(written.metadata()), scratch::shown(plan.metadata()));
     let names = written.tensors().map(|info| escape(&info.name));
-    assert!(names.eq(plan.tensors.iter().map(|tensor| escape(tensor.name.as_bytes()))));
-    for (info, tensor) in written.tensors().zip(&plan.tensors) {
+    assert!(names.eq(plan.tensors().iter().map(|tensor| escape(tensor.name.as_bytes()))));
+    for (info, tensor) in written.tensors().zip(plan.tensors()) {
         assert_eq!(
             (&info.dims, info.ty),
             (&tensor.dims, tensor.ty.into()),

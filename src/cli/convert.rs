@@ -2,14 +2,14 @@
 
 use super::json::{self, KeyReport};
 use super::print::{self, SCHEMA_VERSION};
-use super::write::{bits_per_weight, parameters, parts, write};
+use super::write::{parts, write};
 use super::{Outcome, architecture, outtypes};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, ConvertError, Options, Plan, TokenizerSource};
+use crate::convert::{self, Conversion, ConvertError, Options, TokenizerSource};
 use crate::gguf::Gguf;
 use crate::io::output;
-use crate::plan::Q4Grid;
+use crate::plan::{Plan, Q4Grid, WriteError};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
 use crate::text::escape;
@@ -91,22 +91,23 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     // A wrong output path is told before the work of planning.
     let inputs = inputs(&checkpoint, target.as_ref());
     if let Some(path) = args.output.as_deref().filter(|_| !args.dry_run) {
-        output::check(path, &inputs, args.force).map_err(ConvertError::from)?;
+        output::check(path, &inputs, args.force).map_err(WriteError::from)?;
     }
-    let plan = convert::plan(&arch, &checkpoint, target.as_ref(), options)?;
-    let path = args.output.clone().unwrap_or_else(|| default_name(&plan));
-    tell(&plan);
+    let conversion = convert::plan(&arch, &checkpoint, target.as_ref(), options)?;
+    let plan = &conversion.plan;
+    let path = args.output.clone().unwrap_or_else(|| default_name(&conversion));
+    tell(&conversion);
     let mut grid = None;
     if !args.dry_run {
-        grid = Some(write(&plan.layout, &plan.tensors, &path, &inputs, args.force)?);
+        grid = Some(write(plan, &path, &inputs, args.force)?);
     }
     let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
-        print::stdout_json(&report(&plan, &path, args.dry_run, grid))?;
+        print::stdout_json(&report(&conversion, &path, args.dry_run, grid))?;
     } else if args.dry_run {
-        print::stdout(&(plan_text(&plan) + &summary(&plan, &path, "would write")))?;
+        print::stdout(&(plan_text(plan) + &summary(&conversion, &path, "would write")))?;
     } else {
-        print::stdout(&(summary(&plan, &path, "wrote") + &grid.map(grid_text).unwrap_or_default()))?;
+        print::stdout(&(summary(&conversion, &path, "wrote") + &grid.map(grid_text).unwrap_or_default()))?;
     }
     Ok(Outcome::Done)
 }
@@ -144,34 +145,34 @@ fn inputs(checkpoint: &Checkpoint, target: Option<&Gguf>) -> Vec<PathBuf> {
 }
 
 /// `mtp-NAME-TYPE.gguf`: llama.cpp looks for a drafter by the `mtp-` in front.
-fn default_name(plan: &Plan) -> PathBuf {
-    let name = plan.source_name.replace([' ', '/', '\\'], "-");
+fn default_name(conversion: &Conversion) -> PathBuf {
+    let name = conversion.source_name.replace([' ', '/', '\\'], "-");
     let name = name
         .strip_suffix("-assistant")
         .filter(|name| !name.is_empty())
         .unwrap_or(&name);
-    format!("mtp-{name}-{}.gguf", plan.file_type.name().to_uppercase()).into()
+    format!("mtp-{name}-{}.gguf", conversion.file_type.name().to_uppercase()).into()
 }
 
 /// What was left out, derived, or may surprise, on standard error.
-fn tell(plan: &Plan) {
-    for warning in &plan.warnings {
+fn tell(conversion: &Conversion) {
+    for warning in conversion.plan.warnings() {
         print::warn(warning);
     }
-    for derived in &plan.derived {
+    for derived in &conversion.derived {
         eprintln!(
             "derived: {} = {} from {}",
             derived.name, derived.value, derived.from
         );
     }
-    let mut reasons: Vec<&str> = plan
+    let mut reasons: Vec<&str> = conversion
         .ignored
         .iter()
         .map(|ignored| ignored.reason.as_str())
         .collect();
     reasons.dedup();
     for reason in reasons {
-        let names: Vec<&str> = plan
+        let names: Vec<&str> = conversion
             .ignored
             .iter()
             .filter(|i| i.reason == reason)
@@ -179,37 +180,38 @@ fn tell(plan: &Plan) {
             .collect();
         eprintln!("left out: {} ({reason})", names.join(", "));
     }
-    if plan.tokenizer == "target" {
+    if conversion.tokenizer == "target" {
         eprintln!("tokenizer: from the target");
     }
 }
 
-fn summary(plan: &Plan, path: &Path, verb: &str) -> String {
+fn summary(conversion: &Conversion, path: &Path, verb: &str) -> String {
+    let plan = &conversion.plan;
     let mut types: BTreeMap<GgmlType, usize> = BTreeMap::new();
-    for tensor in &plan.tensors {
+    for tensor in plan.tensors() {
         *types.entry(tensor.ty).or_default() += 1;
     }
     let types: Vec<String> = types.iter().map(|(ty, count)| format!("{count} {ty}")).collect();
     let number = |key: &str| {
-        plan.metadata
-            .uint(&format!("{}.{key}", plan.architecture))
+        plan.metadata()
+            .uint(&format!("{}.{key}", conversion.architecture))
             .unwrap_or(0)
     };
     let mut text = format!(
         "{verb} {}: {}, {} parameters, {:.2} bits per weight\n\
          {} drafter for a target of width {}: {} layers of width {}, context {}, tensors {}\n",
         path.display(),
-        HumanBytes(plan.layout.file_len),
-        print::count(parameters(&plan.tensors)),
-        bits_per_weight(&plan.tensors),
-        plan.architecture,
+        HumanBytes(plan.file_len()),
+        print::count(plan.parameters()),
+        plan.bits_per_weight(),
+        conversion.architecture,
         number("embedding_length_out"),
         number("block_count"),
         number("embedding_length"),
         number("context_length"),
         types.join(", "),
     );
-    if plan.warnings.is_empty() {
+    if plan.warnings().is_empty() {
         text.push_str(&format!(
             "run it with: llama-server -m TARGET.gguf --model-draft {} --spec-type draft-mtp --spec-draft-n-max 3\n",
             path.display()
@@ -220,14 +222,12 @@ fn summary(plan: &Plan, path: &Path, verb: &str) -> String {
 
 fn plan_text(plan: &Plan) -> String {
     let metadata: Vec<Vec<String>> = plan
-        .metadata
+        .metadata()
         .iter()
         .map(|(key, value)| vec![escape(key), value.type_name(), print::value(value, false)])
         .collect();
     let tensors: Vec<Vec<String>> = plan
-        .tensors
-        .iter()
-        .zip(&plan.layout.offsets)
+        .placed()
         .map(|(tensor, offset)| {
             vec![
                 tensor.name.clone(),
@@ -289,19 +289,20 @@ struct TensorReport<'a> {
     source_type: &'a str,
 }
 
-fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) -> Report<'a> {
+fn report<'a>(conversion: &'a Conversion, path: &Path, dry_run: bool, grid: Option<Q4Grid>) -> Report<'a> {
+    let plan = &conversion.plan;
     Report {
         schema_version: SCHEMA_VERSION,
         dry_run,
         output: path.display().to_string(),
-        size_bytes: plan.layout.file_len,
-        parameters: parameters(&plan.tensors),
-        outtype: plan.file_type.name(),
-        tokenizer: plan.tokenizer,
+        size_bytes: plan.file_len(),
+        parameters: plan.parameters(),
+        outtype: conversion.file_type.name(),
+        tokenizer: conversion.tokenizer,
         q4_0_blocks: grid.map(|grid| grid.blocks),
         q4_0_blocks_without_loss: grid.map(|grid| grid.exact),
-        warnings: &plan.warnings,
-        derived: plan
+        warnings: plan.warnings(),
+        derived: conversion
             .derived
             .iter()
             .map(|d| DerivedReport {
@@ -310,7 +311,7 @@ fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) 
                 from: &d.from,
             })
             .collect(),
-        ignored: plan
+        ignored: conversion
             .ignored
             .iter()
             .map(|i| IgnoredReport {
@@ -318,17 +319,15 @@ fn report<'a>(plan: &'a Plan, path: &Path, dry_run: bool, grid: Option<Q4Grid>) 
                 reason: &i.reason,
             })
             .collect(),
-        metadata: json::keys(&plan.metadata),
+        metadata: json::keys(plan.metadata()),
         tensors: plan
-            .tensors
-            .iter()
-            .zip(&plan.layout.offsets)
-            .map(|(tensor, &file_offset)| TensorReport {
+            .placed()
+            .map(|(tensor, file_offset)| TensorReport {
                 name: &tensor.name,
                 ty: tensor.ty.name(),
                 shape: &tensor.dims,
                 file_offset,
-                size_bytes: tensor.ty.bytes(tensor.elements()),
+                size_bytes: tensor.size(),
                 source: &tensor.source.origin,
                 source_type: tensor.source.ty.name(),
             })

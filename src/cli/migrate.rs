@@ -5,11 +5,10 @@ use super::print::{self, SCHEMA_VERSION};
 use super::write::{parts, write};
 use super::{Outcome, architecture};
 use crate::Error;
-use crate::convert::ConvertError;
 use crate::gguf::{Endian, Gguf};
 use crate::io::output;
-use crate::migrate::{self, Change, MigrateError, Options, Plan, Subject};
-use crate::plan::PlannedTensor;
+use crate::migrate::{self, Change, Migration, Options, Subject};
+use crate::plan::{PlannedTensor, WriteError};
 use clap::ValueEnum;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -67,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let output = args.output.as_deref().filter(|_| !args.dry_run);
     // A wrong output path is told before the work of planning.
     if let Some(path) = output {
-        output::check(path, &inputs, args.force).map_err(ConvertError::from)?;
+        output::check(path, &inputs, args.force).map_err(WriteError::from)?;
     }
     let options = Options {
         to: &args.to,
@@ -78,23 +77,23 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
             EndianArg::Big => Endian::Big,
         },
     };
-    let plan = migrate::plan(&arch, &old, target.as_ref(), options)?;
-    for warning in &plan.warnings {
+    let migration = migrate::plan(&arch, &old, target.as_ref(), options)?;
+    for warning in migration.plan.warnings() {
         print::warn(warning);
     }
     if let Some(path) = output {
-        write(&plan.layout, &plan.tensors, path, &inputs, args.force).map_err(MigrateError::from)?;
+        write(&migration.plan, path, &inputs, args.force)?;
     }
     if args.json {
-        print::stdout_json(&report(&plan, output))?;
+        print::stdout_json(&report(&migration, output))?;
     } else {
-        print::stdout(&text(&plan, output))?;
+        print::stdout(&text(&migration, output))?;
     }
     Ok(Outcome::Done)
 }
 
-fn text(plan: &Plan, output: Option<&Path>) -> String {
-    let rows: Vec<Vec<String>> = plan
+fn text(migration: &Migration, output: Option<&Path>) -> String {
+    let rows: Vec<Vec<String>> = migration
         .changes
         .iter()
         .map(|change| {
@@ -111,13 +110,14 @@ fn text(plan: &Plan, output: Option<&Path>) -> String {
     } else {
         print::columns(&rows)
     };
+    let plan = &migration.plan;
     if let Some(path) = output {
         text.push_str(&format!(
             "wrote {}: {}, {}, {}\n",
             print::path(path),
-            HumanBytes(plan.layout.file_len),
-            print::many(plan.metadata.len(), "key"),
-            print::many(plan.tensors.len(), "tensor"),
+            HumanBytes(plan.file_len()),
+            print::many(plan.metadata().len(), "key"),
+            print::many(plan.tensors().len(), "tensor"),
         ));
     }
     text
@@ -185,7 +185,7 @@ struct TensorReport<'a> {
     source: &'a str,
 }
 
-fn report<'a>(plan: &'a Plan, output: Option<&Path>) -> Report<'a> {
+fn report<'a>(migration: &'a Migration, output: Option<&Path>) -> Report<'a> {
     let change = |change: &'a Change| ChangeReport {
         action: verb(change),
         subject: subject(change.subject),
@@ -193,25 +193,21 @@ fn report<'a>(plan: &'a Plan, output: Option<&Path>) -> Report<'a> {
         to: change.to.as_deref(),
         why: &change.why,
     };
-    let tensor = |(tensor, &file_offset): (&'a PlannedTensor, &u64)| TensorReport {
+    let tensor = |(tensor, file_offset): (&'a PlannedTensor, u64)| TensorReport {
         name: &tensor.name,
         ty: tensor.ty.name(),
         shape: &tensor.dims,
         file_offset,
         source: &tensor.source.origin,
     };
+    let plan = &migration.plan;
     Report {
         schema_version: SCHEMA_VERSION,
         output: output.map(|path| path.display().to_string()),
-        size_bytes: plan.layout.file_len,
-        changes: plan.changes.iter().map(change).collect(),
-        warnings: &plan.warnings,
-        metadata: json::keys(&plan.metadata),
-        tensors: plan
-            .tensors
-            .iter()
-            .zip(&plan.layout.offsets)
-            .map(tensor)
-            .collect(),
+        size_bytes: plan.file_len(),
+        changes: migration.changes.iter().map(change).collect(),
+        warnings: plan.warnings(),
+        metadata: json::keys(plan.metadata()),
+        tensors: plan.placed().map(tensor).collect(),
     }
 }

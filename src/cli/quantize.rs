@@ -1,17 +1,16 @@
 //! `gguf-conv quantize`: arguments, progress and report of a change of type.
 
 use super::print::{self, SCHEMA_VERSION};
-use super::write::{bits_per_weight, parameters, parts, write};
+use super::write::{parts, write};
 use super::{Outcome, outtypes};
 use crate::Error;
-use crate::convert::ConvertError;
 use crate::gguf::Gguf;
 use crate::io::output;
-use crate::plan::PlannedTensor;
+use crate::plan::{Plan, PlannedTensor, WriteError};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
 use crate::quantize::imatrix::ImportanceMatrix;
-use crate::quantize::{self, Importance, Options, Plan};
+use crate::quantize::{self, Importance, Options};
 use crate::text::Glob;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -100,12 +99,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     };
     let inputs: Vec<PathBuf> = parts(&gguf).chain(args.imatrix.clone()).collect();
     if !args.dry_run {
-        output::check(&args.output, &inputs, args.force).map_err(ConvertError::from)?;
+        output::check(&args.output, &inputs, args.force).map_err(WriteError::from)?;
     }
     let plan = quantize::plan(&gguf, options)?;
-    plan.warnings.iter().for_each(|warning| print::warn(warning));
+    plan.warnings().iter().for_each(|warning| print::warn(warning));
     if !args.dry_run {
-        write(&plan.layout, &plan.tensors, &args.output, &inputs, args.force)?;
+        write(&plan, &args.output, &inputs, args.force)?;
     }
     if args.json {
         print::stdout_json(&report(args, &plan))?;
@@ -119,7 +118,7 @@ fn text(args: &Args, plan: &Plan) -> String {
     let mut text = String::new();
     if args.dry_run {
         let rows: Vec<Vec<String>> = plan
-            .tensors
+            .tensors()
             .iter()
             .map(|t| {
                 let change = format!("{} → {}", t.source.ty, t.ty);
@@ -132,11 +131,11 @@ fn text(args: &Args, plan: &Plan) -> String {
         "{} {}: {}, {} parameters, {:.2} bits per weight, {} of {} tensors changed their type\n",
         if args.dry_run { "would write" } else { "wrote" },
         args.output.display(),
-        HumanBytes(plan.layout.file_len),
-        print::count(parameters(&plan.tensors)),
-        bits_per_weight(&plan.tensors),
-        plan.tensors.iter().filter(|t| t.ty != t.source.ty).count(),
-        plan.tensors.len(),
+        HumanBytes(plan.file_len()),
+        print::count(plan.parameters()),
+        plan.bits_per_weight(),
+        plan.tensors().iter().filter(|t| t.ty != t.source.ty).count(),
+        plan.tensors().len(),
     ));
     text
 }
@@ -166,27 +165,22 @@ struct TensorReport<'a> {
 }
 
 fn report<'a>(args: &'a Args, plan: &'a Plan) -> Report<'a> {
-    let tensor = |(tensor, &file_offset): (&'a PlannedTensor, &u64)| TensorReport {
+    let tensor = |(tensor, file_offset): (&'a PlannedTensor, u64)| TensorReport {
         name: &tensor.name,
         shape: &tensor.dims,
         source_type: tensor.source.ty.name(),
         ty: tensor.ty.name(),
         file_offset,
-        size_bytes: tensor.ty.bytes(tensor.elements()),
+        size_bytes: tensor.size(),
         weighted_by_importance: tensor.importance.is_some(),
     };
     Report {
         schema_version: SCHEMA_VERSION,
         dry_run: args.dry_run,
         output: args.output.display().to_string(),
-        size_bytes: plan.layout.file_len,
+        size_bytes: plan.file_len(),
         outtype: &args.outtype,
-        warnings: &plan.warnings,
-        tensors: plan
-            .tensors
-            .iter()
-            .zip(&plan.layout.offsets)
-            .map(tensor)
-            .collect(),
+        warnings: plan.warnings(),
+        tensors: plan.placed().map(tensor).collect(),
     }
 }

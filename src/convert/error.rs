@@ -2,9 +2,8 @@
 
 use crate::arch::{ArchError, UnknownNumber};
 use crate::checkpoint::CheckpointError;
+use crate::facts::TargetError;
 use crate::gguf::{GgufError, LayoutError};
-use crate::io::output::OutputError;
-use crate::quant::QuantError;
 use std::path::PathBuf;
 
 /// Why a conversion stops. Each message names the file, the tensor or key, and the way out.
@@ -18,7 +17,7 @@ pub enum ConvertError {
     #[error(transparent)]
     Arch(#[from] ArchError),
     #[error(transparent)]
-    Output(#[from] OutputError),
+    Target(#[from] TargetError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
 
@@ -101,32 +100,7 @@ pub enum ConvertError {
         name: String,
         same_as: String,
     },
-    #[error(
-        "{path}: tensor {name} holds {value} at {position}, which {ty} cannot hold; the checkpoint is damaged"
-    )]
-    NonFinite {
-        path: String,
-        name: String,
-        value: f32,
-        position: String,
-        ty: &'static str,
-    },
-    #[error("tensor {name}: {source}")]
-    Encode { name: String, source: QuantError },
-    #[error("{path}: tensor {name} holds {value} at element {index}, which is no i32")]
-    Integer {
-        path: String,
-        name: String,
-        value: i64,
-        index: usize,
-    },
 
-    #[error("{}: architecture is {found}; a target for this drafter has {expected}", path.display())]
-    TargetArchitecture {
-        path: PathBuf,
-        found: String,
-        expected: String,
-    },
     #[error(
         "{}: does not belong to this drafter: {what} is {target} in the target and {drafter} in the drafter; \
          pass the GGUF of the model that the drafter was made for", path.display()
@@ -166,7 +140,11 @@ impl ConvertError {
             | ConvertError::Gguf(GgufError {
                 kind: GgufErrorKind::Io(e),
                 ..
-            }) => Some(e),
+            })
+            | ConvertError::Target(TargetError::Gguf(GgufError {
+                kind: GgufErrorKind::Io(e),
+                ..
+            })) => Some(e),
             ConvertError::Arch(e) => e.io.as_ref(),
             _ => None,
         }

@@ -17,6 +17,6 @@ pub use hparams::Derived;
 pub(crate) use hparams::known_numbers;
 pub(crate) use model_id::size_label;
 pub use options::{Options, TokenizerSource};
-pub use plan::{Plan, plan};
+pub use plan::{Conversion, plan};
 pub use tensors::Ignored;
 pub(crate) use vocab::{compared_keys, difference as vocabulary_difference};

@@ -11,26 +11,21 @@ use super::types::{assign_types, settle};
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
 use crate::facts::Target;
-use crate::gguf::{Gguf, Layout, Metadata, TensorSpec};
-use crate::plan::PlannedTensor;
+use crate::gguf::{Endian, Gguf, Metadata};
+use crate::plan::{Plan, PlannedTensor};
 use crate::quant::recipe::FileType;
 use serde_json::Value as Json;
 
-/// Everything about an output file before a byte of it is written.
+/// A conversion before a byte is written: the output's plan, and how it came about.
 #[derive(Debug)]
-pub struct Plan<'a> {
-    /// Keys and values in order.
-    pub metadata: Metadata,
-    /// Tensors in order.
-    pub tensors: Vec<PlannedTensor<'a>>,
-    /// Where everything goes.
-    pub layout: Layout,
+#[non_exhaustive]
+pub struct Conversion<'a> {
+    /// The output.
+    pub plan: Plan<'a>,
     /// Source tensors left out.
     pub ignored: Vec<Ignored>,
     /// Numbers that no config stated.
     pub derived: Vec<Derived>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
     /// Where the tokenizer comes from, in words.
     pub tokenizer: &'static str,
     /// The type of the file, settled.
@@ -47,7 +42,7 @@ pub fn plan<'a>(
     checkpoint: &'a Checkpoint,
     target: Option<&'a Gguf>,
     options: Options,
-) -> Result<Plan<'a>, ConvertError> {
+) -> Result<Conversion<'a>, ConvertError> {
     checkpoint.refuse_quantized()?;
     let target_source = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
     let config = checkpoint.json("config.json")?;
@@ -92,17 +87,13 @@ pub fn plan<'a>(
     let tokenizer = write_vocabulary(&mut metadata, checkpoint, target, options, rows, &mut warnings)?;
     warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);
 
-    let outputs: Vec<TensorSpec> = tensors.iter().map(PlannedTensor::spec).collect();
-    let layout = Layout::new(&metadata, &outputs)?;
+    let plan = Plan::new(metadata, tensors, Endian::Little, warnings)?;
     let source_name = general.folder_name().to_owned();
     let Hparams { derived, .. } = hparams;
-    Ok(Plan {
-        metadata,
-        tensors,
-        layout,
+    Ok(Conversion {
+        plan,
         ignored,
         derived,
-        warnings,
         tokenizer,
         file_type,
         source_name,

@@ -3,7 +3,7 @@
 use super::Options;
 use crate::arch::{Arch, Match};
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, TokenizerSource};
+use crate::convert::{self, Conversion, TokenizerSource};
 use crate::gguf::{Gguf, Metadata};
 use crate::plan::PlannedTensor;
 use crate::quant::recipe::FileType;
@@ -112,7 +112,7 @@ pub(super) struct Converted<'a> {
     arch: &'a Arch,
     checkpoint: &'a Checkpoint,
     /// `None` where a conversion is not possible; then names are all that is known.
-    plan: Option<convert::Plan<'a>>,
+    plan: Option<Conversion<'a>>,
 }
 
 impl<'a> Converted<'a> {
@@ -151,7 +151,7 @@ impl<'a> Converted<'a> {
                 notes.push(format!(
                     "{path} is compared as what a conversion would make of it, by its numbers"
                 ));
-                notes.extend(plan.warnings.iter().cloned());
+                notes.extend(plan.plan.warnings().iter().cloned());
                 let left_out =
                     |ignored: &convert::Ignored| format!("{} is left out: {}", ignored.name, ignored.reason);
                 notes.extend(plan.ignored.iter().map(left_out));
@@ -177,8 +177,8 @@ impl<'a> Converted<'a> {
             ModelFile::Gguf(_) => self.gguf(model),
             ModelFile::Safetensors(_) => match &self.plan {
                 Some(plan) => Side {
-                    keys: Some(Cow::Borrowed(&plan.metadata)),
-                    tensors: plan.tensors.iter().map(Entry::of_planned).collect(),
+                    keys: Some(Cow::Borrowed(plan.plan.metadata())),
+                    tensors: plan.plan.tensors().iter().map(Entry::of_planned).collect(),
                 },
                 None => self.renamed(model),
             },

@@ -4,3 +4,4 @@ pub(crate) mod drafter;
 mod target;
 
 pub(crate) use target::Target;
+pub use target::TargetError;

@@ -1,9 +1,24 @@
 //! The target's GGUF as a source: its numbers, and which of its layers a drafter reads.
 
 use crate::arch::{Arch, LayerKind, Origin};
-use crate::convert::ConvertError;
 use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Tensor, Value};
 use crate::text::escape;
+use std::path::PathBuf;
+
+/// Why a GGUF file cannot serve as target.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+#[non_exhaustive]
+pub enum TargetError {
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error("{}: architecture is {found}; a target for this drafter has {expected}", path.display())]
+    Architecture {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
+}
 
 /// A GGUF that is a target for drafters of a given architecture.
 #[derive(Debug, Clone, Copy)]
@@ -14,10 +29,10 @@ pub(crate) struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// Takes a file as target: it has the right architecture, and no tensor of a type that nobody knows.
-    pub(crate) fn accept(gguf: &'a Gguf, arch: &'a Arch) -> Result<Target<'a>, ConvertError> {
+    pub(crate) fn accept(gguf: &'a Gguf, arch: &'a Arch) -> Result<Target<'a>, TargetError> {
         let found = gguf.key(gguf.metadata().string("general.architecture"))?;
         if found != arch.target.as_str() {
-            return Err(ConvertError::TargetArchitecture {
+            return Err(TargetError::Architecture {
                 path: gguf.path().to_owned(),
                 found: escape(found),
                 expected: arch.target.clone(),

@@ -1,6 +1,6 @@
 //! Why a migration stops.
 
-use crate::convert::ConvertError;
+use crate::facts::TargetError;
 use crate::gguf::{GgufError, LayoutError};
 use crate::quant::GgmlType;
 use std::path::PathBuf;
@@ -13,9 +13,8 @@ pub enum MigrateError {
     Gguf(#[from] GgufError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Writing failed, or the target is none.
     #[error(transparent)]
-    Convert(#[from] ConvertError),
+    Target(#[from] TargetError),
     #[error("{}: architecture is {found}, which is no drafter's; {known} can be migrated", path.display())]
     Architecture {
         path: PathBuf,

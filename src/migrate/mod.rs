@@ -1,5 +1,5 @@
 //! Rewrites a drafter's GGUF of any known dialect into upstream's, or another: keys and tensors renamed, missing ones
-//! derived, data copied bit for bit. A plan first, as with a conversion; [`crate::plan::execute`] writes it.
+//! derived, data copied bit for bit. A plan first, as with a conversion; [`Plan::write`] writes it.
 
 mod error;
 mod keys;
@@ -11,8 +11,8 @@ use crate::arch::{Arch, Dialect};
 use crate::convert::size_label;
 use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
-use crate::gguf::{Endian, Gguf, Layout, Metadata, TensorSpec};
-use crate::plan::PlannedTensor;
+use crate::gguf::{Endian, Gguf, Metadata};
+use crate::plan::{Plan, PlannedTensor};
 use crate::text::escape;
 
 /// What the user asks for.
@@ -28,19 +28,14 @@ pub struct Options<'a> {
     pub endian: Endian,
 }
 
-/// Everything about an output file before a byte of it is written, and how it differs from the input.
+/// A migration before a byte is written: the output's plan, and how it differs from the input.
 #[derive(Debug)]
-pub struct Plan<'a> {
-    /// Keys and values in order.
-    pub metadata: Metadata,
-    /// Tensors in order.
-    pub tensors: Vec<PlannedTensor<'a>>,
-    /// Where everything goes.
-    pub layout: Layout,
+#[non_exhaustive]
+pub struct Migration<'a> {
+    /// The output.
+    pub plan: Plan<'a>,
     /// What becomes different. Empty where the file is as it should be.
     pub changes: Vec<Change>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
 }
 
 /// A difference between input and output.
@@ -104,7 +99,7 @@ pub fn plan<'a>(
     gguf: &'a Gguf,
     target: Option<&Gguf>,
     options: Options,
-) -> Result<Plan<'a>, MigrateError> {
+) -> Result<Migration<'a>, MigrateError> {
     let to = dialect(arch, options.to)?;
     let target = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
     let no_drafter = |found: &[u8]| MigrateError::Architecture {
@@ -136,16 +131,9 @@ pub fn plan<'a>(
     let mut metadata = job.metadata(&mut changes)?;
     let tensors = job.tensors(&mut changes)?;
     job.relabel_size(&mut metadata, &tensors, &mut changes);
-    let specs: Vec<TensorSpec> = tensors.iter().map(PlannedTensor::spec).collect();
-    let layout = Layout::with_endian(&metadata, &specs, options.endian)?;
     let warnings = job.warnings(&tensors, &changes);
-    Ok(Plan {
-        metadata,
-        tensors,
-        layout,
-        changes,
-        warnings,
-    })
+    let plan = Plan::new(metadata, tensors, options.endian, warnings)?;
+    Ok(Migration { plan, changes })
 }
 
 /// A migration in the making.

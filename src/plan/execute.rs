@@ -2,8 +2,8 @@
 //! known place. Memory is a few chunks a core, whatever the model's size; the bytes do not depend on the cores.
 
 use super::tensor::{Data, PlannedTensor};
-use crate::convert::ConvertError;
-use crate::gguf::{Layout, swap_blocks};
+use super::{Plan, WriteError};
+use crate::gguf::swap_blocks;
 use crate::io::mapped::MappedFile;
 use crate::io::output::OutputFile;
 use crate::quant::{CHUNK, GgmlType, QuantError};
@@ -65,49 +65,51 @@ pub struct Q4Grid {
     pub exact: u64,
 }
 
-/// Writes a laid-out file to `path`, whole or not at all. `inputs` are the files that it may not replace. `progress` is
-/// told the number of output bytes as they are written. Tells how well Q4_0 fits the numbers.
-pub fn execute(
-    layout: &Layout,
-    tensors: &[PlannedTensor],
-    path: &Path,
-    inputs: &[PathBuf],
-    force: bool,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Q4Grid, ConvertError> {
-    let output = OutputFile::create(path, layout.file_len, inputs, force)?;
-    output.write_at(&layout.header, 0)?;
-    let chunks: Vec<Chunk> = tensors
-        .iter()
-        .enumerate()
-        .flat_map(|(index, tensor)| chunks(index, tensor))
-        .collect();
-    let (blocks, exact) = (AtomicU64::new(0), AtomicU64::new(0));
-    let write = |buffers: &mut Buffers, chunk: &Chunk| {
-        let offset = layout.offsets[chunk.tensor];
-        let (bytes, grid) = write_chunk(&tensors[chunk.tensor], chunk, offset, &output, buffers)?;
-        blocks.fetch_add(grid.blocks, Relaxed);
-        exact.fetch_add(grid.exact, Relaxed);
-        progress(bytes);
-        Ok(bytes)
-    };
-    // Of several failures the first in the file's order is reported, so that a run can be repeated.
-    let failure = output.flush_meanwhile(|wrote| {
-        chunks
-            .par_iter()
-            .map_init(Buffers::default, |buffers, chunk| {
-                write(buffers, chunk).map(wrote).err()
-            })
-            .find_map_first(|error| error)
-    })?;
-    match failure {
-        Some(error) => Err(error),
-        None => {
-            output.commit()?;
-            Ok(Q4Grid {
-                blocks: blocks.into_inner(),
-                exact: exact.into_inner(),
-            })
+impl Plan<'_> {
+    /// Writes the file to `path`, whole or not at all. `inputs` are the files that it may not replace. `progress` is
+    /// told the number of output bytes as they are written. Tells how well Q4_0 fits the numbers.
+    pub fn write(
+        &self,
+        path: &Path,
+        inputs: &[PathBuf],
+        force: bool,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Q4Grid, WriteError> {
+        let output = OutputFile::create(path, self.layout.file_len, inputs, force)?;
+        output.write_at(&self.layout.header, 0)?;
+        let chunks: Vec<Chunk> = self
+            .tensors
+            .iter()
+            .enumerate()
+            .flat_map(|(index, tensor)| chunks(index, tensor))
+            .collect();
+        let (blocks, exact) = (AtomicU64::new(0), AtomicU64::new(0));
+        let write = |buffers: &mut Buffers, chunk: &Chunk| {
+            let offset = self.layout.offsets[chunk.tensor];
+            let (bytes, grid) = write_chunk(&self.tensors[chunk.tensor], chunk, offset, &output, buffers)?;
+            blocks.fetch_add(grid.blocks, Relaxed);
+            exact.fetch_add(grid.exact, Relaxed);
+            progress(bytes);
+            Ok(bytes)
+        };
+        // Of several failures the first in the file's order is reported, so that a run can be repeated.
+        let failure = output.flush_meanwhile(|wrote| {
+            chunks
+                .par_iter()
+                .map_init(Buffers::default, |buffers, chunk| {
+                    write(buffers, chunk).map(wrote).err()
+                })
+                .find_map_first(|error| error)
+        })?;
+        match failure {
+            Some(error) => Err(error),
+            None => {
+                output.commit()?;
+                Ok(Q4Grid {
+                    blocks: blocks.into_inner(),
+                    exact: exact.into_inner(),
+                })
+            }
         }
     }
 }
@@ -119,7 +121,7 @@ fn write_chunk(
     offset: u64,
     output: &OutputFile,
     buffers: &mut Buffers,
-) -> Result<(u64, Q4Grid), ConvertError> {
+) -> Result<(u64, Q4Grid), WriteError> {
     let place = |ty: GgmlType| {
         let bytes = |elements: usize| elements / ty.block_len() * ty.block_bytes();
         (bytes(chunk.start), bytes(chunk.len))
@@ -179,7 +181,7 @@ fn verbatim<'a>(tensor: &PlannedTensor<'a>, bytes: &[u8]) -> Option<(&'a MappedF
 }
 
 /// Counts the encoded blocks that stand for the source's numbers, once rounded to the source's type.
-fn exact_blocks(tensor: &PlannedTensor, buffers: &mut Buffers) -> Result<Q4Grid, ConvertError> {
+fn exact_blocks(tensor: &PlannedTensor, buffers: &mut Buffers) -> Result<Q4Grid, WriteError> {
     let Buffers {
         values,
         bytes,
@@ -212,7 +214,7 @@ fn encode(
     chunk: &Chunk,
     source: &[u8],
     buffers: &mut Buffers,
-) -> Result<(), ConvertError> {
+) -> Result<(), WriteError> {
     let (ty, blocks) = (tensor.ty, chunk.len / tensor.ty.block_len());
     buffers.values.resize(chunk.len, 0.0);
     buffers.bytes.resize(blocks * ty.block_bytes(), 0);
@@ -229,8 +231,8 @@ fn encode(
     };
     ty.encode(&buffers.values, row_len, importance, &mut buffers.bytes)
         .map_err(|error| match error {
-            QuantError::NonFinite { index, value } => ConvertError::NonFinite {
-                path: tensor.source.path.display().to_string(),
+            QuantError::NonFinite { index, value } => WriteError::NonFinite {
+                path: tensor.source.path.to_owned(),
                 name: tensor.source.origin.clone(),
                 value,
                 position: position(tensor, chunk.start + index),
@@ -240,8 +242,9 @@ fn encode(
         })
 }
 
-fn encode_error(tensor: &PlannedTensor, source: QuantError) -> ConvertError {
-    ConvertError::Encode {
+fn encode_error(tensor: &PlannedTensor, source: QuantError) -> WriteError {
+    WriteError::Encode {
+        path: tensor.source.path.to_owned(),
         name: tensor.name.clone(),
         source,
     }
@@ -262,12 +265,12 @@ fn narrow_integers(
     chunk: &Chunk,
     source: &[u8],
     bytes: &mut Vec<u8>,
-) -> Result<(), ConvertError> {
+) -> Result<(), WriteError> {
     bytes.clear();
     for (i, value) in source.as_chunks().0.iter().enumerate() {
         let value = i64::from_le_bytes(*value);
-        let narrow = i32::try_from(value).map_err(|_| ConvertError::Integer {
-            path: tensor.source.path.display().to_string(),
+        let narrow = i32::try_from(value).map_err(|_| WriteError::Integer {
+            path: tensor.source.path.to_owned(),
             name: tensor.source.origin.clone(),
             value,
             index: chunk.start + i,

@@ -96,13 +96,18 @@ impl PlannedTensor<'_> {
             dims: self.dims.clone(),
             ty: self.ty.into(),
             // A row that does not divide into blocks makes the layout fail.
-            size: self.ty.bytes(self.elements()).unwrap_or(u64::MAX),
+            size: self.size().unwrap_or(u64::MAX),
         }
     }
 
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.dims.iter().product()
+    }
+
+    /// Bytes of data in the output; `None` where the elements do not divide into blocks.
+    pub fn size(&self) -> Option<u64> {
+        self.ty.bytes(self.elements())
     }
 
     /// Elements a row.

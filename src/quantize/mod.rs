@@ -3,8 +3,8 @@
 
 pub mod imatrix;
 
-use crate::gguf::{FormatError, Gguf, GgufError, KeyError, Layout, LayoutError, Metadata, Value};
-use crate::plan::{PlannedTensor, Source};
+use crate::gguf::{Endian, FormatError, Gguf, GgufError, KeyError, LayoutError, Metadata, Value};
+use crate::plan::{Plan, PlannedTensor, Source};
 use crate::quant::GgmlType;
 use crate::quant::recipe::{self, FileType, Model};
 use crate::quantize::imatrix::ImportanceMatrix;
@@ -35,19 +35,6 @@ pub struct Importance<'a> {
     pub matrix: &'a ImportanceMatrix,
     /// Name of its file.
     pub name: &'a str,
-}
-
-/// The output before a byte of it is written.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    /// Keys and values in order.
-    pub metadata: Metadata,
-    /// Tensors in order.
-    pub tensors: Vec<PlannedTensor<'a>>,
-    /// Where everything goes.
-    pub layout: Layout,
-    /// What the user should know.
-    pub warnings: Vec<String>,
 }
 
 /// Why a file cannot be quantized.
@@ -128,15 +115,8 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
         tensors.push(planned);
     }
     let metadata = metadata(gguf, options);
-    let specs: Vec<_> = tensors.iter().map(PlannedTensor::spec).collect();
-    let layout = Layout::new(&metadata, &specs)?;
     let warnings = warnings(&tensors, options);
-    Ok(Plan {
-        metadata,
-        tensors,
-        layout,
-        warnings,
-    })
+    Ok(Plan::new(metadata, tensors, Endian::Little, warnings)?)
 }
 
 fn not_utf8(gguf: &Gguf, name: &[u8]) -> QuantizeError {
