@@ -61,7 +61,7 @@ impl Dialect {
 
 impl Arch {
     /// The architecture's own name and those of its dialects.
-    fn architectures(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn architectures(&self) -> impl Iterator<Item = &str> {
         let dialects = self.dialects.iter().map(|dialect| dialect.architecture.as_str());
         std::iter::once(self.architecture.as_str()).chain(dialects)
     }

@@ -6,12 +6,14 @@ mod dialect;
 mod formula;
 mod numbers;
 mod pattern;
+mod registry;
 
 pub use dialect::{Dialect, ExtraKey};
 pub use formula::Formula;
 pub(crate) use numbers::Numbers;
 pub use numbers::UnknownNumber;
 pub use pattern::{Match, Pattern};
+pub use registry::Registry;
 
 use crate::gguf::{Value, ValueType};
 use crate::quant::GgmlType;
@@ -28,6 +30,9 @@ pub struct Arch {
     pub target: String,
     /// `model_type` in `config.json`.
     pub model_types: Vec<String>,
+    /// `architectures` in `config.json`, by which one without `model_type` is known.
+    #[serde(default, rename = "architectures")]
+    pub classes: Vec<String>,
     /// `tokenizer.ggml.model` of the files it describes.
     pub tokenizer: String,
     /// How the kinds of layers are known.
@@ -403,6 +408,11 @@ impl Arch {
             io: Some(e),
         })?;
         Arch::parse(&text, path)
+    }
+
+    /// Whether models of this architecture draft for those of another.
+    pub(crate) fn is_drafter(&self) -> bool {
+        self.target != self.architecture
     }
 
     /// What is said of the tensor of this name, upstream's in a GGUF.

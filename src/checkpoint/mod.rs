@@ -13,6 +13,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A checkpoint: its weights, and where the files beside them lie.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Checkpoint {
     files: Vec<SafetensorsFile>,
     /// Tensor name to file and position.
     index: HashMap<String, (usize, usize)>,
+    config: OnceLock<Option<Value>>,
 }
 
 impl Checkpoint {
@@ -59,6 +61,7 @@ impl Checkpoint {
             folder: folder.to_owned(),
             files,
             index,
+            config: OnceLock::new(),
         })
     }
 
@@ -111,6 +114,15 @@ impl Checkpoint {
             }
         }
         Ok(())
+    }
+
+    /// The checkpoint's `config.json`, if it has one. It is read once.
+    pub fn config(&self) -> Result<Option<&Value>, CheckpointError> {
+        if let Some(config) = self.config.get() {
+            return Ok(config.as_ref());
+        }
+        let config = self.json("config.json")?;
+        Ok(self.config.get_or_init(|| config).as_ref())
     }
 
     /// A JSON file beside the weights, if it is there.

@@ -1,7 +1,7 @@
 //! `gguf-conv check`: arguments and report of a check.
 
 use super::print::{self, SCHEMA_VERSION};
-use super::{Outcome, architecture};
+use super::{Outcome, registry};
 use crate::Error;
 use crate::check::{self, Finding, Severity};
 use crate::gguf::{Gguf, TensorInfo};
@@ -27,7 +27,7 @@ pub(super) struct Args {
 
 /// Checks the file, and the pair if there is a target, and lists what was found.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let arch = architecture(args.arch.as_deref())?;
+    let registry = registry(args.arch.as_deref())?;
     let drafter = Gguf::look(&args.drafter)?;
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
     let total = drafter
@@ -35,7 +35,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         .map(TensorInfo::elements)
         .fold(0, u64::saturating_add);
     let bar = print::progress_bar(total, print::NUMBERS_BAR);
-    let findings = check::check(&arch, &drafter, target.as_ref(), &|read| bar.inc(read));
+    let findings = check::check(registry.of_gguf(&drafter), &drafter, target.as_ref(), &|read| {
+        bar.inc(read)
+    });
     bar.finish_and_clear();
     if args.json {
         print::stdout_json(&report(args, &findings))?;

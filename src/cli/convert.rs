@@ -3,7 +3,7 @@
 use super::json::{self, KeyReport};
 use super::print::{self, SCHEMA_VERSION};
 use super::write::{parts, write};
-use super::{Outcome, architecture, outtypes};
+use super::{Outcome, outtypes, registry};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Conversion, ConvertError, Options, TokenizerSource};
@@ -79,7 +79,7 @@ impl From<TokenizerArg> for TokenizerSource {
 
 /// Plans the conversion, then writes the file or shows the plan.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let arch = architecture(args.arch.as_deref())?;
+    let registry = registry(args.arch.as_deref())?;
     let checkpoint = Checkpoint::open(&args.drafter).map_err(ConvertError::from)?;
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
     let options = Options {
@@ -93,7 +93,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     if let Some(path) = args.output.as_deref().filter(|_| !args.dry_run) {
         output::check(path, &inputs, args.force).map_err(WriteError::from)?;
     }
-    let conversion = convert::plan(&arch, &checkpoint, target.as_ref(), options)?;
+    let config = checkpoint.config().map_err(ConvertError::from)?;
+    let conversion = convert::plan(registry.of_config(config), &checkpoint, target.as_ref(), options)?;
     let plan = &conversion.plan;
     let path = args.output.clone().unwrap_or_else(|| default_name(&conversion));
     tell(&conversion);

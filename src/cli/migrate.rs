@@ -3,7 +3,7 @@
 use super::json::{self, KeyReport};
 use super::print::{self, SCHEMA_VERSION};
 use super::write::{parts, write};
-use super::{Outcome, architecture};
+use super::{Outcome, registry};
 use crate::Error;
 use crate::gguf::{Endian, Gguf};
 use crate::io::output;
@@ -59,7 +59,7 @@ enum EndianArg {
 
 /// Plans the migration, then writes the file or shows what would change.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let arch = architecture(args.arch.as_deref())?;
+    let registry = registry(args.arch.as_deref())?;
     let old = Gguf::open(&args.old)?;
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
     let inputs: Vec<PathBuf> = parts(&old).chain(target.iter().flat_map(parts)).collect();
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
             EndianArg::Big => Endian::Big,
         },
     };
-    let migration = migrate::plan(&arch, &old, target.as_ref(), options)?;
+    let migration = migrate::plan(registry.of_gguf(&old), &old, target.as_ref(), options)?;
     for warning in migration.plan.warnings() {
         print::warn(warning);
     }

@@ -14,7 +14,7 @@ mod quantize;
 mod verify;
 mod write;
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Registry};
 use crate::convert::ConvertError;
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
@@ -104,13 +104,13 @@ fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }
 
-/// The architecture file that was given, or the one compiled in.
-fn architecture(file: Option<&Path>) -> Result<Arch, Error> {
-    let arch = match file {
-        Some(path) => Arch::read(path),
-        None => Arch::gemma4_assistant(),
+/// The architectures that are compiled in, and the one in the file that was given.
+fn registry(file: Option<&Path>) -> Result<Registry, Error> {
+    let registry = match file {
+        Some(path) => Arch::read(path).and_then(Registry::with),
+        None => Registry::builtin(),
     };
-    Ok(arch.map_err(ConvertError::from)?)
+    Ok(registry.map_err(ConvertError::from)?)
 }
 
 /// Runs the command; errors are told in one line on standard error.

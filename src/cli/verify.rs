@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// Report as JSON
     #[arg(long)]
     json: bool,
+    /// Architecture file to use for the drafter instead of the one compiled in
+    #[arg(long, value_name = "FILE")]
+    arch: Option<PathBuf>,
 }
 
 /// What the target continues; Python code where nothing is given.
@@ -130,6 +133,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         },
         dump: args.dump.clone(),
         force: args.force,
+        arch: args.arch.clone(),
     };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.unwrap_or(0))

@@ -60,7 +60,7 @@ impl General {
             .map(|text| Card::parse(&text))
             .unwrap_or_default();
         let config_name = checkpoint
-            .json("config.json")?
+            .config()?
             .and_then(|config| config.get("_name_or_path")?.as_str().map(str::to_owned))
             .filter(|name| !name.is_empty() && name.matches('/').count() <= 1);
         let generation = checkpoint.json("generation_config.json")?;

@@ -45,8 +45,8 @@ pub fn plan<'a>(
 ) -> Result<Conversion<'a>, ConvertError> {
     checkpoint.refuse_quantized()?;
     let target_source = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
-    let config = checkpoint.json("config.json")?;
-    match &config {
+    let config = checkpoint.config()?;
+    match config {
         Some(config) => check_config(arch, checkpoint, config)?,
         None if target.is_none() => {
             return Err(ConvertError::NoConfig {
@@ -58,7 +58,7 @@ pub fn plan<'a>(
     let sources = Sources {
         arch,
         checkpoint,
-        config: config.as_ref(),
+        config,
         target: target_source,
     };
     let mut hparams = Hparams::resolve(sources)?;

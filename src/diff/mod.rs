@@ -15,7 +15,7 @@ mod tensors;
 pub use keys::{FirstDifference, KeyDifference};
 pub use tensors::{Data, Form, NumberDifference, TensorDifference};
 
-use crate::arch::Arch;
+use crate::arch::Registry;
 use crate::gguf::{Endian, Gguf};
 use crate::storage::ModelFile;
 use crate::text::Glob;
@@ -26,7 +26,7 @@ use side::{Converted, Side};
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
     /// How the parts of a checkpoint are called in a GGUF.
-    pub arch: &'a Arch,
+    pub registry: &'a Registry,
     /// Supplies what a checkpoint lacks, as in a conversion.
     pub target: Option<&'a Gguf>,
     /// Keys and tensors to leave out.

@@ -123,7 +123,8 @@ impl<'a> Converted<'a> {
         options: Options<'a>,
         notes: &mut Vec<String>,
     ) -> Converted<'a> {
-        let arch = options.arch;
+        let config = checkpoint.config().ok().flatten();
+        let arch = options.registry.of_config(config);
         let file_type = gguf.metadata().uint("general.file_type").ok();
         let is_grouped = |name: &BStr| {
             let upstream = arch.upstream_tensor(name);

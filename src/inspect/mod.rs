@@ -1,6 +1,6 @@
 //! What a model file is, in a few figures.
 
-use crate::arch::{Arch, LayerKind, Numbers};
+use crate::arch::{LayerKind, Numbers, Registry};
 use crate::checkpoint::Checkpoint;
 use crate::convert;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
@@ -73,7 +73,7 @@ pub struct TypeShare {
 
 impl Summary {
     /// Looks at the metadata and the tensors' descriptions; data is not read.
-    pub fn of(file: &ModelFile, arch: &Arch) -> Summary {
+    pub fn of(file: &ModelFile, registry: &Registry) -> Summary {
         let tensors = file.tensors();
         let types = shares(&tensors);
         let mut summary = Summary {
@@ -98,8 +98,8 @@ impl Summary {
             head_dims: Vec::new(),
         };
         match file {
-            ModelFile::Gguf(gguf) => summary.read_gguf(gguf, arch),
-            ModelFile::Safetensors(checkpoint) => summary.read_checkpoint(checkpoint, arch),
+            ModelFile::Gguf(gguf) => summary.read_gguf(gguf, registry),
+            ModelFile::Safetensors(checkpoint) => summary.read_checkpoint(checkpoint, registry),
         }
         summary
     }
@@ -109,7 +109,8 @@ impl Summary {
         self.data_bytes as f64 * 8.0 / self.parameters.max(1) as f64
     }
 
-    fn read_gguf(&mut self, gguf: &Gguf, arch: &Arch) {
+    fn read_gguf(&mut self, gguf: &Gguf, registry: &Registry) {
+        let arch = registry.of_gguf(gguf);
         let meta = gguf.metadata();
         self.architecture = meta.string("general.architecture").ok().map(|name| escape(name));
         self.vocabulary = meta
@@ -148,9 +149,9 @@ impl Summary {
         }
     }
 
-    fn read_checkpoint(&mut self, checkpoint: &Checkpoint, arch: &Arch) {
-        let config = checkpoint.json("config.json").ok().flatten();
-        let config = config.as_ref();
+    fn read_checkpoint(&mut self, checkpoint: &Checkpoint, registry: &Registry) {
+        let config = checkpoint.config().ok().flatten();
+        let arch = registry.of_config(config);
         let model_type = config.and_then(|json| json.get("model_type")?.as_str());
         self.architecture = model_type.map(|name| escape(name.as_bytes()));
         let is_drafter = match model_type {

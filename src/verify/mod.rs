@@ -25,13 +25,14 @@ pub use report::*;
 pub use speculate::{Acceptance, Limits};
 pub use tokenize::{TokenizeError, Tokenizer};
 
-use crate::arch::{Arch, ArchError};
+use crate::arch::{Arch, ArchError, Registry};
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
 use crate::io::output::{self, OutputError};
 use crate::model::{
     CENTROIDS, CheckpointWeights, Config, Drafter, Head, ModelError, ORDERING, Target, Weights, Window,
 };
+use bstr::BStr;
 use drafts::{Differences, StepDifference};
 use overlay::Overlay;
 use probe::Probes;
@@ -61,6 +62,8 @@ pub struct Options {
     pub dump: Option<PathBuf>,
     /// Whether the dump may replace a file.
     pub force: bool,
+    /// An architecture file for the drafter, instead of the one compiled in.
+    pub arch: Option<PathBuf>,
 }
 
 /// What the target continues.
@@ -105,6 +108,7 @@ impl VerifyError {
                     _ => None,
                 };
             }
+            VerifyError::Arch(error) => return error.io.as_ref(),
             _ => return None,
         };
         match kind {
@@ -120,8 +124,9 @@ struct Files {
     target: Gguf,
     source: Option<Checkpoint>,
     target_source: Option<Checkpoint>,
-    drafter_arch: Arch,
-    target_arch: Arch,
+    registry: Registry,
+    /// The file that was given for the drafter's architecture.
+    arch: Option<PathBuf>,
 }
 
 impl Files {
@@ -132,8 +137,11 @@ impl Files {
             target: Gguf::open(&options.target)?,
             source: checkpoint(&options.source)?,
             target_source: checkpoint(&options.target_source)?,
-            drafter_arch: Arch::gemma4_assistant()?,
-            target_arch: Arch::gemma4()?,
+            registry: match &options.arch {
+                Some(path) => Registry::with(Arch::read(path)?)?,
+                None => Registry::builtin()?,
+            },
+            arch: options.arch.clone(),
         })
     }
 
@@ -150,15 +158,31 @@ impl Files {
         ggufs
             .map(|part| part.path.clone())
             .chain(checkpoints.map(|file| file.path().to_owned()))
+            .chain(self.arch.clone())
             .collect()
     }
 
+    fn drafter_arch(&self) -> &Arch {
+        self.registry.of_gguf(&self.drafter)
+    }
+
+    /// How the checkpoint of a target is read.
+    fn target_arch(&self) -> Result<&Arch, ModelError> {
+        let name = &self.drafter_arch().target;
+        self.registry
+            .by_name(BStr::new(name))
+            .ok_or_else(|| ModelError::Config {
+                path: self.target.path().to_owned(),
+                message: format!("no architecture file describes checkpoints of {name}"),
+            })
+    }
+
     fn drafter_config(&self) -> Result<Config, ModelError> {
-        Config::from_gguf(&self.drafter, &self.drafter_arch.architecture)
+        Config::from_gguf(&self.drafter, &self.drafter_arch().architecture)
     }
 
     fn target_config(&self) -> Result<Config, ModelError> {
-        Config::from_gguf(&self.target, &self.target_arch.architecture)
+        Config::from_gguf(&self.target, &self.drafter_arch().target)
     }
 
     /// The numbers of the drafter's source; for a lone file without `config.json` those of the GGUF, the rotary factors
@@ -189,7 +213,7 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
     let source = files
         .source
         .as_ref()
-        .map(|source| CheckpointWeights::new(source, &files.drafter_arch));
+        .map(|source| CheckpointWeights::new(source, files.drafter_arch()));
     let mut findings = Vec::new();
 
     let mismatches = plausible::mismatches(&files.drafter, &config, &files.target, &target_config);
@@ -439,7 +463,8 @@ fn run_checkpoints(
             false => Ok(None),
         };
     };
-    let weights = CheckpointWeights::new(checkpoint, &files.target_arch);
+    let target_arch = files.target_arch()?;
+    let weights = CheckpointWeights::new(checkpoint, target_arch);
     let config = match Config::from_checkpoint(checkpoint)? {
         Some(config) => config,
         None => return Err(no_config(checkpoint.path())),

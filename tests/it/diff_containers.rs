@@ -3,7 +3,7 @@
 use crate::common::diffs::*;
 use crate::common::parts::*;
 use crate::common::*;
-use gguf_conv::arch::Arch;
+use gguf_conv::arch::Registry;
 use gguf_conv::diff::{self, Data, Diff, Options};
 use gguf_conv::gguf::Value;
 use gguf_conv::storage::ModelFile;
@@ -234,9 +234,9 @@ fn odd_files_are_compared_from_either_side_alike() {
         .filter_map(|path| ModelFile::open(path).ok())
         .collect();
     assert!(models.len() >= 10, "{}", models.len());
-    let arch = Arch::gemma4_assistant().unwrap();
+    let registry = Registry::builtin().unwrap();
     let options = Options {
-        arch: &arch,
+        registry: &registry,
         target: None,
         ignore: &[],
     };

@@ -51,6 +51,7 @@ fn options(pair: &str, drafter: PathBuf) -> Options {
         head: Head::Dense,
         dump: None,
         force: false,
+        arch: None,
     }
 }
 

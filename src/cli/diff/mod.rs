@@ -3,7 +3,7 @@
 mod report;
 
 use super::print;
-use super::{Outcome, architecture};
+use super::{Outcome, registry};
 use crate::Error;
 use crate::diff::{
     self, Data, Diff, FirstDifference, Form, KeyDifference, NumberDifference, Options, TensorDifference,
@@ -64,11 +64,11 @@ pub(super) struct Args {
 
 /// Compares the models and lists what differs.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let arch = architecture(args.arch.as_deref())?;
+    let registry = registry(args.arch.as_deref())?;
     let (a, b) = (ModelFile::open(&args.a)?, ModelFile::open(&args.b)?);
     let target = args.target.as_deref().map(Gguf::open).transpose()?;
     let options = Options {
-        arch: &arch,
+        registry: &registry,
         target: target.as_ref(),
         ignore: &args.ignore,
     };

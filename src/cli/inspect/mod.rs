@@ -3,9 +3,9 @@
 mod report;
 
 use super::print;
-use super::{Outcome, architecture};
+use super::{Outcome, registry};
 use crate::Error;
-use crate::arch::Arch;
+use crate::arch::Registry;
 use crate::gguf::{Endian, Metadata};
 use crate::inspect::{Role, Summary, TypeShare};
 use crate::storage::stats::Stats;
@@ -76,13 +76,13 @@ const WARNED: usize = 4;
 
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let arch = architecture(args.arch.as_deref())?;
+    let registry = registry(args.arch.as_deref())?;
     let files = args
         .files
         .iter()
         .map(|path| ModelFile::look(path))
         .collect::<Result<Vec<ModelFile>, _>>()?;
-    let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &arch)).collect();
+    let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {
         let path = print::path(one.file.path());
         for fault in one.faults.iter().take(WARNED) {
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-fn inspect<'a>(file: &'a ModelFile, args: &Args, arch: &Arch) -> Inspected<'a> {
+fn inspect<'a>(file: &'a ModelFile, args: &Args, registry: &Registry) -> Inspected<'a> {
     let faults = match file {
         ModelFile::Gguf(gguf) => gguf
             .parts()
@@ -127,7 +127,7 @@ fn inspect<'a>(file: &'a ModelFile, args: &Args, arch: &Arch) -> Inspected<'a> {
     Inspected {
         file,
         metadata: file.metadata(),
-        summary: Summary::of(file, arch),
+        summary: Summary::of(file, registry),
         faults,
         tensors: with_stats(tensors, args.stats),
     }
