@@ -12,7 +12,7 @@ use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
 use crate::verify::VerifyError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Any error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ pub enum Error {
 }
 
 /// Whose fault an error is. Each has an exit code of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The command line.
     Usage,
@@ -97,7 +97,43 @@ pub enum Fault {
     System,
 }
 
+impl Fault {
+    /// In a word: `input`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Usage => "usage",
+            Fault::Input => "input",
+            Fault::System => "system",
+        }
+    }
+
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Fault::Usage => 2,
+            Fault::Input => 3,
+            Fault::System => 4,
+        }
+    }
+}
+
 impl Error {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Error::Convert(error) => error.path(),
+            Error::Quantize(error) => error.path(),
+            Error::Importance(error) => error.path(),
+            Error::Gguf(error) => Some(&error.path),
+            Error::Checkpoint(error) => Some(&error.path),
+            Error::Write(error) => error.path(),
+            Error::Migrate(error) => error.path(),
+            Error::Verify(error) => error.path(),
+            Error::Read { path, .. } | Error::NoModel { path, .. } | Error::NoList { path } => Some(path),
+            Error::Unreadable { .. } | Error::Threads(_) | Error::Usage(_) | Error::Stdout(_) => None,
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {

@@ -33,14 +33,19 @@
 //! # }
 //! ```
 
+// What is printed goes through cli/print.rs, which escapes it.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod arch;
 pub mod check;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod convert;
 pub mod diff;
 mod error;
 mod facts;
+pub mod finding;
 pub mod gguf;
 pub mod hash;
 mod inspect;

@@ -1,9 +1,5 @@
-//! The command line: parse, dispatch, exit code.
+//! The command line.
 
-use clap::Parser;
-use gguf_conv::cli::Cli;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    gguf_conv::cli::run(Cli::parse())
+fn main() -> std::process::ExitCode {
+    gguf_conv::cli::main()
 }

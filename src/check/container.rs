@@ -31,7 +31,7 @@ pub(super) fn check(gguf: &Gguf, findings: &mut Findings) {
 /// Tensors lie within the file, aligned and apart.
 fn check_ranges(part: &Part, findings: &mut Findings) {
     for fault in part.header.range_faults(part.file_len()) {
-        findings.error("data-range", None, fault.to_string(), fault.way_out());
+        findings.error("data-range", None, fault.to_string(), fault.hint());
     }
 }
 

@@ -25,7 +25,7 @@ fn check_missing(drafter: &DrafterGguf, spec: &MetadataSpec, findings: &mut Find
     if spec.may_lack || spec.optional || spec.group.is_some() || is_lacked {
         return;
     }
-    let way_out = match drafter.numbers.key(spec) {
+    let hint = match drafter.numbers.key(spec) {
         Ok(_) => MIGRATE.to_owned(),
         Err(_) => format!("{MIGRATE}, with --target for what only the target knows"),
     };
@@ -35,11 +35,11 @@ fn check_missing(drafter: &DrafterGguf, spec: &MetadataSpec, findings: &mut Find
             "key-missing",
             key.clone(),
             format!("key {key} is missing: {without}"),
-            way_out,
+            hint,
         ),
         None => {
             let message = format!("key {key} is missing, and llama.cpp does not load the file without it");
-            findings.error("key-missing", key, message, way_out);
+            findings.error("key-missing", key, message, hint);
         }
     }
 }

@@ -10,35 +10,12 @@ mod vocabulary;
 use crate::arch::Arch;
 use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
+use crate::finding::{Finding, Severity};
 use crate::gguf::Gguf;
 use crate::text::escape;
 
 /// Most layers that llama.cpp loads (`LLAMA_MAX_LAYERS`).
 const MAX_LAYERS: usize = 512;
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The file loads, but may draft worse than it could.
-    Warning,
-    /// llama.cpp does not load the file, or drafts nonsense with it.
-    Error,
-}
-
-/// Something that is wrong, and the way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What kind of finding it is, in a word that does not change between versions.
-    pub code: &'static str,
-    /// The key or tensor, as the file spells it, where it is about one.
-    pub subject: Option<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub way_out: String,
-}
 
 /// The findings so far.
 #[derive(Debug, Default)]
@@ -50,9 +27,9 @@ impl Findings {
         code: &'static str,
         subject: impl Into<Option<String>>,
         message: impl Into<String>,
-        way_out: impl Into<String>,
+        hint: impl Into<String>,
     ) {
-        self.push(Severity::Error, code, subject, message, way_out);
+        self.push(Severity::Error, code, subject, message, hint);
     }
 
     fn warning(
@@ -60,9 +37,9 @@ impl Findings {
         code: &'static str,
         subject: impl Into<Option<String>>,
         message: impl Into<String>,
-        way_out: impl Into<String>,
+        hint: impl Into<String>,
     ) {
-        self.push(Severity::Warning, code, subject, message, way_out);
+        self.push(Severity::Warning, code, subject, message, hint);
     }
 
     fn push(
@@ -71,21 +48,16 @@ impl Findings {
         code: &'static str,
         subject: impl Into<Option<String>>,
         message: impl Into<String>,
-        way_out: impl Into<String>,
+        hint: impl Into<String>,
     ) {
-        self.0.push(Finding {
-            severity,
-            code,
-            subject: subject.into(),
-            message: message.into(),
-            way_out: way_out.into(),
-        });
+        self.0
+            .push(Finding::new(severity, code, message).about(subject).hint(hint));
     }
 }
 
-/// The way out of what [`crate::migrate`] mends.
+/// What to do where [`crate::migrate`] mends it.
 const MIGRATE: &str = "rewrite the file with `gguf-conv migrate`";
-/// The way out of what only a new conversion mends.
+/// What to do where only a new conversion mends it.
 const CONVERT: &str = "convert the drafter's checkpoint again with `gguf-conv`";
 
 /// Checks a drafter, best opened with [`Gguf::look`], and its fit with a target. All data is read; `progress` is told the

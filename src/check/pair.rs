@@ -132,8 +132,8 @@ fn check_training(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings)
         }
         _ => return,
     };
-    let way_out = "use drafter and target of the same training: both QAT or neither";
-    findings.warning("qat", None, message, way_out);
+    let hint = "use drafter and target of the same training: both QAT or neither";
+    findings.warning("qat", None, message, hint);
 }
 
 /// What a file calls itself: its name and the texts under `general.*`.

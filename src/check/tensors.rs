@@ -39,10 +39,10 @@ fn check_spec(drafter: &DrafterGguf, spec: &TensorSpec, layer: Option<usize>, fi
         let is_lacked = lacked.into_iter().any(|name| *name == upstream);
         if !spec.optional && spec.group.is_none() && !is_lacked {
             let name = drafter.arch.spell_tensor(&upstream, drafter.dialect);
-            let way_out = if spec.generate.is_some() { MIGRATE } else { CONVERT };
+            let hint = if spec.generate.is_some() { MIGRATE } else { CONVERT };
             let message =
                 format!("tensor {name} is missing, and llama.cpp does not load the file without it");
-            findings.error("tensor-missing", name, message, way_out);
+            findings.error("tensor-missing", name, message, hint);
         }
         return;
     };

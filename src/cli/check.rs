@@ -1,9 +1,12 @@
 //! `gguf-conv check`: arguments and report of a check.
 
-use super::print::{self, SCHEMA_VERSION};
+use super::json;
+use super::page::Page;
+use super::print;
 use super::{Outcome, registry};
 use crate::Error;
-use crate::check::{self, Finding, Severity};
+use crate::check;
+use crate::finding::{Finding, Severity, count};
 use crate::gguf::{Gguf, TensorInfo};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -17,9 +20,12 @@ pub(super) struct Args {
     /// GGUF of the model that it should draft for: checks that the two belong together
     #[arg(long, value_name = "T.gguf")]
     target: Option<PathBuf>,
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    strict: bool,
     /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Architecture file to use instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
@@ -40,36 +46,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     });
     bar.finish_and_clear();
     if args.json {
-        print::stdout_json(&report(args, &findings))?;
+        json::write("check", &[report(args, &findings)], &[])?;
     } else {
         print::stdout(&text(args, &findings))?;
     }
-    Ok(if findings.is_empty() {
-        Outcome::Done
-    } else {
-        Outcome::Difference
-    })
+    Ok(Outcome::of(&findings, args.strict))
 }
 
-fn count(findings: &[Finding], severity: Severity) -> usize {
-    findings
-        .iter()
-        .filter(|finding| finding.severity == severity)
-        .count()
-}
-
-fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
-}
-
-fn text(args: &Args, findings: &[Finding]) -> String {
-    let mut text = String::new();
+fn text(args: &Args, findings: &[Finding]) -> Page {
+    let mut page = Page::new();
     for finding in findings {
-        let severity = word(finding.severity);
-        text.push_str(&format!("{severity}: {}; {}\n", finding.message, finding.way_out));
+        page.line(print::finding(finding));
     }
     let pair = args
         .target
@@ -82,51 +69,30 @@ fn text(args: &Args, findings: &[Finding]) -> String {
         let warnings = print::many(count(findings, Severity::Warning), "warning");
         format!("{errors}, {warnings}")
     };
-    text.push_str(&format!(
-        "{}{}: {result}\n",
+    page.line(format!(
+        "{}{}: {result}",
         print::path(&args.drafter),
         pair.unwrap_or_default()
     ));
-    text
+    page
 }
 
 /// The JSON report.
 #[derive(Serialize)]
 struct Report<'a> {
-    schema_version: u32,
     drafter: String,
     target: Option<String>,
     errors: usize,
     warnings: usize,
-    findings: Vec<FindingReport<'a>>,
-}
-
-#[derive(Serialize)]
-struct FindingReport<'a> {
-    /// `error` or `warning`.
-    severity: &'static str,
-    /// A word for the kind of finding that does not change between versions.
-    code: &'static str,
-    /// The key or tensor that it is about.
-    subject: Option<&'a str>,
-    message: &'a str,
-    way_out: &'a str,
+    findings: &'a [Finding],
 }
 
 fn report<'a>(args: &Args, findings: &'a [Finding]) -> Report<'a> {
-    let finding = |finding: &'a Finding| FindingReport {
-        severity: word(finding.severity),
-        code: finding.code,
-        subject: finding.subject.as_deref(),
-        message: &finding.message,
-        way_out: &finding.way_out,
-    };
     Report {
-        schema_version: SCHEMA_VERSION,
         drafter: args.drafter.display().to_string(),
         target: args.target.as_ref().map(|path| path.display().to_string()),
         errors: count(findings, Severity::Error),
         warnings: count(findings, Severity::Warning),
-        findings: findings.iter().map(finding).collect(),
+        findings,
     }
 }

@@ -1,18 +1,19 @@
 //! `gguf-conv DRAFTER`: arguments, progress and report of a conversion.
 
 use super::json::{self, KeyReport};
-use super::print::{self, SCHEMA_VERSION};
-use super::write::{parts, write};
+use super::page::Page;
+use super::print;
+use super::write::{TensorReport, parts, tensors, write};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, Conversion, ConvertError, Options, TokenizerSource};
+use crate::convert::{self, Conversion, ConvertError, Derived, Options, TokenizerSource};
 use crate::gguf::Gguf;
 use crate::io::output;
 use crate::plan::{Plan, Q4Grid, WriteError};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
-use crate::text::escape;
+use crate::text;
 use clap::ValueEnum;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -54,7 +55,7 @@ pub(super) struct Args {
     force: bool,
     /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Architecture file to use instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
@@ -104,11 +105,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     }
     let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
-        print::stdout_json(&report(&conversion, &path, args.dry_run, grid))?;
-    } else if args.dry_run {
-        print::stdout(&(plan_text(plan) + &summary(&conversion, &path, "would write")))?;
+        json::write("convert", &[report(&conversion, &path, args.dry_run, grid)], &[])?;
     } else {
-        print::stdout(&(summary(&conversion, &path, "wrote") + &grid.map(grid_text).unwrap_or_default()))?;
+        let mut page = Page::new();
+        if args.dry_run {
+            show_plan(plan, &mut page);
+        }
+        let verb = if args.dry_run { "would write" } else { "wrote" };
+        summarize(&conversion, &path, verb, &mut page);
+        if let Some(grid) = grid {
+            page.line(grid_text(grid));
+        }
+        print::stdout(&page)?;
     }
     Ok(Outcome::Done)
 }
@@ -124,7 +132,7 @@ fn grid_text(grid: Q4Grid) -> String {
         _ => "",
     };
     format!(
-        "{:.1}% of the Q4_0 blocks hold the checkpoint's numbers without loss{verdict}\n",
+        "{:.1}% of the Q4_0 blocks hold the checkpoint's numbers without loss{verdict}",
         share * 100.0
     )
 }
@@ -161,10 +169,8 @@ fn tell(conversion: &Conversion) {
         print::warn(warning);
     }
     for derived in &conversion.derived {
-        eprintln!(
-            "derived: {} = {} from {}",
-            derived.name, derived.value, derived.from
-        );
+        let Derived { name, value, from } = derived;
+        print::tell(&format!("derived: {name} = {value} from {from}"));
     }
     let mut reasons: Vec<&str> = conversion
         .ignored
@@ -179,14 +185,14 @@ fn tell(conversion: &Conversion) {
             .filter(|i| i.reason == reason)
             .map(|i| i.name.as_str())
             .collect();
-        eprintln!("left out: {} ({reason})", names.join(", "));
+        print::tell(&format!("left out: {} ({reason})", names.join(", ")));
     }
     if conversion.tokenizer == "target" {
-        eprintln!("tokenizer: from the target");
+        print::tell("tokenizer: from the target");
     }
 }
 
-fn summary(conversion: &Conversion, path: &Path, verb: &str) -> String {
+fn summarize(conversion: &Conversion, path: &Path, verb: &str, page: &mut Page) {
     let plan = &conversion.plan;
     let mut types: BTreeMap<GgmlType, usize> = BTreeMap::new();
     for tensor in plan.tensors() {
@@ -198,34 +204,35 @@ fn summary(conversion: &Conversion, path: &Path, verb: &str) -> String {
             .uint(&format!("{}.{key}", conversion.architecture))
             .unwrap_or(0)
     };
-    let mut text = format!(
-        "{verb} {}: {}, {} parameters, {:.2} bits per weight\n\
-         {} drafter for a target of width {}: {} layers of width {}, context {}, tensors {}\n",
-        path.display(),
+    page.line(format!(
+        "{verb} {}: {}, {} parameters, {:.2} bits per weight",
+        print::path(path),
         HumanBytes(plan.file_len()),
         print::count(plan.parameters()),
         plan.bits_per_weight(),
+    ));
+    page.line(format!(
+        "{} drafter for a target of width {}: {} layers of width {}, context {}, tensors {}",
         conversion.architecture,
         number("embedding_length_out"),
         number("block_count"),
         number("embedding_length"),
         number("context_length"),
         types.join(", "),
-    );
+    ));
     if plan.warnings().is_empty() {
-        text.push_str(&format!(
-            "run it with: llama-server -m TARGET.gguf --model-draft {} --spec-type draft-mtp --spec-draft-n-max 3\n",
-            path.display()
+        page.line(format!(
+            "run it with: llama-server -m TARGET.gguf --model-draft {} --spec-type draft-mtp --spec-draft-n-max 3",
+            print::word(path, "DRAFTER.gguf")
         ));
     }
-    text
 }
 
-fn plan_text(plan: &Plan) -> String {
+fn show_plan(plan: &Plan, page: &mut Page) {
     let metadata: Vec<Vec<String>> = plan
         .metadata()
         .iter()
-        .map(|(key, value)| vec![escape(key), value.type_name(), print::value(value, false)])
+        .map(|(key, value)| vec![text::name(key), value.type_name(), print::value(value, false)])
         .collect();
     let tensors: Vec<Vec<String>> = plan
         .placed()
@@ -233,23 +240,19 @@ fn plan_text(plan: &Plan) -> String {
             vec![
                 tensor.name.clone(),
                 tensor.ty.to_string(),
-                print::shape(&tensor.dims),
+                text::dims(&tensor.dims),
                 format!("at {offset}"),
                 format!("from {} ({})", tensor.source.origin, tensor.source.ty),
             ]
         })
         .collect();
-    format!(
-        "metadata\n{}tensors\n{}",
-        print::columns(&metadata),
-        print::columns(&tensors)
-    )
+    page.section("metadata", &metadata);
+    page.section("tensors", &tensors);
 }
 
 /// The JSON report.
 #[derive(Serialize)]
 struct Report<'a> {
-    schema_version: u32,
     dry_run: bool,
     output: String,
     size_bytes: u64,
@@ -278,22 +281,9 @@ struct IgnoredReport<'a> {
     reason: &'a str,
 }
 
-#[derive(Serialize)]
-struct TensorReport<'a> {
-    name: &'a str,
-    #[serde(rename = "type")]
-    ty: &'a str,
-    shape: &'a [u64],
-    file_offset: u64,
-    size_bytes: Option<u64>,
-    source: &'a str,
-    source_type: &'a str,
-}
-
 fn report<'a>(conversion: &'a Conversion, path: &Path, dry_run: bool, grid: Option<Q4Grid>) -> Report<'a> {
     let plan = &conversion.plan;
     Report {
-        schema_version: SCHEMA_VERSION,
         dry_run,
         output: path.display().to_string(),
         size_bytes: plan.file_len(),
@@ -321,17 +311,6 @@ fn report<'a>(conversion: &'a Conversion, path: &Path, dry_run: bool, grid: Opti
             })
             .collect(),
         metadata: json::keys(plan.metadata()),
-        tensors: plan
-            .placed()
-            .map(|(tensor, file_offset)| TensorReport {
-                name: &tensor.name,
-                ty: tensor.ty.name(),
-                shape: &tensor.dims,
-                file_offset,
-                size_bytes: tensor.size(),
-                source: &tensor.source.origin,
-                source_type: tensor.source.ty.name(),
-            })
-            .collect(),
+        tensors: tensors(plan),
     }
 }

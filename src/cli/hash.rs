@@ -1,7 +1,10 @@
 //! `gguf-conv hash`: checksums of models and of what they hold, and the check of a list of them.
 
 use super::Outcome;
-use super::print::{self, SCHEMA_VERSION};
+use super::json;
+use super::page::Page;
+use super::print;
+use super::several::Opened;
 use crate::Error;
 use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_line};
 use crate::storage::ModelFile;
@@ -48,9 +51,19 @@ pub(super) struct Args {
     /// With --check, name only what does not agree
     #[arg(long, requires = "check")]
     quiet: bool,
-    /// Report as JSON: one document for one file, a list for several
+    /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
+}
+
+impl Args {
+    /// The name of the command in JSON.
+    pub(super) fn command(&self) -> &'static str {
+        match self.check {
+            Some(_) => "hash --check",
+            None => "hash",
+        }
+    }
 }
 
 /// Hashes the files, or checks a list.
@@ -62,9 +75,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
 }
 
 fn list(args: &Args) -> Result<Outcome, Error> {
-    let opened = args.files.iter().map(|path| ModelFile::open(path));
-    let models = opened.collect::<Result<Vec<ModelFile>, Error>>()?;
-    let hashes: Vec<Hashes> = models.iter().map(Hashes::of).collect();
+    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::open(path));
+    let hashes: Vec<Hashes> = files.iter().map(Hashes::of).collect();
     let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));
     let entries: Vec<Vec<Entry>> = hashes
         .iter()
@@ -78,22 +90,18 @@ fn list(args: &Args) -> Result<Outcome, Error> {
         ));
     }
     if args.json {
-        let reports: Vec<Report> = args
-            .files
+        let reports: Vec<Report> = files
             .iter()
             .zip(&entries)
-            .map(|(path, one)| report(path, one))
+            .map(|(file, one)| report(file.path(), one))
             .collect();
-        match reports.as_slice() {
-            [one] => print::stdout_json(one)?,
-            several => print::stdout_json(&several)?,
-        }
+        json::write(args.command(), &reports, &failures.reports())?;
     } else {
         let entries = entries.iter().flatten();
         let lines = entries.filter_map(|(part, sum)| Some(line(sum.as_ref()?, &part.name())));
         print::stdout_bytes(&lines.collect::<Vec<_>>().concat())?;
     }
-    Ok(Outcome::Done)
+    Ok(failures.outcome(Outcome::Done))
 }
 
 fn bar(bytes: u64) -> ProgressBar {
@@ -139,20 +147,19 @@ fn check(list: &Path, args: &Args) -> Result<Outcome, Error> {
     }
     let results = lines.iter().zip(&verdicts);
     if args.json {
-        let results = results.map(|(line, verdict)| ResultReport::new(line, verdict));
-        print::stdout_json(&CheckReport {
-            schema_version: SCHEMA_VERSION,
+        let results = results.map(|(line, verdict)| LineReport::new(line, verdict));
+        let report = CheckReport {
+            list: list.display().to_string(),
             failed,
             improper_lines: improper,
-            results: results.collect(),
-        })?;
+            lines: results.collect(),
+        };
+        json::write(args.command(), &[report], &[])?;
     } else {
         let shown = results.filter(|(_, verdict)| !args.quiet || **verdict != Verdict::Ok);
-        print::stdout(
-            &shown
-                .map(|(line, verdict)| words(line, verdict))
-                .collect::<String>(),
-        )?;
+        let mut page = Page::new();
+        shown.for_each(|(line, verdict)| page.line(words(line, verdict)));
+        print::stdout(&page)?;
     }
     Ok(match failed {
         0 => Outcome::Done,
@@ -178,16 +185,15 @@ fn read(list: &Path) -> Result<Vec<u8>, Error> {
 fn words(line: &Line, verdict: &Verdict) -> String {
     let name = escape(&line.name);
     match verdict {
-        Verdict::Ok => format!("{name}: OK\n"),
-        Verdict::Failed => format!("{name}: FAILED\n"),
-        Verdict::Missing(why) => format!("{name}: FAILED ({})\n", escape(why.as_bytes())),
+        Verdict::Ok => format!("{name}: OK"),
+        Verdict::Failed => format!("{name}: FAILED"),
+        Verdict::Missing(why) => format!("{name}: FAILED ({})", escape(why.as_bytes())),
     }
 }
 
 /// The JSON report on one model.
 #[derive(Serialize)]
 struct Report {
-    schema_version: u32,
     path: String,
     files: Vec<FileReport>,
     metadata_sha256: Option<String>,
@@ -211,7 +217,6 @@ struct TensorReport {
 
 fn report(path: &Path, entries: &[Entry]) -> Report {
     let mut report = Report {
-        schema_version: SCHEMA_VERSION,
         path: path.display().to_string(),
         files: Vec::new(),
         metadata_sha256: None,
@@ -238,23 +243,23 @@ fn report(path: &Path, entries: &[Entry]) -> Report {
 /// The JSON report on a list.
 #[derive(Serialize)]
 struct CheckReport<'a> {
-    schema_version: u32,
+    list: String,
     failed: usize,
     improper_lines: usize,
-    results: Vec<ResultReport<'a>>,
+    lines: Vec<LineReport<'a>>,
 }
 
 #[derive(Serialize)]
-struct ResultReport<'a> {
+struct LineReport<'a> {
     name: String,
     ok: bool,
     /// Why there is nothing to compare with.
     missing: Option<&'a str>,
 }
 
-impl<'a> ResultReport<'a> {
-    fn new(line: &Line, verdict: &'a Verdict) -> ResultReport<'a> {
-        ResultReport {
+impl<'a> LineReport<'a> {
+    fn new(line: &Line, verdict: &'a Verdict) -> LineReport<'a> {
+        LineReport {
             name: escape(&line.name),
             ok: *verdict == Verdict::Ok,
             missing: match verdict {

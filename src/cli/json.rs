@@ -1,11 +1,64 @@
-//! Metadata and names as JSON, written without a copy in between and safe to show on a terminal.
+//! The JSON that every command writes: one envelope, described in `docs/json.md`; metadata and names, written without a
+//! copy in between and safe to show on a terminal.
 
+use crate::Error;
 use crate::gguf::{Array, Metadata, Value};
-use crate::text::{escape, is_hidden};
+use crate::text::{self, escape, is_hidden};
 use bstr::BStr;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+
+/// Version of the JSON documents; raised when a field changes its meaning or goes away.
+const SCHEMA_VERSION: u32 = 2;
+
+/// A whole document: what the command found, and what kept it from finding more.
+#[derive(serde::Serialize)]
+struct Envelope<'a, R: Serialize> {
+    schema_version: u32,
+    command: &'a str,
+    results: &'a [R],
+    errors: &'a [ErrorReport],
+}
+
+/// Why something could not be done.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct ErrorReport {
+    /// `usage`, `input` or `system`.
+    pub fault: &'static str,
+    /// One line.
+    pub message: String,
+    /// The file that it is about, where it is about one.
+    pub path: Option<String>,
+}
+
+impl From<&Error> for ErrorReport {
+    fn from(error: &Error) -> ErrorReport {
+        ErrorReport {
+            fault: error.fault().name(),
+            message: text::line(&error.to_string()),
+            path: error.path().map(|path| path.display().to_string()),
+        }
+    }
+}
+
+/// Writes a document that ends in a newline to standard output.
+pub(super) fn write<R: Serialize>(command: &str, results: &[R], errors: &[ErrorReport]) -> Result<(), Error> {
+    let envelope = Envelope {
+        schema_version: SCHEMA_VERSION,
+        command,
+        results,
+        errors,
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Safe::new());
+    envelope
+        .serialize(&mut serializer)
+        .map_err(io::Error::from)
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+        .map_err(Error::Stdout)
+}
 
 /// A metadata key in JSON reports.
 #[derive(serde::Serialize)]

@@ -1,14 +1,15 @@
 //! `gguf-conv migrate`: arguments and report of a migration.
 
 use super::json::{self, KeyReport};
-use super::print::{self, SCHEMA_VERSION};
-use super::write::{parts, write};
+use super::page::Page;
+use super::print;
+use super::write::{TensorReport, parts, tensors, write};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::gguf::{Endian, Gguf};
 use crate::io::output;
 use crate::migrate::{self, Change, Migration, Options, Subject};
-use crate::plan::{PlannedTensor, WriteError};
+use crate::plan::WriteError;
 use clap::ValueEnum;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -45,7 +46,7 @@ pub(super) struct Args {
     force: bool,
     /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Architecture file to use instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
@@ -85,14 +86,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         write(&migration.plan, path, &inputs, args.force)?;
     }
     if args.json {
-        print::stdout_json(&report(&migration, output))?;
+        json::write("migrate", &[report(&migration, output)], &[])?;
     } else {
         print::stdout(&text(&migration, output))?;
     }
     Ok(Outcome::Done)
 }
 
-fn text(migration: &Migration, output: Option<&Path>) -> String {
+fn text(migration: &Migration, output: Option<&Path>) -> Page {
     let rows: Vec<Vec<String>> = migration
         .changes
         .iter()
@@ -105,22 +106,22 @@ fn text(migration: &Migration, output: Option<&Path>) -> String {
             ]
         })
         .collect();
-    let mut text = if rows.is_empty() {
-        "nothing to change\n".to_owned()
-    } else {
-        print::columns(&rows)
-    };
+    let mut page = Page::new();
+    match rows.is_empty() {
+        true => page.line("nothing to change"),
+        false => page.rows(&rows),
+    }
     let plan = &migration.plan;
     if let Some(path) = output {
-        text.push_str(&format!(
-            "wrote {}: {}, {}, {}\n",
+        page.line(format!(
+            "wrote {}: {}, {}, {}",
             print::path(path),
             HumanBytes(plan.file_len()),
             print::many(plan.metadata().len(), "key"),
             print::many(plan.tensors().len(), "tensor"),
         ));
     }
-    text
+    page
 }
 
 fn verb(change: &Change) -> &'static str {
@@ -153,7 +154,7 @@ fn subject(subject: Subject) -> &'static str {
 /// The JSON report.
 #[derive(Serialize)]
 struct Report<'a> {
-    schema_version: u32,
+    dry_run: bool,
     /// Absent when nothing was written.
     output: Option<String>,
     size_bytes: u64,
@@ -174,17 +175,6 @@ struct ChangeReport<'a> {
     why: &'a str,
 }
 
-#[derive(Serialize)]
-struct TensorReport<'a> {
-    name: &'a str,
-    #[serde(rename = "type")]
-    ty: &'static str,
-    /// Innermost first.
-    shape: &'a [u64],
-    file_offset: u64,
-    source: &'a str,
-}
-
 fn report<'a>(migration: &'a Migration, output: Option<&Path>) -> Report<'a> {
     let change = |change: &'a Change| ChangeReport {
         action: verb(change),
@@ -193,21 +183,14 @@ fn report<'a>(migration: &'a Migration, output: Option<&Path>) -> Report<'a> {
         to: change.to.as_deref(),
         why: &change.why,
     };
-    let tensor = |(tensor, file_offset): (&'a PlannedTensor, u64)| TensorReport {
-        name: &tensor.name,
-        ty: tensor.ty.name(),
-        shape: &tensor.dims,
-        file_offset,
-        source: &tensor.source.origin,
-    };
     let plan = &migration.plan;
     Report {
-        schema_version: SCHEMA_VERSION,
+        dry_run: output.is_none(),
         output: output.map(|path| path.display().to_string()),
         size_bytes: plan.file_len(),
         changes: migration.changes.iter().map(change).collect(),
         warnings: plan.warnings(),
         metadata: json::keys(plan.metadata()),
-        tensors: plan.placed().map(tensor).collect(),
+        tensors: tensors(plan),
     }
 }

@@ -9,17 +9,22 @@ mod hash;
 mod inspect;
 mod json;
 mod migrate;
+mod page;
 mod print;
 mod quantize;
+mod several;
+mod threads;
 mod verify;
 mod write;
 
 use crate::arch::{Arch, Registry};
 use crate::convert::ConvertError;
+use crate::finding::{self, Finding};
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use json::ErrorReport;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,7 +64,7 @@ Exit codes:
 /// Without a subcommand, DRAFTER is converted.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -93,6 +98,18 @@ enum Outcome {
     Done,
     /// A check or verification found a difference, and it is told.
     Difference,
+    /// Some of several files could not be read, and it is told.
+    Failed(Fault),
+}
+
+impl Outcome {
+    /// By what was found: an error is a difference, a warning only if `strict`.
+    fn of(findings: &[Finding], strict: bool) -> Outcome {
+        match finding::fail(findings, strict) {
+            true => Outcome::Difference,
+            false => Outcome::Done,
+        }
+    }
 }
 
 /// The names of all file types, behind others that a command understands.
@@ -113,31 +130,110 @@ fn registry(file: Option<&Path>) -> Result<Registry, Error> {
     Ok(registry.map_err(ConvertError::from)?)
 }
 
-/// Runs the command; errors are told in one line on standard error.
-pub fn run(cli: Cli) -> ExitCode {
-    let result = match (cli.command, cli.convert) {
-        (Some(Command::Convert(args)), _) | (None, Some(args)) => convert::run(&args),
-        (Some(Command::Quantize(args)), _) => quantize::run(&args),
-        (Some(Command::Inspect(args)), _) => inspect::run(&args),
-        (Some(Command::Diff(args)), _) => diff::run(&args),
-        (Some(Command::Hash(args)), _) => hash::run(&args),
-        (Some(Command::Check(args)), _) => check::run(&args),
-        (Some(Command::Verify(args)), _) => verify::run(&args),
-        (Some(Command::Migrate(args)), _) => migrate::run(&args),
-        (None, None) => Err(Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned())),
+impl Command {
+    /// The threads that the command line asks for.
+    fn threads(&self) -> Option<usize> {
+        match self {
+            Command::Verify(args) => args.threads,
+            _ => None,
+        }
+    }
+
+    /// The name in the JSON document, and whether one is wanted.
+    fn json(&self) -> (&'static str, bool) {
+        match self {
+            Command::Convert(args) => ("convert", args.json),
+            Command::Quantize(args) => ("quantize", args.json),
+            Command::Inspect(args) => ("inspect", args.json),
+            Command::Diff(args) => ("diff", args.json),
+            Command::Hash(args) => (args.command(), args.json),
+            Command::Check(args) => ("check", args.json),
+            Command::Migrate(args) => ("migrate", args.json),
+            Command::Verify(args) => ("verify", args.json),
+        }
+    }
+
+    fn run(&self) -> Result<Outcome, Error> {
+        match self {
+            Command::Convert(args) => convert::run(args),
+            Command::Quantize(args) => quantize::run(args),
+            Command::Inspect(args) => inspect::run(args),
+            Command::Diff(args) => diff::run(args),
+            Command::Hash(args) => hash::run(args),
+            Command::Check(args) => check::run(args),
+            Command::Migrate(args) => migrate::run(args),
+            Command::Verify(args) => verify::run(args),
+        }
+    }
+}
+
+/// Parses the command line and does what it says. Errors are told in one line on standard error, with `--json` also as
+/// a document on standard output.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
     };
+    let command = match (cli.command, cli.convert) {
+        (Some(command), _) => command,
+        (None, Some(args)) => Command::Convert(args),
+        (None, None) => {
+            let error = Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned());
+            return fail(&error, "convert", false);
+        }
+    };
+    let result = threads::limit(command.threads()).and_then(|()| command.run());
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Difference) => ExitCode::from(1),
-        // Who reads the output may stop early.
-        Err(Error::Stdout(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(Outcome::Failed(fault)) => ExitCode::from(fault.code()),
         Err(error) => {
-            print::error(&error);
-            ExitCode::from(match error.fault() {
-                Fault::Usage => 2,
-                Fault::Input => 3,
-                Fault::System => 4,
-            })
+            let (name, json) = command.json();
+            fail(&error, name, json)
         }
     }
+}
+
+/// Tells an error.
+fn fail(error: &Error, command: &str, json: bool) -> ExitCode {
+    match error {
+        // Who reads the output may stop early.
+        Error::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+        Error::Stdout(_) => {}
+        _ if json => {
+            // Where standard output fails too, the exit code and standard error still tell.
+            let _ = json::write::<()>(command, &[], &[error.into()]);
+        }
+        _ => {}
+    }
+    print::error(error);
+    ExitCode::from(error.fault().code())
+}
+
+/// What clap says, without its colours and its advice.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// Tells what clap says of the command line: help, version, or what is wrong with it.
+fn usage(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
+        let commands = Cli::command();
+        let named = |name: &&str| arguments.first().is_some_and(|first| first == name);
+        let command = commands
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .find(named);
+        let report = ErrorReport {
+            fault: Fault::Usage.name(),
+            message: first_line(error),
+            path: None,
+        };
+        let _ = json::write::<()>(command.unwrap_or("convert"), &[], &[report]);
+    }
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Fault::Usage.code()))
 }

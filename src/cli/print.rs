@@ -1,21 +1,18 @@
-//! What the commands share in printing: sizes, metadata values, JSON, standard output.
+//! What the commands share in printing: sizes, metadata values, standard output.
 
-use super::json::Safe;
+use super::page::Page;
 use crate::Error;
+use crate::finding::Finding;
 use crate::gguf::Value;
-use crate::text::escape;
+use crate::text::{self, escape, is_hidden};
 use bstr::BStr;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-/// Version of the JSON documents; raised when a field changes its meaning or goes away.
-pub(super) const SCHEMA_VERSION: u32 = 1;
-
 /// Writes a result to standard output.
-pub(super) fn stdout(text: &str) -> Result<(), Error> {
-    stdout_bytes(text.as_bytes())
+pub(super) fn stdout(page: &Page) -> Result<(), Error> {
+    stdout_bytes(page.text().as_bytes())
 }
 
 /// Writes a result that may be no UTF-8, as paths are, to standard output.
@@ -26,31 +23,44 @@ pub(super) fn stdout_bytes(bytes: &[u8]) -> Result<(), Error> {
         .map_err(Error::Stdout)
 }
 
-/// Writes a JSON document that ends in a newline.
-pub(super) fn stdout_json(document: &impl Serialize) -> Result<(), Error> {
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Safe::new());
-    document
-        .serialize(&mut serializer)
-        .map_err(io::Error::from)
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-        .map_err(Error::Stdout)
+/// Writes a remark to standard error.
+#[allow(clippy::print_stderr)]
+pub(super) fn tell(message: &str) {
+    eprintln!("{}", text::line(message));
 }
 
-/// Writes a warning to standard error, in one line whatever it quotes.
+/// Writes a warning to standard error.
 pub(super) fn warn(message: &str) {
-    eprintln!("warning: {}", escape(message.as_bytes()));
+    tell(&format!("warning: {message}"));
 }
 
-/// Writes the error that ends the program to standard error, in one line whatever it quotes.
+/// Writes an error to standard error.
 pub(super) fn error(error: &Error) {
-    eprintln!("error: {}", escape(error.to_string().as_bytes()));
+    tell(&format!("error: {error}"));
+}
+
+/// A finding in one line.
+pub(super) fn finding(finding: &Finding) -> String {
+    let Finding {
+        severity,
+        message,
+        hint,
+        ..
+    } = finding;
+    let hint = hint.as_ref().map(|hint| format!("; {hint}"));
+    format!("{}: {message}{}", severity.name(), hint.unwrap_or_default())
 }
 
 /// A path as it can be shown.
 pub(super) fn path(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes())
+    text::name(path.as_os_str().as_encoded_bytes())
+}
+
+/// A path as a word of a command that the user copies into a shell; `otherwise` where no such word can be shown.
+pub(super) fn word(path: &Path, otherwise: &str) -> String {
+    let shown = path.to_str().filter(|path| !path.contains(is_hidden));
+    let quoted = shown.and_then(|path| shlex::try_quote(path).ok());
+    quoted.map_or_else(|| otherwise.to_owned(), |word| word.into_owned())
 }
 
 /// A bar on standard error for `total` of what `template` counts, shown on a terminal only.
@@ -101,11 +111,6 @@ pub(super) fn many(count: usize, word: &str) -> String {
     format!("{count} {word}{plural}")
 }
 
-/// Lengths as `64 × 1024`, innermost first.
-pub(super) fn shape(dims: &[u64]) -> String {
-    dims.iter().map(u64::to_string).collect::<Vec<_>>().join(" × ")
-}
-
 /// Longest text and most array elements shown of a value.
 const SHOWN_CHARS: usize = 80;
 const SHOWN_ELEMENTS: usize = 8;
@@ -149,28 +154,4 @@ fn string(text: &BStr, full: bool) -> String {
         Some((end, _)) if !full => format!("\"{}…\" ({} bytes)", &escaped[..end], text.len()),
         _ => format!("\"{escaped}\""),
     }
-}
-
-/// Lines in columns, each as wide as its widest cell; the last column is not padded.
-pub(super) fn columns(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..rows.iter().map(Vec::len).max().unwrap_or(0))
-        .map(width)
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::from(" ");
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!(" {cell:<width$} "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }

@@ -1,17 +1,19 @@
 //! `gguf-conv quantize`: arguments, progress and report of a change of type.
 
-use super::print::{self, SCHEMA_VERSION};
-use super::write::{parts, write};
+use super::json;
+use super::page::Page;
+use super::print;
+use super::write::{TensorReport, parts, tensors, write};
 use super::{Outcome, outtypes};
 use crate::Error;
 use crate::gguf::Gguf;
 use crate::io::output;
-use crate::plan::{Plan, PlannedTensor, WriteError};
+use crate::plan::{Plan, WriteError};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
 use crate::quantize::imatrix::ImportanceMatrix;
 use crate::quantize::{self, Importance, Options};
-use crate::text::Glob;
+use crate::text::{self, Glob};
 use indicatif::HumanBytes;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -59,7 +61,7 @@ pub(super) struct Args {
     force: bool,
     /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// `GLOB=TYPE`.
@@ -107,43 +109,42 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         write(&plan, &args.output, &inputs, args.force)?;
     }
     if args.json {
-        print::stdout_json(&report(args, &plan))?;
+        json::write("quantize", &[report(args, &plan)], &[])?;
     } else {
         print::stdout(&text(args, &plan))?;
     }
     Ok(Outcome::Done)
 }
 
-fn text(args: &Args, plan: &Plan) -> String {
-    let mut text = String::new();
+fn text(args: &Args, plan: &Plan) -> Page {
+    let mut page = Page::new();
     if args.dry_run {
         let rows: Vec<Vec<String>> = plan
             .tensors()
             .iter()
             .map(|t| {
                 let change = format!("{} → {}", t.source.ty, t.ty);
-                vec![t.name.clone(), print::shape(&t.dims), change]
+                vec![t.name.clone(), text::dims(&t.dims), change]
             })
             .collect();
-        text.push_str(&print::columns(&rows));
+        page.rows(&rows);
     }
-    text.push_str(&format!(
-        "{} {}: {}, {} parameters, {:.2} bits per weight, {} of {} tensors changed their type\n",
+    page.line(format!(
+        "{} {}: {}, {} parameters, {:.2} bits per weight, {} of {} tensors changed their type",
         if args.dry_run { "would write" } else { "wrote" },
-        args.output.display(),
+        print::path(&args.output),
         HumanBytes(plan.file_len()),
         print::count(plan.parameters()),
         plan.bits_per_weight(),
         plan.tensors().iter().filter(|t| t.ty != t.source.ty).count(),
         plan.tensors().len(),
     ));
-    text
+    page
 }
 
 /// The JSON report.
 #[derive(Serialize)]
 struct Report<'a> {
-    schema_version: u32,
     dry_run: bool,
     output: String,
     size_bytes: u64,
@@ -152,35 +153,13 @@ struct Report<'a> {
     tensors: Vec<TensorReport<'a>>,
 }
 
-#[derive(Serialize)]
-struct TensorReport<'a> {
-    name: &'a str,
-    shape: &'a [u64],
-    source_type: &'a str,
-    #[serde(rename = "type")]
-    ty: &'a str,
-    file_offset: u64,
-    size_bytes: Option<u64>,
-    weighted_by_importance: bool,
-}
-
 fn report<'a>(args: &'a Args, plan: &'a Plan) -> Report<'a> {
-    let tensor = |(tensor, file_offset): (&'a PlannedTensor, u64)| TensorReport {
-        name: &tensor.name,
-        shape: &tensor.dims,
-        source_type: tensor.source.ty.name(),
-        ty: tensor.ty.name(),
-        file_offset,
-        size_bytes: tensor.size(),
-        weighted_by_importance: tensor.importance.is_some(),
-    };
     Report {
-        schema_version: SCHEMA_VERSION,
         dry_run: args.dry_run,
         output: args.output.display().to_string(),
         size_bytes: plan.file_len(),
         outtype: &args.outtype,
         warnings: plan.warnings(),
-        tensors: plan.placed().map(tensor).collect(),
+        tensors: tensors(plan),
     }
 }

@@ -1,15 +1,15 @@
 //! `gguf-conv verify`: arguments of a verification and how its report is printed.
 
 use super::Outcome;
-use super::print::{self, SCHEMA_VERSION};
+use super::json;
+use super::page::Page;
+use super::print;
 use crate::Error;
+use crate::finding::Finding;
 use crate::model::{Head, Window};
-use crate::verify::{
-    self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, Severity, TensorReport,
-};
+use crate::verify::{self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, TensorReport};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -42,17 +42,20 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value = "dense")]
     head: HeadArg,
     /// Threads to compute with [default: one a core]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
-    threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub threads: Option<usize>,
     /// Write every intermediate of a forward pass, with the checkpoints where they are given
     #[arg(long, value_name = "F.safetensors")]
     dump: Option<PathBuf>,
     /// Replace the dump if it exists
     #[arg(long)]
     force: bool,
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    strict: bool,
     /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Architecture file to use for the drafter instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
@@ -135,22 +138,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         force: args.force,
         arch: args.arch.clone(),
     };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.unwrap_or(0))
-        .build()
-        .map_err(|e| Error::Threads(e.to_string()))?;
-    let report = pool.install(|| verify::verify(&options))?;
+    let report = verify::verify(&options)?;
     match args.json {
-        true => print::stdout_json(&Document {
-            schema_version: SCHEMA_VERSION,
-            report: &report,
-        })?,
+        true => json::write("verify", &[&report], &[])?,
         false => print::stdout(&text(&report))?,
     }
-    Ok(match report.verdict.ok {
-        true => Outcome::Done,
-        false => Outcome::Difference,
-    })
+    Ok(Outcome::of(&report.findings, args.strict))
 }
 
 impl PromptArgs {
@@ -169,29 +162,15 @@ impl PromptArgs {
     }
 }
 
-/// The JSON document.
-#[derive(Serialize)]
-struct Document<'a> {
-    schema_version: u32,
-    #[serde(flatten)]
-    report: &'a Report,
-}
-
-fn text(report: &Report) -> String {
-    let mut text = match report.verdict.ok {
-        true => format!("ok: {}\n", report.verdict.line),
-        false => format!("NOT OK: {}\n", report.verdict.line),
-    };
-    let mut section = |title: String, rows: Vec<Vec<String>>| {
-        text.push_str(&format!("{title}\n{}", print::columns(&rows)));
-    };
+fn text(report: &Report) -> Page {
+    let mut page = Page::new();
+    let verdict = if report.verdict.ok { "ok" } else { "NOT OK" };
+    page.line(format!("{verdict}: {}", report.verdict.line));
+    let mut section = |title: String, rows: Vec<Vec<String>>| page.section(title, &rows);
     if !report.findings.is_empty() {
-        let row = |finding: &verify::Finding| {
-            let severity = match finding.severity {
-                Severity::Fault => "fault",
-                Severity::Warning => "warning",
-            };
-            vec![severity.to_owned(), finding.message.clone()]
+        let row = |finding: &Finding| {
+            let hint = finding.hint.clone().unwrap_or_default();
+            vec![finding.severity.name().to_owned(), finding.message.clone(), hint]
         };
         section("findings".to_owned(), report.findings.iter().map(row).collect());
     }
@@ -237,7 +216,7 @@ fn text(report: &Report) -> String {
             acceptance_rows(acceptance, report.source_acceptance.as_ref()),
         );
     }
-    text
+    page
 }
 
 fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {

@@ -1,8 +1,9 @@
-//! What the commands that write a GGUF share: the writing itself, and figures of what is written.
+//! What the commands that write a GGUF share: the writing itself, and the planned tensors in JSON.
 
 use super::print;
 use crate::gguf::Gguf;
-use crate::plan::{Plan, Q4Grid, WriteError};
+use crate::plan::{Plan, PlannedTensor, Q4Grid, WriteError};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Writes a planned file with a bar of progress. See [`Plan::write`].
@@ -16,4 +17,37 @@ pub(super) fn write(plan: &Plan, path: &Path, inputs: &[PathBuf], force: bool) -
 /// The files of a model.
 pub(super) fn parts(gguf: &Gguf) -> impl Iterator<Item = PathBuf> {
     gguf.parts().iter().map(|part| part.path.clone())
+}
+
+/// A planned tensor in JSON.
+#[derive(Serialize)]
+pub(super) struct TensorReport<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    ty: &'static str,
+    /// Innermost first.
+    dims: &'a [u64],
+    /// From the start of the file.
+    file_offset: u64,
+    size_bytes: Option<u64>,
+    /// Where its numbers come from, in words.
+    source: &'a str,
+    source_type: &'static str,
+    /// Whether an importance matrix weighted it.
+    importance: bool,
+}
+
+/// The tensors of a plan for JSON.
+pub(super) fn tensors<'a>(plan: &'a Plan) -> Vec<TensorReport<'a>> {
+    let report = |(tensor, file_offset): (&'a PlannedTensor, u64)| TensorReport {
+        name: &tensor.name,
+        ty: tensor.ty.name(),
+        dims: &tensor.dims,
+        file_offset,
+        size_bytes: tensor.size(),
+        source: &tensor.source.origin,
+        source_type: tensor.source.ty.name(),
+        importance: tensor.importance.is_some(),
+    };
+    plan.placed().map(report).collect()
 }

@@ -4,7 +4,7 @@ use crate::arch::{ArchError, UnknownNumber};
 use crate::checkpoint::CheckpointError;
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, LayoutError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a conversion stops. Each message names the file, the tensor or key, and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,36 @@ pub enum ConvertError {
         rows: usize,
         hint: String,
     },
+}
+
+impl ConvertError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            ConvertError::Checkpoint(error) => Some(&error.path),
+            ConvertError::Gguf(error) => Some(&error.path),
+            ConvertError::Arch(error) => Some(&error.path),
+            ConvertError::Target(error) => error.path(),
+            ConvertError::Layout(_) => None,
+            ConvertError::UnknownNumber(_) => None,
+            ConvertError::NoConfig { path, .. }
+            | ConvertError::NoTokenizer { path, .. }
+            | ConvertError::ModelType { path, .. }
+            | ConvertError::ConfigValue { path, .. }
+            | ConvertError::MissingNumber { path, .. }
+            | ConvertError::LayerKinds { path, .. }
+            | ConvertError::MissingTensor { path, .. }
+            | ConvertError::TensorShape { path, .. }
+            | ConvertError::TensorDtype { path, .. }
+            | ConvertError::UnexpectedTensors { path, .. }
+            | ConvertError::NotTied { path, .. }
+            | ConvertError::TargetNumber { path, .. }
+            | ConvertError::TargetKey { path, .. }
+            | ConvertError::TargetVocabulary { path, .. }
+            | ConvertError::VocabularySize { path, .. } => Some(path),
+            ConvertError::TokenizerWithoutTarget => None,
+        }
+    }
 }
 
 impl ConvertError {

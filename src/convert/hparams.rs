@@ -3,7 +3,7 @@
 use super::ConvertError;
 use crate::arch::{Arch, HparamSpec, LayerKind, Match, Numbers, Origin, UnknownNumber};
 use crate::checkpoint::Checkpoint;
-use crate::facts::Target;
+use crate::facts::{Derived, Target};
 use serde_json::Value as Json;
 
 /// Where numbers can come from.
@@ -13,17 +13,6 @@ pub(super) struct Sources<'a> {
     pub checkpoint: &'a Checkpoint,
     pub config: Option<&'a Json>,
     pub target: Option<Target<'a>>,
-}
-
-/// A number that no config stated, and what it was derived from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Derived {
-    /// Its name in the architecture file.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// What it was derived from.
-    pub from: String,
 }
 
 /// The numbers of a drafter, and which of them no config stated.

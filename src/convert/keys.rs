@@ -1,12 +1,13 @@
 //! Writes the metadata that an architecture file asks for, and the tokenizer.
 
 use super::error::ConvertError;
-use super::hparams::{Derived, Hparams};
+use super::hparams::Hparams;
 use super::options::{Options, TokenizerSource};
 use super::vocab;
 use crate::arch::MetadataSpec;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::tokenizer::Tokenizer;
+use crate::facts::Derived;
 use crate::gguf::{Array, Gguf, Metadata, Value};
 use crate::text::escape;
 use std::path::Path;

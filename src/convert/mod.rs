@@ -12,8 +12,8 @@ mod tensors;
 mod types;
 mod vocab;
 
+pub use crate::facts::Derived;
 pub use error::ConvertError;
-pub use hparams::Derived;
 pub(crate) use hparams::known_numbers;
 pub(crate) use model_id::size_label;
 pub use options::{Options, TokenizerSource};

@@ -2,7 +2,7 @@
 
 use super::error::ConvertError;
 use super::general::General;
-use super::hparams::{Derived, Hparams, Sources};
+use super::hparams::{Hparams, Sources};
 use super::keys::{copy_sampling, write_key, write_vocabulary};
 use super::options::Options;
 use super::tensors::Ignored;
@@ -10,6 +10,7 @@ use super::tensors::source_tensors;
 use super::types::{assign_types, settle};
 use crate::arch::Arch;
 use crate::checkpoint::Checkpoint;
+use crate::facts::Derived;
 use crate::facts::Target;
 use crate::gguf::{Endian, Gguf, Metadata};
 use crate::plan::{Plan, PlannedTensor};

@@ -1,9 +1,8 @@
 //! A drafter's GGUF in whatever dialect, seen in upstream's words: its keys and tensors by upstream's names, and its
 //! numbers.
 
-use super::Target;
+use super::{Derived, Target};
 use crate::arch::{Arch, Dialect, HparamSpec, LayerKind, Match, Numbers, Origin};
-use crate::convert::Derived;
 use crate::gguf::{Array, Gguf, KeyError, Part, TensorInfo, Value};
 use bstr::{BStr, BString};
 use std::collections::HashMap;

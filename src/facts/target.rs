@@ -3,7 +3,7 @@
 use crate::arch::{Arch, LayerKind, Origin};
 use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Tensor, Value};
 use crate::text::escape;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a GGUF file cannot serve as target.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,16 @@ pub enum TargetError {
         found: String,
         expected: String,
     },
+}
+
+impl TargetError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            TargetError::Gguf(error) => Some(&error.path),
+            TargetError::Architecture { path, .. } => Some(path),
+        }
+    }
 }
 
 /// A GGUF that is a target for drafters of a given architecture.

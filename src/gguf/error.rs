@@ -32,7 +32,7 @@ pub enum GgufErrorKind {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The bytes are no well-formed GGUF.
-    #[error("{}; {}", .0, .0.way_out())]
+    #[error("{}; {}", .0, .0.hint())]
     Format(#[from] FormatError),
     /// A key that is needed is missing or of the wrong type.
     #[error("{0}; convert the model again with a current converter")]
@@ -148,7 +148,7 @@ pub enum FormatError {
 
 impl FormatError {
     /// What the user can do about it.
-    pub fn way_out(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         const DAMAGED: &str = "the file is damaged: download it again, or convert the model again";
         match self {
             FormatError::Magic(magic) if magic.is_empty() => "the file is empty: download it again",

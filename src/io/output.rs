@@ -31,6 +31,19 @@ pub enum OutputError {
     Io { path: PathBuf, source: io::Error },
 }
 
+impl OutputError {
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            OutputError::Exists(path)
+            | OutputError::IsInput(path)
+            | OutputError::NotAFile(path)
+            | OutputError::NoFolder(path)
+            | OutputError::Io { path, .. } => Some(path),
+        }
+    }
+}
+
 /// A file that is being written and does not have its name yet.
 #[derive(Debug)]
 pub struct OutputFile {

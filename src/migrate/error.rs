@@ -3,7 +3,7 @@
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, LayoutError};
 use crate::quant::GgmlType;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a migration stops. Each message names the file, the tensor or key, and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -72,4 +72,23 @@ pub enum MigrateError {
         name: String,
         ty: GgmlType,
     },
+}
+
+impl MigrateError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            MigrateError::Gguf(error) => Some(&error.path),
+            MigrateError::Layout(_) => None,
+            MigrateError::Target(error) => error.path(),
+            MigrateError::Architecture { path, .. }
+            | MigrateError::MissingKey { path, .. }
+            | MigrateError::MissingTensor { path, .. }
+            | MigrateError::Generate { path, .. }
+            | MigrateError::Clash { path, .. }
+            | MigrateError::ExtraTensors { path, .. }
+            | MigrateError::Endian { path, .. } => Some(path),
+            MigrateError::Dialect { .. } => None,
+        }
+    }
 }

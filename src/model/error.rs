@@ -4,7 +4,7 @@ use crate::arch::ArchError;
 use crate::checkpoint::CheckpointError;
 use crate::gguf::GgufError;
 use crate::quant::GgmlType;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A model that cannot be run, or an input that it cannot take.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,25 @@ pub enum ModelError {
          it, or use --head dense", path.display()
     )]
     NoCentroids { path: PathBuf },
+}
+
+impl ModelError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            ModelError::Gguf(error) => Some(&error.path),
+            ModelError::Checkpoint(error) => Some(&error.path),
+            ModelError::Arch(error) => Some(&error.path),
+            ModelError::MissingTensor { path, .. }
+            | ModelError::Shape { path, .. }
+            | ModelError::TensorType { path, .. }
+            | ModelError::Config { path, .. }
+            | ModelError::ContextLength { path, .. }
+            | ModelError::Token { path, .. }
+            | ModelError::NoCentroids { path, .. } => Some(path),
+            ModelError::EmptyPrompt => None,
+        }
+    }
 }
 
 /// The types that can be decoded, in words.

@@ -2,7 +2,7 @@
 
 use crate::io::output::OutputError;
 use crate::quant::QuantError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a planned file cannot be written. Each message names the file and the tensor.
 #[derive(Debug, thiserror::Error)]
@@ -35,4 +35,16 @@ pub enum WriteError {
         value: i64,
         index: usize,
     },
+}
+
+impl WriteError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            WriteError::Output(error) => error.path(),
+            WriteError::NonFinite { path, .. }
+            | WriteError::Encode { path, .. }
+            | WriteError::Integer { path, .. } => Some(path),
+        }
+    }
 }

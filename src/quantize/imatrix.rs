@@ -53,6 +53,16 @@ pub enum ImportanceError {
     },
 }
 
+impl ImportanceError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            ImportanceError::Gguf(error) => Some(&error.path),
+            ImportanceError::Io { path, .. } | ImportanceError::Content { path, .. } => Some(path),
+        }
+    }
+}
+
 impl ImportanceMatrix {
     /// Reads the file at `path`, of either format.
     pub fn open(path: &Path) -> Result<ImportanceMatrix, ImportanceError> {

@@ -11,7 +11,7 @@ use crate::quantize::imatrix::ImportanceMatrix;
 use crate::text::Glob;
 use crate::text::escape;
 use bstr::BStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,20 @@ pub enum QuantizeError {
     },
     #[error("type {0} can be read but not written")]
     NoEncoder(GgmlType),
+}
+
+impl QuantizeError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            QuantizeError::Gguf(error) => Some(&error.path),
+            QuantizeError::Layout(_) => None,
+            QuantizeError::Requantize { path, .. }
+            | QuantizeError::Integers { path, .. }
+            | QuantizeError::ImportanceSize { path, .. } => Some(path),
+            QuantizeError::NoEncoder(..) => None,
+        }
+    }
 }
 
 /// Plans the file.

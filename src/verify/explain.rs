@@ -1,8 +1,9 @@
 //! Why a tensor differs from its source: guesses at what a converter did, each held against the numbers.
 
 use super::compare::{Comparison, Outcome, TensorError, compare};
-use super::finding::{Check, Finding, all_zeros, rows};
 use super::repair::{Fault, PRE_PROJECTION, divide_first_half, exchange_halves, has_nibbles, swap_nibbles};
+use super::words::{all_zeros, code, rows};
+use crate::finding::Finding;
 use crate::model::{Matrix, ModelError, Tensor, Weights};
 use crate::quant::GgmlType;
 
@@ -68,7 +69,7 @@ fn findings(causes: &[(&str, Cause)]) -> Vec<Finding> {
         faults.push(Fault::Nibbles(nibbles));
     }
     let faults = faults.iter().map(Fault::to_string);
-    let fault = |message| Finding::fault(Check::Weights, message);
+    let fault = |message| Finding::error(code::WEIGHTS, message);
     faults.chain(messages).map(fault).collect()
 }
 

@@ -1,8 +1,9 @@
 //! From figures to a verdict.
 
-use super::finding::{Check, Finding};
 use super::report::Verdict;
 use super::speculate::Acceptance;
+use super::words::code;
+use crate::finding::Finding;
 use std::path::Path;
 
 /// First guesses accepted below which a drafter has nothing to do with its target.
@@ -57,7 +58,7 @@ pub fn acceptance(ours: Figures, source: Option<Figures>, reasons: &[String]) ->
             let message = format!(
                 "the drafter is far below its source: {figures}, of the source's {accepted} of {drafted}"
             );
-            Finding::fault(Check::Drafts, message)
+            Finding::error(code::DRAFTS, message)
         });
     }
     if ours.is_stranger() {
@@ -67,13 +68,13 @@ pub fn acceptance(ours: Figures, source: Option<Figures>, reasons: &[String]) ->
             ""
         };
         let message = format!("{}: {figures}{also}", stranger(reasons));
-        return Some(Finding::fault(Check::Pair, message));
+        return Some(Finding::error(code::PAIR, message));
     }
     ours.first_rate().is_some_and(|first| first < POOR).then(|| {
         let message = format!(
             "{figures}, which is little; another --prompt, or --source with its checkpoint, tells more"
         );
-        Finding::warning(Check::Drafts, message)
+        Finding::warning(code::DRAFTS, message)
     })
 }
 
@@ -104,7 +105,7 @@ pub fn verdict(
             .into_owned()
     };
     let (drafter, target) = (name(drafter), name(target));
-    let faults: Vec<&Finding> = findings.iter().filter(|finding| finding.is_fault()).collect();
+    let faults: Vec<&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
     let line = match faults.as_slice() {
         [] => {
             let faithful = if has_source {

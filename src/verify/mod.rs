@@ -9,7 +9,6 @@ mod compare;
 mod drafts;
 mod dump;
 mod explain;
-mod finding;
 mod judge;
 mod overlay;
 mod plausible;
@@ -18,15 +17,16 @@ mod repair;
 mod report;
 mod speculate;
 mod tokenize;
+mod words;
 
 pub use compare::{TensorError, ceiling};
-pub use finding::{Check, Finding, Severity};
 pub use report::*;
 pub use speculate::{Acceptance, Limits};
 pub use tokenize::{TokenizeError, Tokenizer};
 
 use crate::arch::{Arch, ArchError, Registry};
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
+use crate::finding::Finding;
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
 use crate::io::output::{self, OutputError};
 use crate::model::{
@@ -37,7 +37,9 @@ use drafts::{Differences, StepDifference};
 use overlay::Overlay;
 use probe::Probes;
 use speculate::{Moment, Rehearsal, Writer, tokens};
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
+use words::code;
 
 /// What to verify and how.
 #[derive(Debug, Clone)]
@@ -93,6 +95,21 @@ pub enum VerifyError {
     Output(#[from] OutputError),
     #[error("{}: {message}", path.display())]
     Dump { path: PathBuf, message: String },
+}
+
+impl VerifyError {
+    /// The file that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            VerifyError::Gguf(error) => Some(&error.path),
+            VerifyError::Checkpoint(error) => Some(&error.path),
+            VerifyError::Arch(error) => Some(&error.path),
+            VerifyError::Model(error) => error.path(),
+            VerifyError::Tokenize(error) => error.path(),
+            VerifyError::Output(error) => error.path(),
+            VerifyError::Dump { path, .. } => Some(path),
+        }
+    }
 }
 
 impl VerifyError {
@@ -247,10 +264,10 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
         )?;
     }
     if !reasons.is_empty() && !run.is_stranger {
-        findings.push(Finding::fault(Check::Pair, judge::stranger(&reasons)));
+        findings.push(Finding::error(code::PAIR, judge::stranger(&reasons)));
     }
     findings.append(&mut run.findings);
-    findings.sort_by_key(|finding| !finding.is_fault());
+    findings.sort_by_key(|finding| Reverse(finding.severity));
     let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     Ok(Report {
         verdict: judge::verdict(
@@ -370,7 +387,7 @@ impl Run {
         run.output_is_greedy = greedy.starts_with(&output);
         if !run.output_is_greedy {
             let message = "the output with the drafter is not the target's own greedy output";
-            run.findings.push(Finding::fault(Check::Drafts, message));
+            run.findings.push(Finding::error(code::DRAFTS, message));
         }
         let probes = writer.probes().iter().chain(&written_probes);
         let probes = Probes::new(&target, writer.shared_kv(), probes);
@@ -396,10 +413,8 @@ impl Run {
             false => None,
         };
         // A drafter with a known fault is not called a stranger.
-        run.is_stranger = fault.is_none()
-            && judged
-                .as_ref()
-                .is_some_and(|finding| finding.check == Check::Pair);
+        run.is_stranger =
+            fault.is_none() && judged.as_ref().is_some_and(|finding| finding.code == code::PAIR);
         run.findings.extend(fault.or(judged));
         run.acceptance = Some(acceptance);
         run.output = output;

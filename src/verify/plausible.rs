@@ -1,7 +1,8 @@
 //! What a drafter's file shows by itself and beside its target, before anything is computed.
 
-use super::finding::{Check, Finding, all_zeros, list, rows};
+use super::words::{all_zeros, code, list, rows};
 use crate::arch::LayerKind;
+use crate::finding::Finding;
 use crate::gguf::Gguf;
 use crate::model::{Config, Matrix, ModelError, Weights};
 use crate::text::escape;
@@ -84,11 +85,11 @@ pub fn odd_tensors(drafter: &Gguf, target: &dyn Weights) -> Result<Vec<Finding>,
             zero.retain(|&row| row >= theirs.rows() || theirs.row(row).iter().any(|v| *v != 0.0));
         }
         if !zero.is_empty() {
-            findings.push(Finding::fault(Check::File, all_zeros(&name, &zero)));
+            findings.push(Finding::error(code::FILE, all_zeros(&name, &zero)));
         }
         if !broken.is_empty() {
             let message = format!("{} of {name} hold NaN or infinity", rows(&broken));
-            findings.push(Finding::fault(Check::File, message));
+            findings.push(Finding::error(code::FILE, message));
         }
     }
     Ok(findings)
@@ -125,7 +126,7 @@ pub fn odd_scales(drafter: &dyn Weights, layers: usize) -> Result<Vec<Finding>, 
     let message = |name: &str| format!("{name} is exactly 1, the other layers have {}", list(&others));
     Ok(ones
         .iter()
-        .map(|(name, _)| Finding::fault(Check::File, message(name)))
+        .map(|(name, _)| Finding::error(code::FILE, message(name)))
         .collect())
 }
 
@@ -160,5 +161,5 @@ pub fn odd_rope_freqs(
             ours[first], theirs[first]
         )
     };
-    Ok(Some(Finding::fault(Check::File, message)))
+    Ok(Some(Finding::error(code::FILE, message)))
 }

@@ -1,9 +1,10 @@
 //! Faults found without a source: each is undone by way of trial, and what the target wrote tells whether the drafter
 //! then guesses better. A drafter was trained to guess, so no wrong repair makes it better at that.
 
-use super::finding::{Check, Finding, list};
 use super::overlay::Overlay;
 use super::probe::{Probes, mean};
+use super::words::{code, list};
+use crate::finding::Finding;
 use crate::model::{Config, Drafter, Head, ModelError, Weights, Window};
 use crate::quant::GgmlType;
 
@@ -204,7 +205,7 @@ pub(super) fn find_fault(
     }
     Ok(best.map(|(gain, fault)| {
         let message = format!("{fault} (undone, the drafter guesses {gain:.2} nats a token better)");
-        Finding::fault(Check::Drafts, message)
+        Finding::error(code::DRAFTS, message)
     }))
 }
 

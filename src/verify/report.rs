@@ -2,8 +2,8 @@
 
 use super::compare::{self, Comparison, Outcome};
 use super::drafts::{Differences, StepDifference};
-use super::finding::Finding;
 use super::speculate::Acceptance;
+use crate::finding::Finding;
 use serde::Serialize;
 
 /// The whole of it.

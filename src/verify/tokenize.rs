@@ -6,6 +6,7 @@
 
 use crate::gguf::{Array, Gguf, GgufError, KeyError, Strings};
 use std::collections::HashMap;
+use std::path::Path;
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Vocab};
 
@@ -20,6 +21,16 @@ pub enum TokenizeError {
     Gguf(#[from] GgufError),
     #[error("{path}: {message}; give the prompt as --tokens instead")]
     Vocabulary { path: String, message: String },
+}
+
+impl TokenizeError {
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            TokenizeError::Gguf(error) => Some(&error.path),
+            TokenizeError::Vocabulary { path, .. } => Some(Path::new(path)),
+        }
+    }
 }
 
 /// A tokenizer.

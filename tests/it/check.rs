@@ -15,15 +15,14 @@ fn findings(path: &Path, target: Option<&Path>) -> (Vec<Json>, i32) {
         command.arg("--target").arg(target);
     }
     let output = command.output().unwrap();
-    let report: Json = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let report = result(&String::from_utf8_lossy(&output.stdout));
     let findings = report["findings"].as_array().unwrap().clone();
     assert_eq!(
         findings.len() as u64,
         report["errors"].as_u64().unwrap() + report["warnings"].as_u64().unwrap()
     );
     for finding in &findings {
-        assert!(!finding["way_out"].as_str().unwrap().is_empty(), "{finding}");
+        assert!(!finding["hint"].as_str().unwrap().is_empty(), "{finding}");
     }
     (findings, output.status.code().unwrap())
 }
@@ -47,7 +46,8 @@ fn finds_with(target: Option<&Path>, code: &str, words: &str, spoil: impl FnOnce
 #[track_caller]
 fn expect(path: &Path, target: Option<&Path>, code: &str, words: &str) {
     let (findings, exit) = findings(path, target);
-    assert_eq!(exit, 1);
+    let fails = findings.iter().any(|finding| finding["severity"] == "error");
+    assert_eq!(exit, i32::from(fails), "a warning alone does not fail");
     let found = findings
         .iter()
         .any(|f| f["code"] == code && f["message"].as_str().unwrap().contains(words));
@@ -186,7 +186,7 @@ fn the_centroid_head_that_llama_cpp_does_not_load() {
             (&finding["code"], &finding["subject"]),
             (&Json::from("tensor-extra"), &Json::from(name))
         );
-        assert!(finding["way_out"].as_str().unwrap().contains("migrate"));
+        assert!(finding["hint"].as_str().unwrap().contains("migrate"));
     }
 }
 

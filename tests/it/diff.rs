@@ -399,7 +399,7 @@ fn tensors_that_are_added_reshaped_and_moved() {
         [
             ("rope_freqs.weight", "moved"),
             ("blk.0.attn_norm.weight", "only_in_a"),
-            ("output_norm.weight", "shape"),
+            ("output_norm.weight", "dims"),
             ("extra", "only_in_b"),
         ]
     );
@@ -408,7 +408,7 @@ fn tensors_that_are_added_reshaped_and_moved() {
         json!({ "from": 0, "to": 20 })
     );
     assert_eq!(
-        entry(&report, "tensors", "output_norm.weight")["b"]["shape"],
+        entry(&report, "tensors", "output_norm.weight")["b"]["dims"],
         json!([32, 2])
     );
     let ignore = [

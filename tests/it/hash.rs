@@ -4,7 +4,6 @@ use crate::common::parts::*;
 use crate::common::*;
 use gguf_conv::gguf::Value;
 use gguf_conv::quant::GgmlType;
-use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -292,12 +291,12 @@ fn what_does_not_agree_is_named() {
     assert!(err.contains("1 line is no checksum"), "{err}");
     assert!(err.contains("5 of 54 checksums did not agree"), "{err}");
     let (out, _) = check(1, folder.path(), &["SUMS", "--json"]);
-    let report: Json = serde_json::from_str(&out).unwrap();
+    let report = result(&out);
     assert_eq!(
         (&report["failed"], &report["improper_lines"]),
         (&5.into(), &1.into())
     );
-    let results = report["results"].as_array().unwrap();
+    let results = report["lines"].as_array().unwrap();
     assert_eq!(results.iter().filter(|result| result["ok"] == true).count(), 49);
 
     // A model that cannot be read any more is named too.
@@ -407,7 +406,7 @@ fn a_tensor_of_unknown_type_is_left_out() {
 fn reports_as_json_say_the_same() {
     let lines = sums(&fixture(Q8_0));
     let (out, _) = succeed(&["hash", "--json", path_str(&fixture(Q8_0))]);
-    let report: Json = serde_json::from_str(&out).unwrap();
+    let report = result(&out);
     assert_eq!(report["files"][0]["sha256"], lines[""]);
     assert_eq!(report["metadata_sha256"], lines[":metadata"]);
     let tensors = report["tensors"].as_array().unwrap();
@@ -423,7 +422,7 @@ fn reports_as_json_say_the_same() {
         path_str(&fixture("mini-edge/drafter")).to_owned(),
     ];
     let (out, _) = succeed(&["hash", "--json", &two[0], &two[1]]);
-    assert_eq!(serde_json::from_str::<Vec<Json>>(&out).unwrap().len(), 2);
+    assert_eq!(results(&out).len(), 2);
 }
 
 /// Tensors are read in pieces, here in the other byte order too.

@@ -47,7 +47,7 @@ impl Old {
     fn changes(&self, args: &[&str]) -> Vec<Json> {
         let fixed = ["migrate", path_str(&self.path), "--dry-run", "--json"];
         let (out, _) = succeed(&[&fixed, args].concat());
-        let report: Json = serde_json::from_str(&out).unwrap();
+        let report = result(&out);
         report["changes"].as_array().unwrap().clone()
     }
 }

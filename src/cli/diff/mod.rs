@@ -2,6 +2,8 @@
 
 mod report;
 
+use super::json;
+use super::page::Page;
 use super::print;
 use super::{Outcome, registry};
 use crate::Error;
@@ -10,8 +12,7 @@ use crate::diff::{
 };
 use crate::gguf::{Gguf, Value};
 use crate::storage::ModelFile;
-use crate::text::Glob;
-use crate::text::escape;
+use crate::text::{self, Glob, escape};
 use std::path::PathBuf;
 
 const ABOUT: &str = "\
@@ -56,7 +57,7 @@ pub(super) struct Args {
     full: bool,
     /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Architecture file to use instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let diff = diff::diff(&a, &b, options, &|compared| bar.inc(compared));
     bar.finish_and_clear();
     if args.json {
-        print::stdout_json(&report::of(args, &diff))?;
+        json::write("diff", &[report::of(args, &diff)], &[])?;
     } else {
         print::stdout(&text(args, &diff))?;
     }
@@ -91,28 +92,22 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     })
 }
 
-fn text(args: &Args, diff: &Diff) -> String {
-    let mut text = format!("A  {}\nB  {}\n", print::path(&args.a), print::path(&args.b));
+fn text(args: &Args, diff: &Diff) -> Page {
+    let mut page = if args.full { Page::whole() } else { Page::new() };
+    page.line(format!("A  {}", print::path(&args.a)));
+    page.line(format!("B  {}", print::path(&args.b)));
     for note in &diff.notes {
-        text.push_str(&format!("note: {}\n", escape(note.as_bytes())));
+        page.line(format!("note: {note}"));
     }
-    let mut section = |title: &str, rows: Vec<Vec<String>>| {
-        if !rows.is_empty() {
-            text.push_str(&format!("{title}\n{}", print::columns(&rows)));
-        }
-    };
     let container = diff.container.iter();
-    section(
-        "container (no difference in what the files say)",
-        container
-            .map(|d| vec![d.what.to_owned(), format!("{} -> {}", d.a, d.b)])
-            .collect(),
-    );
-    section(
-        "metadata",
-        diff.keys.iter().map(|key| key_row(key, args.full)).collect(),
-    );
-    section("tensors", diff.tensors.iter().map(tensor_row).collect());
+    let container: Vec<Vec<String>> = container
+        .map(|d| vec![d.what.to_owned(), format!("{} -> {}", d.a, d.b)])
+        .collect();
+    let keys: Vec<Vec<String>> = diff.keys.iter().map(|key| key_row(key, args.full)).collect();
+    let tensors: Vec<Vec<String>> = diff.tensors.iter().map(tensor_row).collect();
+    page.section("container (no difference in what the files say)", &container);
+    page.section("metadata", &keys);
+    page.section("tensors", &tensors);
     let count = |keys: usize, tensors: usize| {
         format!(
             "{} and {}",
@@ -121,14 +116,14 @@ fn text(args: &Args, diff: &Diff) -> String {
         )
     };
     let equal = count(diff.equal_keys, diff.equal_tensors);
-    text.push_str(&match diff.is_empty() {
-        true => format!("no difference: {equal} are the same\n"),
+    page.line(match diff.is_empty() {
+        true => format!("no difference: {equal} are the same"),
         false => format!(
-            "{} differ, {equal} are the same\n",
+            "{} differ, {equal} are the same",
             count(diff.keys.len(), diff.tensors.len())
         ),
     });
-    text
+    page
 }
 
 /// What is the matter with something, in a word.
@@ -151,7 +146,7 @@ fn key_row(key: &KeyDifference, full: bool) -> Vec<String> {
     }
     parts.extend(key.moved.map(place));
     let word = word(key.a.is_some(), key.b.is_some(), differs);
-    vec![word.to_owned(), escape(&key.key), parts.join("; ")]
+    vec![word.to_owned(), text::name(&key.key), parts.join("; ")]
 }
 
 fn place((from, to): (usize, usize)) -> String {
@@ -209,7 +204,7 @@ fn excerpt(string: &[u8], from: usize) -> String {
 }
 
 fn tensor_row(tensor: &TensorDifference) -> Vec<String> {
-    let form = |form: &Form| format!("{} {}", form.type_name, print::shape(&form.dims));
+    let form = |form: &Form| format!("{} {}", form.type_name, text::dims(&form.dims));
     let mut parts = Vec::new();
     let mut differs = true;
     match (&tensor.a, &tensor.b) {
@@ -227,7 +222,7 @@ fn tensor_row(tensor: &TensorDifference) -> Vec<String> {
     }
     parts.extend(tensor.moved.map(place));
     let word = word(tensor.a.is_some(), tensor.b.is_some(), differs);
-    vec![word.to_owned(), escape(&tensor.name), parts.join("; ")]
+    vec![word.to_owned(), text::name(&tensor.name), parts.join("; ")]
 }
 
 /// How the data differs. How many numbers do is worth telling for data of one type only.

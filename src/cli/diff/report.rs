@@ -2,7 +2,6 @@
 
 use super::Args;
 use crate::cli::json::{Text, Whole};
-use crate::cli::print::SCHEMA_VERSION;
 use crate::diff::{Data, Diff, Form, KeyDifference, NumberDifference, TensorDifference};
 use crate::gguf::Value;
 use bstr::BStr;
@@ -11,7 +10,6 @@ use serde::{Serialize, Serializer};
 /// The JSON report.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
-    schema_version: u32,
     a: String,
     b: String,
     equal: bool,
@@ -79,7 +77,7 @@ struct Moved {
 #[derive(Serialize)]
 struct TensorReport<'a> {
     name: Text<'a>,
-    /// `only_in_a`, `only_in_b`, `shape`, `type` (with or without other numbers), `data`, or `moved` where nothing else
+    /// `only_in_a`, `only_in_b`, `dims`, `type` (with or without other numbers), `data`, or `moved` where nothing else
     /// differs.
     difference: &'static str,
     a: Option<FormReport<'a>>,
@@ -96,7 +94,7 @@ struct FormReport<'a> {
     #[serde(rename = "type")]
     ty: &'a str,
     /// Innermost first.
-    shape: &'a [u64],
+    dims: &'a [u64],
 }
 
 /// The measures leave out pairs in which one is infinite or no number.
@@ -120,7 +118,6 @@ pub(super) fn of<'a>(args: &Args, diff: &'a Diff) -> Report<'a> {
         b: &difference.b,
     });
     Report {
-        schema_version: SCHEMA_VERSION,
         a: args.a.display().to_string(),
         b: args.b.display().to_string(),
         equal: diff.is_empty(),
@@ -169,7 +166,7 @@ fn tensor(tensor: &TensorDifference) -> TensorReport<'_> {
     fn form(form: &Form) -> FormReport<'_> {
         FormReport {
             ty: &form.type_name,
-            shape: &form.dims,
+            dims: &form.dims,
         }
     }
     TensorReport {
@@ -177,7 +174,7 @@ fn tensor(tensor: &TensorDifference) -> TensorReport<'_> {
         difference: match (&tensor.a, &tensor.b) {
             (Some(_), None) => "only_in_a",
             (None, Some(_)) => "only_in_b",
-            (Some(a), Some(b)) if a.dims != b.dims => "shape",
+            (Some(a), Some(b)) if a.dims != b.dims => "dims",
             (Some(a), Some(b)) if a.type_name != b.type_name => "type",
             _ if tensor.data != Data::Same => "data",
             _ => "moved",

@@ -2,7 +2,10 @@
 
 mod report;
 
+use super::json;
+use super::page::Page;
 use super::print;
+use super::several::Opened;
 use super::{Outcome, registry};
 use crate::Error;
 use crate::arch::Registry;
@@ -10,8 +13,7 @@ use crate::gguf::{Endian, Metadata};
 use crate::inspect::{Role, Summary, TypeShare};
 use crate::storage::stats::Stats;
 use crate::storage::{ModelFile, ModelTensor};
-use crate::text::Glob;
-use crate::text::escape;
+use crate::text::{self, Glob};
 use bstr::BStr;
 use clap::ValueEnum;
 use indicatif::HumanBytes;
@@ -39,9 +41,9 @@ pub(super) struct Args {
     /// Read the data too: smallest and largest number, mean, root mean square, zeros, NaN and infinities
     #[arg(long, conflicts_with = "no_tensors")]
     stats: bool,
-    /// Report as JSON: one document for one file, a list for several
+    /// Report as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Architecture file to use instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
@@ -77,11 +79,7 @@ const WARNED: usize = 4;
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     let registry = registry(args.arch.as_deref())?;
-    let files = args
-        .files
-        .iter()
-        .map(|path| ModelFile::look(path))
-        .collect::<Result<Vec<ModelFile>, _>>()?;
+    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::look(path));
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {
         let path = print::path(one.file.path());
@@ -94,15 +92,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     }
     if args.json {
         let reports: Vec<_> = inspected.iter().map(|one| report::of(one, args)).collect();
-        match reports.as_slice() {
-            [one] => print::stdout_json(one)?,
-            several => print::stdout_json(&several)?,
-        }
+        json::write("inspect", &reports, &failures.reports())?;
     } else {
-        let texts: Vec<String> = inspected.iter().map(|one| text(one, args)).collect();
-        print::stdout(&texts.join("\n"))?;
+        let mut page = if args.full { Page::whole() } else { Page::new() };
+        for (at, one) in inspected.iter().enumerate() {
+            if at > 0 {
+                page.line("");
+            }
+            show(one, args, &mut page);
+        }
+        print::stdout(&page)?;
     }
-    Ok(Outcome::Done)
+    Ok(failures.outcome(Outcome::Done))
 }
 
 fn inspect<'a>(file: &'a ModelFile, args: &Args, registry: &Registry) -> Inspected<'a> {
@@ -162,24 +163,23 @@ fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Opti
     tensors
 }
 
-fn text(one: &Inspected, args: &Args) -> String {
+fn show(one: &Inspected, args: &Args, page: &mut Page) {
     let keys: Vec<Vec<String>> = one
         .metadata
         .iter()
         .filter(|(key, _)| shown(args, key))
-        .map(|(key, value)| vec![escape(key), value.type_name(), print::value(value, args.full)])
+        .map(|(key, value)| vec![text::name(key), value.type_name(), print::value(value, args.full)])
         .collect();
-    let mut text = headline(one);
-    if !keys.is_empty() {
-        text.push_str(&format!("metadata\n{}", print::columns(&keys)));
+    for line in headline(one) {
+        page.line(line);
     }
+    page.section("metadata", &keys);
     if !one.tensors.is_empty() {
-        text.push_str(&format!("tensors\n{}", tensor_table(one, args.stats)));
+        page.section("tensors", &tensor_rows(one, args.stats));
     }
-    text
 }
 
-fn tensor_table(one: &Inspected, with_stats: bool) -> String {
+fn tensor_rows(one: &Inspected, with_stats: bool) -> Vec<Vec<String>> {
     let is_split = one.file.files().len() > 1;
     let mut rows: Vec<Vec<String>> = Vec::new();
     if with_stats {
@@ -188,9 +188,9 @@ fn tensor_table(one: &Inspected, with_stats: bool) -> String {
     }
     for (tensor, stats) in &one.tensors {
         let mut row = vec![
-            escape(tensor.name),
+            text::name(tensor.name),
             tensor.type_name.clone(),
-            print::shape(&tensor.dims),
+            text::dims(&tensor.dims),
         ];
         if with_stats {
             row.extend(stats_cells(stats.as_ref()));
@@ -204,7 +204,7 @@ fn tensor_table(one: &Inspected, with_stats: bool) -> String {
         }
         rows.push(row);
     }
-    print::columns(&rows)
+    rows
 }
 
 fn stats_cells(stats: Option<&Stats>) -> Vec<String> {
@@ -224,7 +224,7 @@ fn stats_cells(stats: Option<&Stats>) -> Vec<String> {
 }
 
 /// The summary in a few lines.
-fn headline(one: &Inspected) -> String {
+fn headline(one: &Inspected) -> Vec<String> {
     let summary = &one.summary;
     let files = one.file.files();
     let size: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
@@ -258,8 +258,9 @@ fn headline(one: &Inspected) -> String {
         ),
     ];
     lines.extend(geometry(summary));
-    let lines: Vec<String> = lines.iter().map(|line| format!("  {line}\n")).collect();
-    format!("{}\n{}", print::path(one.file.path()), lines.concat())
+    std::iter::once(print::path(one.file.path()))
+        .chain(lines.iter().map(|line| format!("  {line}")))
+        .collect()
 }
 
 fn what_it_is(summary: &Summary) -> String {

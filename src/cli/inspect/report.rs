@@ -2,7 +2,6 @@
 
 use super::{Args, Inspected, shown};
 use crate::cli::json::{KeyReport, Text};
-use crate::cli::print::SCHEMA_VERSION;
 use crate::gguf::Endian;
 use crate::inspect::{Role, Summary};
 use crate::storage::stats::Stats;
@@ -13,7 +12,6 @@ use std::path::Path;
 /// The JSON report on one model.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
-    schema_version: u32,
     path: String,
     /// `gguf` or `safetensors`.
     container: &'static str,
@@ -71,7 +69,7 @@ struct TensorReport<'a> {
     #[serde(rename = "type")]
     ty: &'a str,
     /// Innermost first.
-    shape: &'a [u64],
+    dims: &'a [u64],
     /// From the start of the data section.
     offset: u64,
     /// From the start of the file.
@@ -118,7 +116,6 @@ pub(super) fn of<'a>(one: &'a Inspected, args: &Args) -> Report<'a> {
         }
     };
     Report {
-        schema_version: SCHEMA_VERSION,
         path: one.file.path().display().to_string(),
         container,
         version,
@@ -179,7 +176,7 @@ fn tensor_report<'a>((tensor, stats): &'a (ModelTensor, Option<Stats>)) -> Tenso
     TensorReport {
         name: Text(tensor.name),
         ty: &tensor.type_name,
-        shape: &tensor.dims,
+        dims: &tensor.dims,
         offset: tensor.offset,
         file_offset: tensor.file_offset,
         size_bytes: tensor.size,

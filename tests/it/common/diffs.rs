@@ -17,7 +17,7 @@ pub fn run_diff(code: i32, args: &[&str]) -> String {
 
 #[track_caller]
 pub fn diff_json(code: i32, args: &[&str]) -> Json {
-    serde_json::from_str(&run_diff(code, &[&["--json"], args].concat())).unwrap()
+    result(&run_diff(code, &[&["--json"], args].concat()))
 }
 
 /// A folder for changed files.

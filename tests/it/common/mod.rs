@@ -54,6 +54,23 @@ pub fn refuse(code: i32, words: &[&str], args: &[&str]) {
     assert!(output.stdout.is_empty(), "nothing on standard output");
 }
 
+/// The results of a JSON document that tells no error.
+#[track_caller]
+pub fn results(document: &str) -> Vec<serde_json::Value> {
+    let mut document: serde_json::Value = serde_json::from_str(document).expect("it is JSON");
+    assert_eq!(document["errors"], serde_json::json!([]));
+    let results = document["results"].take();
+    results.as_array().expect("results are a list").clone()
+}
+
+/// The one result of a JSON document that tells no error.
+#[track_caller]
+pub fn result(document: &str) -> serde_json::Value {
+    let results = results(document);
+    assert_eq!(results.len(), 1);
+    results[0].clone()
+}
+
 pub fn path_str(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")
 }

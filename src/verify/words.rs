@@ -1,64 +1,15 @@
-//! What verify objects to, in sentences.
+//! The words of what verify objects to: its codes, and lists as people write them.
 
-use serde::Serialize;
-
-/// Something that is wrong, or looks so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at.
-    pub check: Check,
-    /// Whether it fails the verification.
-    pub severity: Severity,
-    /// The sentence, without a full stop.
-    pub message: String,
-}
-
-/// What was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Check {
+/// Codes of findings: what was looked at.
+pub mod code {
     /// Drafter and target against each other.
-    Pair,
+    pub const PAIR: &str = "pair";
     /// The drafter's tensors by themselves.
-    File,
+    pub const FILE: &str = "file";
     /// The tensors against the source's.
-    Weights,
+    pub const WEIGHTS: &str = "weights";
     /// What is drafted.
-    Drafts,
-}
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The verification fails.
-    Fault,
-    /// Worth knowing.
-    Warning,
-}
-
-impl Finding {
-    /// A fault.
-    pub fn fault(check: Check, message: impl Into<String>) -> Finding {
-        Finding {
-            check,
-            severity: Severity::Fault,
-            message: message.into(),
-        }
-    }
-
-    /// A warning.
-    pub fn warning(check: Check, message: impl Into<String>) -> Finding {
-        Finding {
-            severity: Severity::Warning,
-            ..Finding::fault(check, message)
-        }
-    }
-
-    /// Whether it fails the verification.
-    pub fn is_fault(&self) -> bool {
-        self.severity == Severity::Fault
-    }
+    pub const DRAFTS: &str = "drafts";
 }
 
 /// Most items that [`list`] names.
