@@ -6,6 +6,7 @@
 
 use clap::Parser;
 use gguf_conv::gguf::Gguf;
+use gguf_conv::io::Inputs;
 use gguf_conv::model::{Config, Drafter, Head, KvCache, Pass, SharedKv, Target, Weights, Window};
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -55,7 +56,7 @@ fn main() -> Result<()> {
 /// Rate of a draft step, and of a plain read of the same file.
 fn draft_step(path: &Path, args: &Args) -> Result<()> {
     const POSITION: usize = 512;
-    let gguf = Gguf::open(path)?;
+    let gguf = Gguf::open(&Inputs::new(), path)?;
     let config = Config::from_gguf(&gguf, "gemma4-assistant")?;
     let embedding = Weights::tensor(&gguf, "token_embd.weight")?.ok_or("no token_embd.weight")?;
     let drafter = Drafter::load(&gguf, config, embedding.shape[0], Head::Dense, Window::LlamaCpp)?;
@@ -108,7 +109,7 @@ fn draft_step(path: &Path, args: &Args) -> Result<()> {
 
 /// Tokens a second of the target's prompt pass, and of llama.cpp's.
 fn prompt_pass(path: &Path, args: &Args) -> Result<()> {
-    let gguf = Gguf::open(path)?;
+    let gguf = Gguf::open(&Inputs::new(), path)?;
     let config = Config::from_gguf(&gguf, "gemma4")?;
     let target = Target::load(&gguf, config)?;
     let prompt: Vec<u32> = (0..args.prompt)
@@ -201,6 +202,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The most memory that this process had so far, in bytes; Linux tells.
 fn peak_memory() -> Option<f64> {
+    #[allow(clippy::disallowed_methods)] // the system's own file
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;

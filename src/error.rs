@@ -5,6 +5,7 @@ use crate::convert::ConvertError;
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, GgufErrorKind};
 use crate::io::output::OutputError;
+use crate::io::{ChangedInput, ReadError};
 use crate::migrate::MigrateError;
 use crate::model::ModelError;
 use crate::plan::WriteError;
@@ -41,14 +42,17 @@ pub enum Error {
     /// A verification could not be done.
     #[error(transparent)]
     Verify(#[from] VerifyError),
-    /// The operating system would not let a file be read.
+    /// A file could not be opened or read.
     #[error("{}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// Why not.
+        source: ReadError,
     },
+    /// A file changed while it was read.
+    #[error(transparent)]
+    Changed(#[from] ChangedInput),
     /// A file is of another kind than any that is read.
     #[error("{}: neither GGUF nor safetensors; {hint}", path.display())]
     NoModel {
@@ -130,6 +134,7 @@ impl Error {
             Error::Migrate(error) => error.path(),
             Error::Verify(error) => error.path(),
             Error::Read { path, .. } | Error::NoModel { path, .. } | Error::NoList { path } => Some(path),
+            Error::Changed(ChangedInput { path }) => Some(path),
             Error::Unreadable { .. } | Error::Threads(_) | Error::Usage(_) | Error::Stdout(_) => None,
         }
     }
@@ -138,7 +143,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Usage(_) => Fault::Usage,
-            Error::Stdout(_) | Error::Threads(_) => Fault::System,
+            Error::Stdout(_) | Error::Threads(_) | Error::Changed(_) => Fault::System,
             Error::Gguf(GgufError { kind, .. })
             | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
             | Error::Migrate(
@@ -146,20 +151,22 @@ impl Error {
                 | MigrateError::Target(TargetError::Gguf(GgufError { kind, .. })),
             )
             | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
-                GgufErrorKind::Io(e) => io_fault(e),
+                GgufErrorKind::Read(e) => read_fault(e),
                 _ => Fault::Input,
             },
             Error::Checkpoint(CheckpointError {
-                kind: CheckpointErrorKind::Io(e),
+                kind: CheckpointErrorKind::Read(e),
                 ..
             })
-            | Error::Importance(ImportanceError::Io { source: e, .. })
-            | Error::Read { source: e, .. } => io_fault(e),
+            | Error::Importance(ImportanceError::Read { source: e, .. })
+            | Error::Read { source: e, .. } => read_fault(e),
             Error::Quantize(QuantizeError::NoEncoder(_)) | Error::Migrate(MigrateError::Dialect { .. }) => {
                 Fault::Usage
             }
             Error::Convert(error) => convert_fault(error),
-            Error::Write(WriteError::Output(OutputError::Io { .. })) => Fault::System,
+            Error::Write(WriteError::Output(OutputError::Io { .. } | OutputError::Changed(_))) => {
+                Fault::System
+            }
             Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
             Error::Checkpoint(_)
@@ -177,13 +184,13 @@ impl Error {
 fn convert_fault(error: &ConvertError) -> Fault {
     match error {
         ConvertError::TokenizerWithoutTarget => Fault::Usage,
-        error => error.io().map_or(Fault::Input, io_fault),
+        error => error.read().map_or(Fault::Input, read_fault),
     }
 }
 
 fn verify_fault(error: &VerifyError) -> Fault {
     match error {
-        VerifyError::Output(OutputError::Io { .. }) => Fault::System,
+        VerifyError::Output(OutputError::Io { .. } | OutputError::Changed(_)) => Fault::System,
         VerifyError::Output(_) => Fault::Usage,
         VerifyError::Model(
             ModelError::EmptyPrompt
@@ -191,17 +198,13 @@ fn verify_fault(error: &VerifyError) -> Fault {
             | ModelError::Token { .. }
             | ModelError::NoCentroids { .. },
         ) => Fault::Usage,
-        error => error.io().map_or(Fault::Input, io_fault),
+        error => error.read().map_or(Fault::Input, read_fault),
     }
 }
 
-/// A path that leads nowhere, or to a folder where a file is needed, is the input's fault; the rest the system's.
-fn io_fault(error: &io::Error) -> Fault {
-    match error.kind() {
-        io::ErrorKind::NotFound
-        | io::ErrorKind::IsADirectory
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::InvalidData => Fault::Input,
-        _ => Fault::System,
+fn read_fault(error: &ReadError) -> Fault {
+    match error.is_system() {
+        true => Fault::System,
+        false => Fault::Input,
     }
 }

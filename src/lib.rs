@@ -9,13 +9,15 @@
 //! use gguf_conv::checkpoint::Checkpoint;
 //! use gguf_conv::convert::{self, Options, TokenizerSource};
 //! use gguf_conv::gguf::Gguf;
+//! use gguf_conv::io::Inputs;
 //! use gguf_conv::quant::recipe::FileType;
 //! use std::path::Path;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let inputs = Inputs::new();
 //! let arch = Arch::gemma4_assistant()?;
-//! let checkpoint = Checkpoint::open(Path::new("fixtures/mini-dense/drafter"))?;
-//! let target = Gguf::open(Path::new("fixtures/mini-dense/target-bf16.gguf"))?;
+//! let checkpoint = Checkpoint::open(&inputs, Path::new("fixtures/mini-dense/drafter"))?;
+//! let target = Gguf::open(&inputs, Path::new("fixtures/mini-dense/target-bf16.gguf"))?;
 //! let options = Options {
 //!     outtype: Some(FileType::Q8_0),
 //!     pure: false,
@@ -27,14 +29,15 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("drafter.gguf");
-//! plan.write(&path, &[], false, &|_bytes| ())?;
-//! assert_eq!(Gguf::open(&path)?.metadata().uint("gemma4-assistant.embedding_length_out")?, 128);
+//! plan.write(&path, &inputs, false, &|_bytes| ())?;
+//! assert_eq!(Gguf::open(&inputs, &path)?.metadata().uint("gemma4-assistant.embedding_length_out")?, 128);
 //! # Ok(())
 //! # }
 //! ```
 
 // What is printed goes through cli/print.rs, which escapes it.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))] // tests make and read files as they like
 
 pub mod arch;
 pub mod check;

@@ -1,7 +1,9 @@
 //! Opens the input as a GGUF file, looks at every key and decodes every tensor.
 #![no_main]
 
-use gguf_conv::gguf::{Gguf, escape};
+use gguf_conv::gguf::Gguf;
+use gguf_conv::io::Inputs;
+use gguf_conv::text::escape;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "scratch.rs"]
@@ -12,7 +14,9 @@ const DECODED: usize = 1 << 16;
 
 fuzz_target!(|data: &[u8]| {
     let path = scratch::gguf(data);
-    let Ok(gguf) = Gguf::open(&path) else { return };
+    let Ok(gguf) = Gguf::open(&Inputs::new(), &path) else {
+        return;
+    };
     for (key, value) in gguf.metadata().iter() {
         let _ = (escape(key), value.type_name(), value.as_u64(), value.as_f64());
         if let Some(array) = value.as_array() {

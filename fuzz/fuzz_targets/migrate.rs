@@ -3,6 +3,7 @@
 #![no_main]
 
 use gguf_conv::gguf::{Endian, Gguf};
+use gguf_conv::io::Inputs;
 use gguf_conv::migrate::{self, Migration, Options};
 use gguf_conv::plan::Plan;
 use gguf_conv::text::escape;
@@ -16,7 +17,9 @@ mod scratch;
 
 fuzz_target!(|data: &[u8]| {
     let path = scratch::gguf(data);
-    let Ok(gguf) = Gguf::open(&path) else { return };
+    let Ok(gguf) = Gguf::open(&Inputs::new(), &path) else {
+        return;
+    };
     // The last byte chooses; it belongs to the data or the padding.
     let choice = data.last().copied().unwrap_or(0);
     let bit = |n: u8| choice >> n & 1 != 0;
@@ -31,10 +34,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let out = scratch::path("out.gguf");
-    if plan.write(&out, &[], true, &|_| ()).is_err() {
+    if plan.write(&out, &Inputs::new(), true, &|_| ()).is_err() {
         return;
     }
-    let written = Gguf::open(&out).unwrap();
+    let written = Gguf::open(&Inputs::new(), &out).unwrap();
     assert_is_planned(&written, &plan);
     let again = migrate::plan(&ARCH, &written, target, options).unwrap();
     assert!(again.changes.is_empty(), "{:?}", again.changes);

@@ -2,6 +2,7 @@
 
 use gguf_conv::arch::Arch;
 use gguf_conv::gguf::Gguf;
+use gguf_conv::io::Inputs;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -10,5 +11,5 @@ pub static ARCH: LazyLock<Arch> = LazyLock::new(|| Arch::gemma4_assistant().unwr
 /// The small trained target.
 pub static TARGET: LazyLock<Gguf> = LazyLock::new(|| {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
-    Gguf::open(&fixtures.join("mini-dense/target-bf16.gguf")).unwrap()
+    Gguf::open(&Inputs::new(), &fixtures.join("mini-dense/target-bf16.gguf")).unwrap()
 });

@@ -2,6 +2,7 @@
 #![no_main]
 
 use gguf_conv::gguf::{Gguf, Header, Layout, TensorSpec};
+use gguf_conv::io::Inputs;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "scratch.rs"]
@@ -9,7 +10,9 @@ mod scratch;
 
 fuzz_target!(|data: &[u8]| {
     let path = scratch::gguf(data);
-    let Ok(gguf) = Gguf::open(&path) else { return };
+    let Ok(gguf) = Gguf::open(&Inputs::new(), &path) else {
+        return;
+    };
     let specs: Vec<TensorSpec> = gguf
         .tensors()
         .filter_map(|info| {

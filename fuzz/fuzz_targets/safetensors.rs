@@ -3,6 +3,7 @@
 
 use gguf_conv::checkpoint::Checkpoint;
 use gguf_conv::convert::{self, Options, TokenizerSource};
+use gguf_conv::io::Inputs;
 use libfuzzer_sys::fuzz_target;
 use models::{ARCH, TARGET};
 
@@ -13,7 +14,7 @@ mod scratch;
 
 fuzz_target!(|data: &[u8]| {
     let path = scratch::safetensors(data);
-    let Ok(checkpoint) = Checkpoint::open(&path) else {
+    let Ok(checkpoint) = Checkpoint::open(&Inputs::new(), &path) else {
         return;
     };
     let options = Options {

@@ -16,6 +16,7 @@ pub use pattern::{Match, Pattern};
 pub use registry::Registry;
 
 use crate::gguf::{Value, ValueType};
+use crate::io::{Inputs, ReadError, TextLimit};
 use crate::quant::GgmlType;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -382,9 +383,9 @@ pub struct ArchError {
     pub path: PathBuf,
     /// What is wrong.
     pub message: String,
-    /// Set where the operating system refused.
+    /// Set where the file could not be opened or read.
     #[source]
-    pub io: Option<std::io::Error>,
+    pub io: Option<ReadError>,
 }
 
 impl Arch {
@@ -401,8 +402,8 @@ impl Arch {
     }
 
     /// Reads an architecture file.
-    pub fn read(path: &Path) -> Result<Arch, ArchError> {
-        let text = std::fs::read_to_string(path).map_err(|e| ArchError {
+    pub fn read(inputs: &Inputs, path: &Path) -> Result<Arch, ArchError> {
+        let text = inputs.text(path, TextLimit::SETTINGS).map_err(|e| ArchError {
             path: path.to_owned(),
             message: e.to_string(),
             io: Some(e),

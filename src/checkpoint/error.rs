@@ -1,6 +1,6 @@
 //! What can be wrong with a checkpoint.
 
-use std::io;
+use crate::io::ReadError;
 use std::path::PathBuf;
 
 /// A checkpoint file that cannot be read, with its path.
@@ -30,7 +30,7 @@ const DAMAGED: &str = "the file is damaged: download it again";
 #[allow(missing_docs)]
 pub enum CheckpointErrorKind {
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Read(#[from] ReadError),
     #[error("file is {len} bytes long, too short for a safetensors header; download it again")]
     TooShort { len: usize },
     #[error("not a safetensors file: {0}")]

@@ -9,9 +9,9 @@ mod tokenizer_json;
 pub use error::{CheckpointError, CheckpointErrorKind};
 pub use safetensors::{ElementType, SafetensorsFile, SourceTensor};
 
+use crate::io::{Inputs, ReadError, TextLimit};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -21,6 +21,7 @@ pub struct Checkpoint {
     /// What the user gave.
     given: PathBuf,
     folder: PathBuf,
+    inputs: Inputs,
     files: Vec<SafetensorsFile>,
     /// Tensor name to file and position.
     index: HashMap<String, (usize, usize)>,
@@ -29,16 +30,15 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a `.safetensors` file, a checkpoint folder, or a Hugging Face cache snapshot (whose files are symlinks).
-    pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
-        let is_folder = path
-            .metadata()
-            .map_err(|e| CheckpointError::new(path, e))?
-            .is_dir();
+    pub fn open(inputs: &Inputs, path: &Path) -> Result<Checkpoint, CheckpointError> {
+        let is_folder = inputs
+            .is_folder(path)
+            .map_err(|e| CheckpointError::new(path, e))?;
         let folder = if is_folder { path } else { parent(path) };
         let files = if is_folder {
-            shards::in_folder(path)?
+            shards::in_folder(inputs, path)?
         } else {
-            shards::of_file(path)?
+            shards::of_file(inputs, path)?
         };
         let mut index: HashMap<String, (usize, usize)> = HashMap::new();
         for (f, file) in files.iter().enumerate() {
@@ -56,9 +56,13 @@ impl Checkpoint {
                 }
             }
         }
+        for name in COMPANIONS {
+            inputs.keep(&folder.join(name));
+        }
         Ok(Checkpoint {
             given: path.to_owned(),
             folder: folder.to_owned(),
+            inputs: inputs.clone(),
             files,
             index,
             config: OnceLock::new(),
@@ -128,10 +132,10 @@ impl Checkpoint {
     /// A JSON file beside the weights, if it is there.
     pub fn json(&self, name: &str) -> Result<Option<Value>, CheckpointError> {
         let path = self.folder.join(name);
-        let Some(text) = read_optional(&path)? else {
+        let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&text)
+        serde_json::from_str(&text)
             .map(Some)
             .map_err(|e| CheckpointError::new(path, CheckpointErrorKind::Json(e.to_string())))
     }
@@ -139,17 +143,30 @@ impl Checkpoint {
     /// A text file beside the weights, if it is there.
     pub fn text(&self, name: &str) -> Result<Option<String>, CheckpointError> {
         let path = self.folder.join(name);
-        let Some(text) = read_optional(&path)? else {
-            return Ok(None);
-        };
-        String::from_utf8(text).map(Some).map_err(|e| {
-            CheckpointError::new(
-                path,
-                CheckpointErrorKind::Io(io::Error::new(io::ErrorKind::InvalidData, e)),
-            )
-        })
+        match self.inputs.text(&path, TextLimit::SETTINGS) {
+            Ok(text) => Ok(Some(text)),
+            Err(ReadError::NotFound) => Ok(None),
+            Err(e) => Err(CheckpointError::new(path, e)),
+        }
+    }
+
+    /// What opens the files beside the weights.
+    pub(crate) fn inputs(&self) -> &Inputs {
+        &self.inputs
     }
 }
+
+/// The files beside the weights that say something of the model. No output replaces one, be it read or not.
+const COMPANIONS: [&str; 8] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    shards::INDEX,
+    "README.md",
+];
 
 /// Suffixes of the tensors with which quantized checkpoints carry their scales: MLX and AWQ (`.scales`, `.biases`),
 /// GPTQ (`.qweight`), FP8 and NVFP4 (`weight_scale`), compressed-tensors (`weight_packed`).
@@ -177,14 +194,6 @@ fn quantization_mark(tensor: &SourceTensor) -> Option<String> {
     }
     let is_weight = tensor.name.ends_with(".weight") && tensor.ggml_type().is_none();
     is_weight.then(|| format!("dtype {}", tensor.dtype))
-}
-
-fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
-    match std::fs::read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(CheckpointError::new(path, e)),
-    }
 }
 
 /// The folder of a file, `.` where the path has none.

@@ -5,6 +5,7 @@
 //! its tensor and a name that stands twice is seen.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
+use crate::io::Inputs;
 use crate::io::mapped::MappedFile;
 use crate::io::sniff::known_stranger;
 use crate::quant::GgmlType;
@@ -103,8 +104,8 @@ impl SourceTensor<'_> {
 
 impl SafetensorsFile {
     /// Maps the file and checks its header: sizes, offsets without overlap or gap, unique names, known dtypes.
-    pub fn open(path: &Path) -> Result<SafetensorsFile, CheckpointError> {
-        let map = MappedFile::open(path).map_err(|e| CheckpointError::new(path, e))?;
+    pub fn open(inputs: &Inputs, path: &Path) -> Result<SafetensorsFile, CheckpointError> {
+        let map = inputs.map(path).map_err(|e| CheckpointError::new(path, e))?;
         let parsed = parse(&map).map_err(|kind| CheckpointError::new(path, kind))?;
         Ok(SafetensorsFile {
             path: path.to_owned(),

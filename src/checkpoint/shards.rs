@@ -2,12 +2,13 @@
 
 use super::error::{CheckpointError, CheckpointErrorKind};
 use super::{SafetensorsFile, file_name, parent};
+use crate::io::{Inputs, ReadError, TextLimit, without_mark};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// The part of an index file that is read.
 #[derive(Deserialize)]
@@ -16,19 +17,19 @@ struct Index {
 }
 
 /// The weight files of a checkpoint folder.
-pub(super) fn in_folder(folder: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
+pub(super) fn in_folder(inputs: &Inputs, folder: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
     let single = folder.join(SINGLE);
     if single.exists() {
-        return Ok(vec![SafetensorsFile::open(&single)?]);
+        return Ok(vec![SafetensorsFile::open(inputs, &single)?]);
     }
     let index = folder.join(INDEX);
     if index.exists() {
-        return from_index(&index);
+        return from_index(inputs, &index);
     }
     let fail = |kind: CheckpointErrorKind| CheckpointError::new(folder, kind);
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| fail(e.into()))? {
-        let path = entry.map_err(|e| fail(e.into()))?.path();
+    for entry in std::fs::read_dir(folder).map_err(|e| fail(ReadError::from(e).into()))? {
+        let path = entry.map_err(|e| fail(ReadError::from(e).into()))?.path();
         if path.extension().is_some_and(|ext| ext == "safetensors") {
             found.push(path);
         }
@@ -36,7 +37,7 @@ pub(super) fn in_folder(folder: &Path) -> Result<Vec<SafetensorsFile>, Checkpoin
     found.sort();
     match found.as_slice() {
         [] => Err(fail(CheckpointErrorKind::NoWeights)),
-        [only] => Ok(vec![SafetensorsFile::open(only)?]),
+        [only] => Ok(vec![SafetensorsFile::open(inputs, only)?]),
         _ => Err(fail(CheckpointErrorKind::Ambiguous(
             found.iter().map(|path| file_name(path)).collect(),
         ))),
@@ -44,13 +45,13 @@ pub(super) fn in_folder(folder: &Path) -> Result<Vec<SafetensorsFile>, Checkpoin
 }
 
 /// The weight files that a given file stands for: itself, or all shards where it is one of them.
-pub(super) fn of_file(path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
+pub(super) fn of_file(inputs: &Inputs, path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
     let index = parent(path).join(INDEX);
     if file_name(path) == INDEX {
-        return from_index(path);
+        return from_index(inputs, path);
     }
     if file_name(path) != SINGLE && index.exists() {
-        let shards = from_index(&index)?;
+        let shards = from_index(inputs, &index)?;
         if shards
             .iter()
             .any(|shard| shard.path().file_name() == path.file_name())
@@ -58,15 +59,15 @@ pub(super) fn of_file(path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointErr
             return Ok(shards);
         }
     }
-    Ok(vec![SafetensorsFile::open(path)?])
+    Ok(vec![SafetensorsFile::open(inputs, path)?])
 }
 
 /// The shards that an index names, in order of name, each found beside it and holding the tensors it should.
-fn from_index(path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
+fn from_index(inputs: &Inputs, path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
     let fail = |kind: CheckpointErrorKind| CheckpointError::new(path, kind);
-    let text = std::fs::read(path).map_err(|e| fail(e.into()))?;
-    let index: Index =
-        serde_json::from_slice(&text).map_err(|e| fail(CheckpointErrorKind::Json(e.to_string())))?;
+    let text = inputs.read(path, TextLimit::LIST).map_err(|e| fail(e.into()))?;
+    let index: Index = serde_json::from_slice(without_mark(&text))
+        .map_err(|e| fail(CheckpointErrorKind::Json(e.to_string())))?;
     let mut tensors_of: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (tensor, shard) in &index.weight_map {
         tensors_of.entry(shard).or_default().insert(tensor);
@@ -87,7 +88,7 @@ fn from_index(path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
                 shard: shard.to_owned(),
             }));
         }
-        let file = SafetensorsFile::open(&shard_path)?;
+        let file = SafetensorsFile::open(inputs, &shard_path)?;
         for tensor in file.tensors() {
             expected.remove(tensor.name);
         }

@@ -4,6 +4,7 @@
 use super::error::{CheckpointError, CheckpointErrorKind};
 use super::{Checkpoint, tokenizer_json};
 use crate::gguf::Strings;
+use crate::io::{TextLimit, without_mark};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
@@ -71,9 +72,12 @@ impl Tokenizer {
             return Ok(None);
         }
         let fail = |kind: CheckpointErrorKind| CheckpointError::new(&path, kind);
-        let bytes = crate::io::mapped::MappedFile::open(&path).map_err(|e| fail(e.into()))?;
-        let file: tokenizer_json::File =
-            serde_json::from_slice(&bytes).map_err(|e| fail(CheckpointErrorKind::Json(e.to_string())))?;
+        let bytes = checkpoint
+            .inputs()
+            .map_text(&path, TextLimit::LIST)
+            .map_err(|e| fail(e.into()))?;
+        let file: tokenizer_json::File = serde_json::from_slice(without_mark(&bytes))
+            .map_err(|e| fail(CheckpointErrorKind::Json(e.to_string())))?;
         let fail = |message: String| fail(CheckpointErrorKind::Tokenizer(message));
         if file.model.kind.as_deref().is_some_and(|kind| kind != "BPE") || !file.model.byte_fallback {
             let kind = file.model.kind.as_deref().unwrap_or("?");

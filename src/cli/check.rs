@@ -8,6 +8,7 @@ use crate::Error;
 use crate::check;
 use crate::finding::{Finding, Severity, count};
 use crate::gguf::{Gguf, TensorInfo};
+use crate::io::Inputs;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -32,10 +33,14 @@ pub(super) struct Args {
 }
 
 /// Checks the file, and the pair if there is a target, and lists what was found.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let registry = registry(args.arch.as_deref())?;
-    let drafter = Gguf::look(&args.drafter)?;
-    let target = args.target.as_deref().map(Gguf::open).transpose()?;
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    let registry = registry(inputs, args.arch.as_deref())?;
+    let drafter = Gguf::look(inputs, &args.drafter)?;
+    let target = args
+        .target
+        .as_deref()
+        .map(|path| Gguf::open(inputs, path))
+        .transpose()?;
     let total = drafter
         .tensors()
         .map(TensorInfo::elements)

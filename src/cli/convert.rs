@@ -3,13 +3,13 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, parts, tensors, write};
+use super::write::{TensorReport, tensors, write};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Conversion, ConvertError, Derived, Options, TokenizerSource};
 use crate::gguf::Gguf;
-use crate::io::output;
+use crate::io::{Inputs, output};
 use crate::plan::{Plan, Q4Grid, WriteError};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
@@ -79,10 +79,14 @@ impl From<TokenizerArg> for TokenizerSource {
 }
 
 /// Plans the conversion, then writes the file or shows the plan.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let registry = registry(args.arch.as_deref())?;
-    let checkpoint = Checkpoint::open(&args.drafter).map_err(ConvertError::from)?;
-    let target = args.target.as_deref().map(Gguf::open).transpose()?;
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    let registry = registry(inputs, args.arch.as_deref())?;
+    let checkpoint = Checkpoint::open(inputs, &args.drafter).map_err(ConvertError::from)?;
+    let target = args
+        .target
+        .as_deref()
+        .map(|path| Gguf::open(inputs, path))
+        .transpose()?;
     let options = Options {
         outtype: FileType::from_name(&args.outtype),
         pure: args.pure,
@@ -90,9 +94,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         tokenizer: args.tokenizer.into(),
     };
     // A wrong output path is told before the work of planning.
-    let inputs = inputs(&checkpoint, target.as_ref());
     if let Some(path) = args.output.as_deref().filter(|_| !args.dry_run) {
-        output::check(path, &inputs, args.force).map_err(WriteError::from)?;
+        output::check(path, inputs, args.force).map_err(WriteError::from)?;
     }
     let config = checkpoint.config().map_err(ConvertError::from)?;
     let conversion = convert::plan(registry.of_config(config), &checkpoint, target.as_ref(), options)?;
@@ -101,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
     tell(&conversion);
     let mut grid = None;
     if !args.dry_run {
-        grid = Some(write(plan, &path, &inputs, args.force)?);
+        grid = Some(write(plan, &path, inputs, args.force)?);
     }
     let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
@@ -135,22 +138,6 @@ fn grid_text(grid: Q4Grid) -> String {
         "{:.1}% of the Q4_0 blocks hold the checkpoint's numbers without loss{verdict}",
         share * 100.0
     )
-}
-
-/// Every file that is read, so that none is written over.
-fn inputs(checkpoint: &Checkpoint, target: Option<&Gguf>) -> Vec<PathBuf> {
-    const COMPANIONS: [&str; 6] = [
-        "config.json",
-        "generation_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "chat_template.jinja",
-        "README.md",
-    ];
-    let weights = checkpoint.files().iter().map(|file| file.path().to_owned());
-    let parts = target.into_iter().flat_map(parts);
-    let companions = COMPANIONS.iter().map(|name| checkpoint.folder().join(name));
-    weights.chain(parts).chain(companions).collect()
 }
 
 /// `mtp-NAME-TYPE.gguf`: llama.cpp looks for a drafter by the `mtp-` in front.

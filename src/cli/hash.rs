@@ -7,11 +7,11 @@ use super::print;
 use super::several::Opened;
 use crate::Error;
 use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_line};
+use crate::io::{Inputs, TextLimit};
 use crate::storage::ModelFile;
 use crate::text::escape;
 use indicatif::ProgressBar;
 use serde::Serialize;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 const ABOUT: &str = "\
@@ -67,15 +67,15 @@ impl Args {
 }
 
 /// Hashes the files, or checks a list.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     match &args.check {
-        Some(list) => check(list, args),
-        None => list(args),
+        Some(list) => check(inputs, list, args),
+        None => list(inputs, args),
     }
 }
 
-fn list(args: &Args) -> Result<Outcome, Error> {
-    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::open(path));
+fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
+    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::open(inputs, path));
     let hashes: Vec<Hashes> = files.iter().map(Hashes::of).collect();
     let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));
     let entries: Vec<Vec<Entry>> = hashes
@@ -108,8 +108,8 @@ fn bar(bytes: u64) -> ProgressBar {
     print::progress_bar(bytes, print::BYTES_BAR)
 }
 
-fn check(list: &Path, args: &Args) -> Result<Outcome, Error> {
-    let text = read(list)?;
+fn check(inputs: &Inputs, list: &Path, args: &Args) -> Result<Outcome, Error> {
+    let text = read(inputs, list)?;
     let mut lines: Vec<Line> = Vec::new();
     let mut improper = 0;
     for line in text
@@ -126,7 +126,7 @@ fn check(list: &Path, args: &Args) -> Result<Outcome, Error> {
             path: list.to_owned(),
         });
     }
-    let checklist = Checklist::open(&lines);
+    let checklist = Checklist::open(inputs, &lines);
     let bar = bar(0);
     let verdicts = checklist.verdicts(&|done, total| {
         bar.inc_length(total);
@@ -168,15 +168,12 @@ fn check(list: &Path, args: &Args) -> Result<Outcome, Error> {
 }
 
 /// The whole of a list.
-fn read(list: &Path) -> Result<Vec<u8>, Error> {
-    let read = || match list.as_os_str() == "-" {
-        true => {
-            let mut text = Vec::new();
-            io::stdin().lock().read_to_end(&mut text).map(|_| text)
-        }
-        false => std::fs::read(list),
+fn read(inputs: &Inputs, list: &Path) -> Result<Vec<u8>, Error> {
+    let text = match list.as_os_str() == "-" {
+        true => inputs.stdin(TextLimit::LIST),
+        false => inputs.read(list, TextLimit::LIST),
     };
-    read().map_err(|source| Error::Read {
+    text.map_err(|source| Error::Read {
         path: list.to_owned(),
         source,
     })

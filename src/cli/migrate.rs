@@ -3,11 +3,11 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, parts, tensors, write};
+use super::write::{TensorReport, tensors, write};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::gguf::{Endian, Gguf};
-use crate::io::output;
+use crate::io::{Inputs, output};
 use crate::migrate::{self, Change, Migration, Options, Subject};
 use crate::plan::WriteError;
 use clap::ValueEnum;
@@ -59,15 +59,18 @@ enum EndianArg {
 }
 
 /// Plans the migration, then writes the file or shows what would change.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let registry = registry(args.arch.as_deref())?;
-    let old = Gguf::open(&args.old)?;
-    let target = args.target.as_deref().map(Gguf::open).transpose()?;
-    let inputs: Vec<PathBuf> = parts(&old).chain(target.iter().flat_map(parts)).collect();
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    let registry = registry(inputs, args.arch.as_deref())?;
+    let old = Gguf::open(inputs, &args.old)?;
+    let target = args
+        .target
+        .as_deref()
+        .map(|path| Gguf::open(inputs, path))
+        .transpose()?;
     let output = args.output.as_deref().filter(|_| !args.dry_run);
     // A wrong output path is told before the work of planning.
     if let Some(path) = output {
-        output::check(path, &inputs, args.force).map_err(WriteError::from)?;
+        output::check(path, inputs, args.force).map_err(WriteError::from)?;
     }
     let options = Options {
         to: &args.to,
@@ -83,7 +86,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         print::warn(warning);
     }
     if let Some(path) = output {
-        write(&migration.plan, path, &inputs, args.force)?;
+        write(&migration.plan, path, inputs, args.force)?;
     }
     if args.json {
         json::write("migrate", &[report(&migration, output)], &[])?;

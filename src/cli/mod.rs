@@ -20,6 +20,7 @@ mod write;
 use crate::arch::{Arch, Registry};
 use crate::convert::ConvertError;
 use crate::finding::{self, Finding};
+use crate::io::Inputs;
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
 use clap::builder::PossibleValuesParser;
@@ -122,9 +123,9 @@ fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
 }
 
 /// The architectures that are compiled in, and the one in the file that was given.
-fn registry(file: Option<&Path>) -> Result<Registry, Error> {
+fn registry(inputs: &Inputs, file: Option<&Path>) -> Result<Registry, Error> {
     let registry = match file {
-        Some(path) => Arch::read(path).and_then(Registry::with),
+        Some(path) => Arch::read(inputs, path).and_then(Registry::with),
         None => Registry::builtin(),
     };
     Ok(registry.map_err(ConvertError::from)?)
@@ -153,16 +154,16 @@ impl Command {
         }
     }
 
-    fn run(&self) -> Result<Outcome, Error> {
+    fn run(&self, inputs: &Inputs) -> Result<Outcome, Error> {
         match self {
-            Command::Convert(args) => convert::run(args),
-            Command::Quantize(args) => quantize::run(args),
-            Command::Inspect(args) => inspect::run(args),
-            Command::Diff(args) => diff::run(args),
-            Command::Hash(args) => hash::run(args),
-            Command::Check(args) => check::run(args),
-            Command::Migrate(args) => migrate::run(args),
-            Command::Verify(args) => verify::run(args),
+            Command::Convert(args) => convert::run(args, inputs),
+            Command::Quantize(args) => quantize::run(args, inputs),
+            Command::Inspect(args) => inspect::run(args, inputs),
+            Command::Diff(args) => diff::run(args, inputs),
+            Command::Hash(args) => hash::run(args, inputs),
+            Command::Check(args) => check::run(args, inputs),
+            Command::Migrate(args) => migrate::run(args, inputs),
+            Command::Verify(args) => verify::run(args, inputs),
         }
     }
 }
@@ -182,7 +183,13 @@ pub fn main() -> ExitCode {
             return fail(&error, "convert", false);
         }
     };
-    let result = threads::limit(command.threads()).and_then(|()| command.run());
+    let inputs = Inputs::new();
+    let result = threads::limit(command.threads())
+        .and_then(|()| command.run(&inputs))
+        .and_then(|outcome| {
+            inputs.check_unchanged()?;
+            Ok(outcome)
+        });
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Difference) => ExitCode::from(1),

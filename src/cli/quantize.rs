@@ -3,11 +3,11 @@
 use super::json;
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, parts, tensors, write};
+use super::write::{TensorReport, tensors, write};
 use super::{Outcome, outtypes};
 use crate::Error;
 use crate::gguf::Gguf;
-use crate::io::output;
+use crate::io::{Inputs, output};
 use crate::plan::{Plan, WriteError};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
@@ -82,9 +82,13 @@ fn tensor_type(text: &str) -> Result<(Glob, GgmlType), String> {
 }
 
 /// Plans the file, then writes it or shows the plan.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let gguf = Gguf::open(&args.input)?;
-    let matrix = args.imatrix.as_deref().map(ImportanceMatrix::open).transpose()?;
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    let gguf = Gguf::open(inputs, &args.input)?;
+    let matrix = args
+        .imatrix
+        .as_deref()
+        .map(|path| ImportanceMatrix::open(inputs, path))
+        .transpose()?;
     let name = args
         .imatrix
         .as_ref()
@@ -99,14 +103,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         allow_requantize: args.allow_requantize,
         importance: matrix.as_ref().map(|matrix| Importance { matrix, name: &name }),
     };
-    let inputs: Vec<PathBuf> = parts(&gguf).chain(args.imatrix.clone()).collect();
     if !args.dry_run {
-        output::check(&args.output, &inputs, args.force).map_err(WriteError::from)?;
+        output::check(&args.output, inputs, args.force).map_err(WriteError::from)?;
     }
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings().iter().for_each(|warning| print::warn(warning));
     if !args.dry_run {
-        write(&plan, &args.output, &inputs, args.force)?;
+        write(&plan, &args.output, inputs, args.force)?;
     }
     if args.json {
         json::write("quantize", &[report(args, &plan)], &[])?;

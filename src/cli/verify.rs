@@ -6,6 +6,7 @@ use super::page::Page;
 use super::print;
 use crate::Error;
 use crate::finding::Finding;
+use crate::io::{Inputs, TextLimit};
 use crate::model::{Head, Window};
 use crate::verify::{self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, TensorReport};
 use clap::ValueEnum;
@@ -115,13 +116,13 @@ enum HeadArg {
 }
 
 /// Verifies and reports.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let options = Options {
         drafter: args.drafter.clone(),
         target: args.target.clone(),
         source: args.source.clone(),
         target_source: args.target_source.clone(),
-        prompt: args.prompt.read()?,
+        prompt: args.prompt.read(inputs)?,
         limits: Limits {
             draft_max: args.draft_max,
             generate: args.generate,
@@ -138,7 +139,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
         force: args.force,
         arch: args.arch.clone(),
     };
-    let report = verify::verify(&options)?;
+    let report = verify::verify(inputs, &options)?;
     match args.json {
         true => json::write("verify", &[&report], &[])?,
         false => print::stdout(&text(&report))?,
@@ -147,14 +148,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
 }
 
 impl PromptArgs {
-    fn read(&self) -> Result<Prompt, Error> {
+    fn read(&self, inputs: &Inputs) -> Result<Prompt, Error> {
         Ok(match (&self.prompt, &self.prompt_file, &self.tokens) {
             (Some(text), ..) => Prompt::Text(text.clone()),
             (_, Some(path), _) => {
-                Prompt::Text(std::fs::read_to_string(path).map_err(|source| Error::Read {
-                    path: path.clone(),
-                    source,
-                })?)
+                Prompt::Text(
+                    inputs
+                        .text(path, TextLimit::SETTINGS)
+                        .map_err(|source| Error::Read {
+                            path: path.clone(),
+                            source,
+                        })?,
+                )
             }
             (.., Some(tokens)) => Prompt::Tokens(tokens.clone()),
             _ => Prompt::Text(DEFAULT_PROMPT.to_owned()),

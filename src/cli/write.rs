@@ -1,22 +1,17 @@
 //! What the commands that write a GGUF share: the writing itself, and the planned tensors in JSON.
 
 use super::print;
-use crate::gguf::Gguf;
+use crate::io::Inputs;
 use crate::plan::{Plan, PlannedTensor, Q4Grid, WriteError};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Writes a planned file with a bar of progress. See [`Plan::write`].
-pub(super) fn write(plan: &Plan, path: &Path, inputs: &[PathBuf], force: bool) -> Result<Q4Grid, WriteError> {
+pub(super) fn write(plan: &Plan, path: &Path, inputs: &Inputs, force: bool) -> Result<Q4Grid, WriteError> {
     let bar = print::progress_bar(plan.file_len(), print::BYTES_BAR);
     let grid = plan.write(path, inputs, force, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     Ok(grid)
-}
-
-/// The files of a model.
-pub(super) fn parts(gguf: &Gguf) -> impl Iterator<Item = PathBuf> {
-    gguf.parts().iter().map(|part| part.path.clone())
 }
 
 /// A planned tensor in JSON.

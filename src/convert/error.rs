@@ -4,6 +4,7 @@ use crate::arch::{ArchError, UnknownNumber};
 use crate::checkpoint::CheckpointError;
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, LayoutError};
+use crate::io::ReadError;
 use std::path::{Path, PathBuf};
 
 /// Why a conversion stops. Each message names the file, the tensor or key, and the way out.
@@ -158,21 +159,21 @@ impl ConvertError {
 }
 
 impl ConvertError {
-    /// The I/O error at the root, if there is one.
-    pub(crate) fn io(&self) -> Option<&std::io::Error> {
+    /// Why a file could not be read, where that is the cause.
+    pub(crate) fn read(&self) -> Option<&ReadError> {
         use crate::checkpoint::CheckpointErrorKind;
         use crate::gguf::GgufErrorKind;
         match self {
             ConvertError::Checkpoint(CheckpointError {
-                kind: CheckpointErrorKind::Io(e),
+                kind: CheckpointErrorKind::Read(e),
                 ..
             })
             | ConvertError::Gguf(GgufError {
-                kind: GgufErrorKind::Io(e),
+                kind: GgufErrorKind::Read(e),
                 ..
             })
             | ConvertError::Target(TargetError::Gguf(GgufError {
-                kind: GgufErrorKind::Io(e),
+                kind: GgufErrorKind::Read(e),
                 ..
             })) => Some(e),
             ConvertError::Arch(e) => e.io.as_ref(),

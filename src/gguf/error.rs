@@ -1,8 +1,8 @@
 //! What can be wrong with the bytes of a GGUF file.
 
 use super::metadata::KeyError;
+use crate::io::ReadError;
 use crate::io::sniff::known_stranger;
-use std::io;
 use std::path::PathBuf;
 
 /// A GGUF file that cannot be read, with its path.
@@ -28,9 +28,9 @@ impl GgufError {
 /// What is wrong with a GGUF file.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufErrorKind {
-    /// The operating system refused.
+    /// The file could not be opened or read.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Read(#[from] ReadError),
     /// The bytes are no well-formed GGUF.
     #[error("{}; {}", .0, .0.hint())]
     Format(#[from] FormatError),

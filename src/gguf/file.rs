@@ -4,11 +4,11 @@ use super::error::{FormatError, GgufError, GgufErrorKind};
 use super::header::{Endian, Header, TensorInfo};
 use super::metadata::{KeyError, Metadata};
 use crate::io::mapped::MappedFile;
+use crate::io::{Inputs, ReadError};
 use crate::quant::GgmlType;
 use crate::text::escape;
 use bstr::{BStr, BString, ByteSlice};
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// One file of a model.
@@ -60,8 +60,8 @@ pub struct RawTensor<'a> {
 impl Gguf {
     /// Opens the model that `path` belongs to. Any part of a split model will do; the others must lie beside it.
     /// All tensor ranges are checked; data is not read.
-    pub fn open(path: &Path) -> Result<Gguf, GgufError> {
-        let gguf = Gguf::look(path)?;
+    pub fn open(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
+        let gguf = Gguf::look(inputs, path)?;
         for part in &gguf.parts {
             let checked = part.header.check_ranges(part.file_len());
             checked.map_err(|e| GgufError::new(&part.path, e))?;
@@ -71,11 +71,11 @@ impl Gguf {
 
     /// [`Gguf::open`], but with tensor ranges as they are, for a look at a file that may be faulty. Reading a tensor
     /// that lies outside its file is an error then.
-    pub fn look(path: &Path) -> Result<Gguf, GgufError> {
-        let first = Part::open(path)?;
+    pub fn look(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
+        let first = Part::open(inputs, path)?;
         let parts = match SplitName::of(path, &first.header)? {
             None => vec![first],
-            Some(split) => split.open_all()?,
+            Some(split) => split.open_all(inputs)?,
         };
         let mut index = HashMap::new();
         for (p, part) in parts.iter().enumerate() {
@@ -149,8 +149,8 @@ impl Gguf {
 }
 
 impl Part {
-    fn open(path: &Path) -> Result<Part, GgufError> {
-        let map = MappedFile::open(path).map_err(|e| GgufError::new(path, e))?;
+    fn open(inputs: &Inputs, path: &Path) -> Result<Part, GgufError> {
+        let map = inputs.map(path).map_err(|e| GgufError::new(path, e))?;
         let header = Header::parse(&map).map_err(|e| GgufError::new(path, e))?;
         Ok(Part {
             path: path.to_owned(),
@@ -255,7 +255,7 @@ impl SplitName {
     /// Tells the way out where a part is not there.
     fn missing(&self, number: usize, error: GgufError) -> GgufError {
         match error.kind {
-            GgufErrorKind::Io(e) if e.kind() == io::ErrorKind::NotFound => {
+            GgufErrorKind::Read(ReadError::NotFound) => {
                 let message = format!(
                     "part {number} of {} of a split model is missing; put it beside the others",
                     self.count
@@ -266,11 +266,11 @@ impl SplitName {
         }
     }
 
-    fn open_all(&self) -> Result<Vec<Part>, GgufError> {
+    fn open_all(&self, inputs: &Inputs) -> Result<Vec<Part>, GgufError> {
         let mut parts = Vec::new();
         for number in 1..=self.count {
             let path = self.part_path(number);
-            let part = Part::open(&path).map_err(|e| self.missing(number, e))?;
+            let part = Part::open(inputs, &path).map_err(|e| self.missing(number, e))?;
             let split_error = |message: String| GgufError::new(&path, GgufErrorKind::Split(message));
             let meta = &part.header.metadata;
             let no = meta.uint("split.no").map_err(|e| GgufError::new(&path, e))?;

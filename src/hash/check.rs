@@ -3,6 +3,7 @@
 use super::list::{Line, readings};
 use super::{Job, Sum, compute};
 use crate::io::mapped::MappedFile;
+use crate::io::{Inputs, ReadError};
 use crate::storage::{ModelFile, ModelTensor};
 use crate::text::escape;
 use bstr::ByteSlice;
@@ -43,14 +44,14 @@ type Tensors<'a> = HashMap<(Option<OsString>, String), ModelTensor<'a>>;
 
 impl<'l> Checklist<'l> {
     /// Opens every file that the lines name.
-    pub fn open(lines: &'l [Line]) -> Checklist<'l> {
-        let subjects: Vec<_> = lines.iter().map(|line| subject(&line.name)).collect();
+    pub fn open(inputs: &Inputs, lines: &'l [Line]) -> Checklist<'l> {
+        let subjects: Vec<_> = lines.iter().map(|line| subject(inputs, &line.name)).collect();
         let mut models = HashMap::new();
         for subject in subjects.iter().flatten() {
             if let Subject::Metadata(path) | Subject::Tensor(path, _) = subject
                 && !models.contains_key(path)
             {
-                let model = ModelFile::open(path).map_err(|error| error.to_string());
+                let model = ModelFile::open(inputs, path).map_err(|error| error.to_string());
                 models.insert(path.clone(), model);
             }
         }
@@ -119,15 +120,15 @@ impl<'l> Checklist<'l> {
 }
 
 /// What a name means: a file, if there is one of that name, else a part of a model whose file is there.
-fn subject(name: &[u8]) -> Result<Subject<'_>, String> {
+fn subject<'l>(inputs: &Inputs, name: &'l [u8]) -> Result<Subject<'l>, String> {
     let as_path = |bytes: &[u8]| bytes.to_path().ok().map(Path::to_owned);
     let no_file = || "no such file".to_owned();
     let path = as_path(name).ok_or_else(no_file)?;
     let readings = readings(name);
     let is_there = |bytes: &[u8]| as_path(bytes).is_some_and(|path| path.exists());
     if readings.is_empty() || path.exists() {
-        let map = MappedFile::open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => no_file(),
+        let map = inputs.map(&path).map_err(|error| match error {
+            ReadError::NotFound => no_file(),
             _ => error.to_string(),
         })?;
         return Ok(Subject::File(path, map));

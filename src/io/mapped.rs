@@ -5,7 +5,6 @@ use memmap2::Mmap;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
-use std::path::Path;
 
 /// A whole file as a byte slice. Pages are read when touched.
 #[derive(Debug)]
@@ -16,17 +15,9 @@ pub struct MappedFile {
 }
 
 impl MappedFile {
-    /// Maps the file at `path`, following symlinks.
-    pub fn open(path: &Path) -> io::Result<MappedFile> {
-        let file = File::open(path)?;
-        let meta = file.metadata()?;
-        if meta.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "is a directory, not a file",
-            ));
-        }
-        if meta.len() == 0 {
+    /// Maps `file`, a regular one of this length.
+    pub(super) fn map(file: File, len: u64) -> io::Result<MappedFile> {
+        if len == 0 {
             return Ok(MappedFile { file, map: None });
         }
         // SAFETY: the map is read-only and private to this process. As with every mapped input, another process that

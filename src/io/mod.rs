@@ -1,5 +1,32 @@
-//! Files: how inputs are opened and read, and how outputs appear.
+//! Files: how inputs are opened and read, and how outputs appear. Nothing else opens a file, so that every input is
+//! known; `clippy.toml` holds the rest of the crate to that.
+#![allow(clippy::disallowed_methods)]
 
+mod inputs;
 pub mod mapped;
 pub mod output;
 pub(crate) mod sniff;
+
+pub(crate) use inputs::without_mark;
+pub use inputs::{ChangedInput, Inputs, ReadError, TextLimit};
+
+/// What the operating system said, in words and with a way out where there is one to name.
+fn told(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::PermissionDenied => "permission denied; check who owns it, and its mode".to_owned(),
+        ErrorKind::StorageFull => "the disk is full; make room or name a place elsewhere".to_owned(),
+        ErrorKind::QuotaExceeded => "the quota is used up; make room or name a place elsewhere".to_owned(),
+        ErrorKind::FileTooLarge => {
+            "it would be longer than the file system or `ulimit -f` allows; raise the limit or name a place elsewhere"
+                .to_owned()
+        }
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only; name a place elsewhere".to_owned(),
+        ErrorKind::OutOfMemory => "memory is short; close other programs".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            format!("{text}; look at the disk and the file system")
+        }
+    }
+}

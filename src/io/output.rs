@@ -4,7 +4,8 @@
 //! unnamed files), is synced, and only then gets the final name. A program that is killed, or a disk that fills up,
 //! leaves the final name as it was.
 
-use crate::io::mapped::MappedFile;
+use super::inputs::{ChangedInput, Inputs};
+use super::mapped::MappedFile;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,9 @@ pub enum OutputError {
     NotAFile(PathBuf),
     #[error("the folder {} of the output does not exist; create it first", .0.display())]
     NoFolder(PathBuf),
-    #[error("{}: {source}", path.display())]
+    #[error(transparent)]
+    Changed(#[from] ChangedInput),
+    #[error("{}: cannot be written: {}", path.display(), super::told(source))]
     Io { path: PathBuf, source: io::Error },
 }
 
@@ -39,6 +42,7 @@ impl OutputError {
             | OutputError::IsInput(path)
             | OutputError::NotAFile(path)
             | OutputError::NoFolder(path)
+            | OutputError::Changed(ChangedInput { path })
             | OutputError::Io { path, .. } => Some(path),
         }
     }
@@ -48,6 +52,7 @@ impl OutputError {
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
+    inputs: Inputs,
     force: bool,
     pending: Pending,
 }
@@ -62,7 +67,7 @@ enum Pending {
 }
 
 /// Refuses an output path that is one of the inputs, or exists where `force` is not set, or is no regular file.
-pub fn check(path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), OutputError> {
+pub fn check(path: &Path, inputs: &Inputs, force: bool) -> Result<(), OutputError> {
     let parent = parent(path);
     if !parent.is_dir() {
         return Err(OutputError::NoFolder(parent.to_owned()));
@@ -70,7 +75,7 @@ pub fn check(path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), OutputE
     let Ok(meta) = path.symlink_metadata() else {
         return Ok(());
     };
-    if inputs.iter().any(|input| is_same_file(path, input)) {
+    if inputs.contains(path) {
         return Err(OutputError::IsInput(path.to_owned()));
     }
     // A link is replaced, not what it leads to.
@@ -85,7 +90,7 @@ pub fn check(path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), OutputE
 
 impl OutputFile {
     /// Begins a file of `len` bytes, all zero. See [`check`] for when `path` is refused.
-    pub fn create(path: &Path, len: u64, inputs: &[PathBuf], force: bool) -> Result<OutputFile, OutputError> {
+    pub fn create(path: &Path, len: u64, inputs: &Inputs, force: bool) -> Result<OutputFile, OutputError> {
         check(path, inputs, force)?;
         let fail = |source| OutputError::Io {
             path: path.to_owned(),
@@ -94,6 +99,7 @@ impl OutputFile {
         let pending = Pending::create(path).map_err(fail)?;
         let output = OutputFile {
             path: path.to_owned(),
+            inputs: inputs.clone(),
             force,
             pending,
         };
@@ -164,8 +170,11 @@ impl OutputFile {
         Ok(result)
     }
 
-    /// Makes sure that the data is on the disk, then gives the file its name.
+    /// Makes sure that no input changed meanwhile and that the data is on the disk, then gives the file its name.
     pub fn commit(self) -> Result<(), OutputError> {
+        self.inputs.check_unchanged()?;
+        // What was opened since the beginning is not replaced either.
+        check(&self.path, &self.inputs, self.force)?;
         let path = self.path.clone();
         let result = self.file().sync_all().and_then(|()| match self.pending {
             #[cfg(target_os = "linux")]
@@ -234,18 +243,6 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Whether two paths lead to one file, through links of either kind.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        if let (Ok(a), Ok(b)) = (a.metadata(), b.metadata()) {
-            return (a.dev(), a.ino()) == (b.dev(), b.ino());
-        }
-    }
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
 /// Copies as much as the kernel can between two files; how many bytes that were.
 #[cfg(target_os = "linux")]
 fn copy_range(source: &File, mut from: u64, to: &File, mut offset: u64, len: usize) -> usize {
@@ -292,7 +289,7 @@ mod tests {
     fn a_file_gets_its_name_only_when_committed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let output = OutputFile::create(&path, 4, &[], false).unwrap();
+        let output = OutputFile::create(&path, 4, &Inputs::new(), false).unwrap();
         output.write_at(b"ab", 1).unwrap();
         assert!(!path.exists());
         output.commit().unwrap();
@@ -307,12 +304,12 @@ mod tests {
         let path = folder.path().join("out");
         std::fs::write(&path, "old").unwrap();
         assert!(matches!(
-            OutputFile::create(&path, 3, &[], false),
+            OutputFile::create(&path, 3, &Inputs::new(), false),
             Err(OutputError::Exists(_))
         ));
-        drop(OutputFile::create(&path, 3, &[], true).unwrap());
+        drop(OutputFile::create(&path, 3, &Inputs::new(), true).unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        let output = OutputFile::create(&path, 3, &[], true).unwrap();
+        let output = OutputFile::create(&path, 3, &Inputs::new(), true).unwrap();
         output.write_at(b"new", 0).unwrap();
         output.commit().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
@@ -322,7 +319,7 @@ mod tests {
     fn a_file_that_appears_meanwhile_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let output = OutputFile::create(&path, 3, &[], false).unwrap();
+        let output = OutputFile::create(&path, 3, &Inputs::new(), false).unwrap();
         std::fs::write(&path, "mine").unwrap();
         assert!(matches!(output.commit(), Err(OutputError::Exists(_))));
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
@@ -335,16 +332,17 @@ mod tests {
         std::fs::write(&input, "x").unwrap();
         let link = folder.path().join("link");
         std::fs::hard_link(&input, &link).unwrap();
-        let inputs = [input.clone()];
+        let inputs = Inputs::new();
+        inputs.map(&input).unwrap();
         for same in [&input, &link] {
             assert!(matches!(check(same, &inputs, true), Err(OutputError::IsInput(_))));
         }
         assert!(matches!(
-            check(folder.path(), &[], true),
+            check(folder.path(), &Inputs::new(), true),
             Err(OutputError::NotAFile(_))
         ));
         assert!(matches!(
-            check(&folder.path().join("no/out"), &[], false),
+            check(&folder.path().join("no/out"), &Inputs::new(), false),
             Err(OutputError::NoFolder(_))
         ));
     }
@@ -355,13 +353,13 @@ mod tests {
         let (source, out) = (folder.path().join("source"), folder.path().join("out"));
         let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
         std::fs::write(&source, &bytes).unwrap();
-        let map = MappedFile::open(&source).unwrap();
+        let map = Inputs::new().map(&source).unwrap();
         let part = &map[1234..60_000];
         let from = map.position(part).unwrap();
         assert_eq!(from, 1234);
         assert_eq!(map.position(&bytes[1234..60_000]), None);
 
-        let output = OutputFile::create(&out, 120_000, &[], false).unwrap();
+        let output = OutputFile::create(&out, 120_000, &Inputs::new(), false).unwrap();
         output.copy_at(&map, from, part, 7).unwrap();
         // Behind the end of the source the kernel finds nothing to copy.
         output.copy_at(&map, 100_000, part, 60_007).unwrap();
@@ -378,7 +376,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         let len = 3 * FLUSHED_AT_ONCE;
-        let output = OutputFile::create(&out, len, &[], false).unwrap();
+        let output = OutputFile::create(&out, len, &Inputs::new(), false).unwrap();
         let piece = vec![7; 1 << 20];
         let written = output.flush_meanwhile(|wrote| {
             (0..len).step_by(piece.len()).try_for_each(|offset| {

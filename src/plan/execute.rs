@@ -4,11 +4,12 @@
 use super::tensor::{Data, PlannedTensor};
 use super::{Plan, WriteError};
 use crate::gguf::swap_blocks;
+use crate::io::Inputs;
 use crate::io::mapped::MappedFile;
 use crate::io::output::OutputFile;
 use crate::quant::{CHUNK, GgmlType, QuantError};
 use rayon::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A run of a tensor's elements.
@@ -71,7 +72,7 @@ impl Plan<'_> {
     pub fn write(
         &self,
         path: &Path,
-        inputs: &[PathBuf],
+        inputs: &Inputs,
         force: bool,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Q4Grid, WriteError> {

@@ -7,12 +7,11 @@
 //! Both are brought to means, in the arithmetic of `llama-quantize`.
 
 use crate::gguf::{Array, Gguf, GgufError};
-use crate::io::mapped::MappedFile;
+use crate::io::{Inputs, ReadError};
 use crate::quant::GgmlType;
 use crate::text::escape;
 use bstr::{BStr, BString, ByteSlice};
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The suffixes of the two tensors of an entry.
@@ -35,13 +34,13 @@ pub enum ImportanceError {
     /// The container is no well-formed GGUF, or lacks a key.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// The operating system refused.
+    /// The file could not be opened or read.
     #[error("{}: {source}", path.display())]
-    Io {
+    Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: ReadError,
     },
     /// What the file holds is no importance matrix.
     #[error("{}: {message}", path.display())]
@@ -58,15 +57,15 @@ impl ImportanceError {
     pub fn path(&self) -> Option<&Path> {
         match self {
             ImportanceError::Gguf(error) => Some(&error.path),
-            ImportanceError::Io { path, .. } | ImportanceError::Content { path, .. } => Some(path),
+            ImportanceError::Read { path, .. } | ImportanceError::Content { path, .. } => Some(path),
         }
     }
 }
 
 impl ImportanceMatrix {
     /// Reads the file at `path`, of either format.
-    pub fn open(path: &Path) -> Result<ImportanceMatrix, ImportanceError> {
-        let file = MappedFile::open(path).map_err(|source| ImportanceError::Io {
+    pub fn open(inputs: &Inputs, path: &Path) -> Result<ImportanceMatrix, ImportanceError> {
+        let file = inputs.map(path).map_err(|source| ImportanceError::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -75,7 +74,7 @@ impl ImportanceMatrix {
             message,
         };
         let matrix = if file.starts_with(b"GGUF") {
-            from_gguf(&Gguf::open(path)?, content)?
+            from_gguf(&Gguf::open(inputs, path)?, content)?
         } else {
             Legacy { left: &file }.read().map_err(content)?
         };
@@ -250,7 +249,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Result<ImportanceMatrix, String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let opened = ImportanceMatrix::open(file.path());
+        let opened = ImportanceMatrix::open(&Inputs::new(), file.path());
         opened.map_err(|e| e.to_string().replace(&file.path().display().to_string(), "F"))
     }
 

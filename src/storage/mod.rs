@@ -7,13 +7,12 @@ pub mod stats;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::{Endian, Gguf, Metadata, Part, TensorInfo, can_swap, swap_blocks};
+use crate::io::Inputs;
 use crate::io::sniff::known_stranger;
 use crate::quant::{CHUNK, GgmlType};
 use crate::text::escape;
 use bstr::BStr;
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 /// A model's weights.
@@ -53,36 +52,38 @@ enum Source<'a> {
 
 impl ModelFile {
     /// Opens a file or checkpoint folder and checks where its tensors lie.
-    pub fn open(path: &Path) -> Result<ModelFile, Error> {
-        ModelFile::open_with(path, Gguf::open)
+    pub fn open(inputs: &Inputs, path: &Path) -> Result<ModelFile, Error> {
+        ModelFile::open_with(inputs, path, Gguf::open)
     }
 
     /// [`ModelFile::open`], but with tensor ranges of a GGUF as they are; see [`Gguf::look`].
-    pub fn look(path: &Path) -> Result<ModelFile, Error> {
-        ModelFile::open_with(path, Gguf::look)
+    pub fn look(inputs: &Inputs, path: &Path) -> Result<ModelFile, Error> {
+        ModelFile::open_with(inputs, path, Gguf::look)
     }
 
     fn open_with(
+        inputs: &Inputs,
         path: &Path,
-        open_gguf: impl Fn(&Path) -> Result<Gguf, crate::gguf::GgufError>,
+        open_gguf: impl Fn(&Inputs, &Path) -> Result<Gguf, crate::gguf::GgufError>,
     ) -> Result<ModelFile, Error> {
         let fail = |source| Error::Read {
             path: path.to_owned(),
             source,
         };
-        if path.metadata().map_err(fail)?.is_dir() {
-            return Ok(ModelFile::Safetensors(Checkpoint::open(path)?));
+        if inputs.is_folder(path).map_err(fail)? {
+            return Ok(ModelFile::Safetensors(Checkpoint::open(inputs, path)?));
         }
-        let start = first_bytes(path).map_err(fail)?;
-        match start.as_slice() {
-            [b'G', b'G', b'U', b'F', ..] => Ok(ModelFile::Gguf(open_gguf(path)?)),
+        let file = inputs.map(path).map_err(fail)?;
+        let start = &file[..file.len().min(9)];
+        match start {
+            [b'G', b'G', b'U', b'F', ..] => Ok(ModelFile::Gguf(open_gguf(inputs, path)?)),
             // A header's length and then JSON; or the index of shards, which is JSON.
             [_, _, _, _, _, _, _, _, b'{' | b'[', ..] | [b'{', ..] => {
-                Ok(ModelFile::Safetensors(Checkpoint::open(path)?))
+                Ok(ModelFile::Safetensors(Checkpoint::open(inputs, path)?))
             }
             _ => Err(Error::NoModel {
                 path: path.to_owned(),
-                hint: known_stranger(&start).unwrap_or(if start.is_empty() {
+                hint: known_stranger(start).unwrap_or(if start.is_empty() {
                     "it is empty: download it again"
                 } else {
                     "give a .gguf or .safetensors file, or a checkpoint folder"
@@ -320,11 +321,4 @@ impl<'a> Numbers<'a> {
             }
         }
     }
-}
-
-/// Up to nine bytes from the start of a file.
-fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    File::open(path)?.take(9).read_to_end(&mut start)?;
-    Ok(start)
 }

@@ -3,12 +3,13 @@
 use super::VerifyError;
 use super::report::CheckpointReport;
 use super::speculate::{Moment, tokens};
+use crate::io::Inputs;
 use crate::io::output::OutputFile;
 use crate::model::ops::argmax;
 use crate::model::{Drafter, Pass, Target};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Steps that are run, as the references have them.
 pub const STEPS: usize = 4;
@@ -107,7 +108,7 @@ pub fn run(target: &Target, drafter: &Drafter, prompt: &[u32], steps: usize, gen
 
 impl Dump {
     /// Writes the intermediates as a safetensors file.
-    pub fn write(&self, path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), VerifyError> {
+    pub fn write(&self, path: &Path, inputs: &Inputs, force: bool) -> Result<(), VerifyError> {
         let views = self
             .arrays
             .iter()

@@ -29,6 +29,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
 use crate::finding::Finding;
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
 use crate::io::output::{self, OutputError};
+use crate::io::{Inputs, ReadError};
 use crate::model::{
     CENTROIDS, CheckpointWeights, Config, Drafter, Head, ModelError, ORDERING, Target, Weights, Window,
 };
@@ -113,15 +114,15 @@ impl VerifyError {
 }
 
 impl VerifyError {
-    /// What the operating system said, where that is the cause.
-    pub fn io(&self) -> Option<&std::io::Error> {
+    /// Why a file could not be read, where that is the cause.
+    pub fn read(&self) -> Option<&ReadError> {
         let kind = match self {
             VerifyError::Gguf(error)
             | VerifyError::Model(ModelError::Gguf(error))
             | VerifyError::Tokenize(TokenizeError::Gguf(error)) => &error.kind,
             VerifyError::Checkpoint(error) | VerifyError::Model(ModelError::Checkpoint(error)) => {
                 return match &error.kind {
-                    CheckpointErrorKind::Io(error) => Some(error),
+                    CheckpointErrorKind::Read(error) => Some(error),
                     _ => None,
                 };
             }
@@ -129,54 +130,39 @@ impl VerifyError {
             _ => return None,
         };
         match kind {
-            GgufErrorKind::Io(error) => Some(error),
+            GgufErrorKind::Read(error) => Some(error),
             _ => None,
         }
     }
 }
 
 /// The files of a verification, open.
-struct Files {
+struct Files<'a> {
+    inputs: &'a Inputs,
     drafter: Gguf,
     target: Gguf,
     source: Option<Checkpoint>,
     target_source: Option<Checkpoint>,
     registry: Registry,
-    /// The file that was given for the drafter's architecture.
-    arch: Option<PathBuf>,
 }
 
-impl Files {
-    fn open(options: &Options) -> Result<Files, VerifyError> {
-        let checkpoint = |path: &Option<PathBuf>| path.as_deref().map(Checkpoint::open).transpose();
+impl<'a> Files<'a> {
+    fn open(inputs: &'a Inputs, options: &Options) -> Result<Files<'a>, VerifyError> {
+        let checkpoint = |path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| Checkpoint::open(inputs, path)).transpose()
+        };
         Ok(Files {
-            drafter: Gguf::open(&options.drafter)?,
-            target: Gguf::open(&options.target)?,
+            inputs,
+            drafter: Gguf::open(inputs, &options.drafter)?,
+            target: Gguf::open(inputs, &options.target)?,
             source: checkpoint(&options.source)?,
             target_source: checkpoint(&options.target_source)?,
             registry: match &options.arch {
-                Some(path) => Registry::with(Arch::read(path)?)?,
+                Some(path) => Registry::with(Arch::read(inputs, path)?)?,
                 None => Registry::builtin()?,
             },
-            arch: options.arch.clone(),
         })
-    }
-
-    /// All files that are read.
-    fn paths(&self) -> Vec<PathBuf> {
-        let ggufs = [&self.drafter, &self.target]
-            .into_iter()
-            .flat_map(|gguf| gguf.parts());
-        let checkpoints = self
-            .source
-            .iter()
-            .chain(&self.target_source)
-            .flat_map(|c| c.files());
-        ggufs
-            .map(|part| part.path.clone())
-            .chain(checkpoints.map(|file| file.path().to_owned()))
-            .chain(self.arch.clone())
-            .collect()
     }
 
     fn drafter_arch(&self) -> &Arch {
@@ -220,11 +206,11 @@ impl Files {
 }
 
 /// Verifies a drafter. Faults of the drafter are findings of the report; errors are what stands in the way of one.
-pub fn verify(options: &Options) -> Result<Report, VerifyError> {
-    let files = Files::open(options)?;
+pub fn verify(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError> {
+    let files = Files::open(inputs, options)?;
     if let Some(dump) = &options.dump {
         // Told before the work.
-        output::check(dump, &files.paths(), options.force)?;
+        output::check(dump, inputs, options.force)?;
     }
     let (config, target_config) = (files.drafter_config()?, files.target_config()?);
     let source = files
@@ -468,7 +454,7 @@ fn run_checkpoints(
     let dump = |target: &Target| -> Result<CheckpointReport, VerifyError> {
         let run = dump::run(target, drafter, prompt, steps, limits.generate);
         if let Some(path) = &options.dump {
-            run.write(path, &files.paths(), options.force)?;
+            run.write(path, files.inputs, options.force)?;
         }
         Ok(run.report)
     };

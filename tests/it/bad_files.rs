@@ -3,6 +3,7 @@
 use crate::common::fixture;
 use gguf_conv::checkpoint::Checkpoint;
 use gguf_conv::gguf::Gguf;
+use gguf_conv::io::Inputs;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -36,7 +37,7 @@ fn verdict(path: &Path) -> String {
 }
 
 fn read_gguf(path: &Path) -> Result<(), String> {
-    let gguf = Gguf::open(path).map_err(|e| e.kind.to_string())?;
+    let gguf = Gguf::open(&Inputs::new(), path).map_err(|e| e.kind.to_string())?;
     for part in gguf.parts() {
         for info in &part.header.tensors {
             part.raw_tensor(info).map_err(|e| e.kind.to_string())?;
@@ -46,7 +47,7 @@ fn read_gguf(path: &Path) -> Result<(), String> {
 }
 
 fn read_checkpoint(path: &Path) -> Result<(), String> {
-    let checkpoint = Checkpoint::open(path).map_err(|e| e.kind.to_string())?;
+    let checkpoint = Checkpoint::open(&Inputs::new(), path).map_err(|e| e.kind.to_string())?;
     let bytes: usize = checkpoint.tensors().map(|tensor| tensor.data.len()).sum();
     let files: usize = checkpoint.files().iter().map(|file| file.bytes().len()).sum();
     assert!(bytes <= files);

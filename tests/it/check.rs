@@ -3,6 +3,7 @@
 use crate::common::parts::*;
 use crate::common::*;
 use gguf_conv::gguf::{Array, Gguf, Strings, Value};
+use gguf_conv::io::Inputs;
 use gguf_conv::quant::GgmlType;
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
@@ -343,7 +344,7 @@ fn the_container() {
     expect(&path, None, "data-range", "beyond the end of the file");
 
     // The last tensor 32 bytes further on: a hole that this program reads over and llama.cpp does not.
-    let gguf = Gguf::open(&fixture("mini-dense/drafter-q8_0.gguf")).unwrap();
+    let gguf = Gguf::open(&Inputs::new(), &fixture("mini-dense/drafter-q8_0.gguf")).unwrap();
     let last = gguf.tensors().last().unwrap();
     let name = last.name.to_vec();
     let at = original

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use gguf_conv::gguf::{Gguf, Value};
+use gguf_conv::io::Inputs;
 use gguf_conv::quant::GgmlType;
 use safetensors::tensor::Dtype;
 use serde_json::json;
@@ -99,7 +100,7 @@ fn q4_0_has_the_tensors_of_llama_quantize() {
             path_str(&out),
         ]);
         assert_same_tensors(&out, &fixture(pair).join("drafter-lq-q4_0.gguf"));
-        let file = Gguf::open(&out).unwrap();
+        let file = Gguf::open(&Inputs::new(), &out).unwrap();
         assert_eq!(file.metadata().get("general.file_type"), Some(&Value::U32(2)));
     }
 }
@@ -117,7 +118,7 @@ fn pure_gives_every_matrix_the_output_type() {
         "-o",
         path_str(&out),
     ]);
-    let file = Gguf::open(&out).unwrap();
+    let file = Gguf::open(&Inputs::new(), &out).unwrap();
     for info in file.tensors() {
         let expected = if info.dims.len() > 1 {
             GgmlType::Q4_0
@@ -130,7 +131,10 @@ fn pure_gives_every_matrix_the_output_type() {
 
 #[track_caller]
 fn assert_same_tensors(ours: &Path, theirs: &Path) {
-    let (ours, theirs) = (Gguf::open(ours).unwrap(), Gguf::open(theirs).unwrap());
+    let (ours, theirs) = (
+        Gguf::open(&Inputs::new(), ours).unwrap(),
+        Gguf::open(&Inputs::new(), theirs).unwrap(),
+    );
     assert_eq!(ours.tensors().count(), theirs.tensors().count());
     for info in theirs.tensors() {
         let name = std::str::from_utf8(&info.name).unwrap();
@@ -175,7 +179,10 @@ fn a_lone_file_takes_what_it_lacks_from_the_target() {
         }
         let upstream = fixture(pair).join("drafter-q8_0.gguf");
         assert_same_tensors(&out, &upstream);
-        let (ours, theirs) = (Gguf::open(&out).unwrap(), Gguf::open(&upstream).unwrap());
+        let (ours, theirs) = (
+            Gguf::open(&Inputs::new(), &out).unwrap(),
+            Gguf::open(&Inputs::new(), &upstream).unwrap(),
+        );
         let keys = |file: &Gguf| -> Vec<_> {
             let own =
                 |key: &&bstr::BStr| key.starts_with(b"gemma4-assistant.") || key.starts_with(b"tokenizer.");
@@ -301,7 +308,7 @@ fn a_list_of_extra_special_tokens_is_read() {
     });
     let out = drafter.beside("out.gguf");
     succeed(&[drafter.str(), "-o", path_str(&out)]);
-    let file = Gguf::open(&out).unwrap();
+    let file = Gguf::open(&Inputs::new(), &out).unwrap();
     let kinds = file.metadata().array("tokenizer.ggml.token_type").unwrap();
     assert_eq!(
         kinds.get(5),
@@ -335,7 +342,7 @@ fn the_centroid_head_is_written_only_when_asked_for() {
         told.contains("warning: llama.cpp will not load this file"),
         "{told}"
     );
-    let file = Gguf::open(&kept).unwrap();
+    let file = Gguf::open(&Inputs::new(), &kept).unwrap();
     let ordering = file.tensor("masked_embd_ordering").unwrap().unwrap();
     assert_eq!(
         (ordering.ty, ordering.info.dims.as_slice()),
@@ -426,7 +433,7 @@ fn a_drafter_without_a_table_takes_the_targets_rows() {
             ]);
             assert!(told.contains("its rows are taken from the target"), "{told}");
             assert!(told.contains("as wide as its target"), "{told}");
-            let file = Gguf::open(&out).unwrap();
+            let file = Gguf::open(&Inputs::new(), &out).unwrap();
             let table = file.tensor("token_embd.weight").unwrap().unwrap();
             // Rows that have the type already are taken as they are.
             let mut encoded = blocks.clone();
@@ -461,7 +468,7 @@ fn the_dry_run_tells_what_would_be_written_and_writes_nothing() {
         report["size_bytes"],
         golden("mini-dense", "drafter-q8_0.gguf").len()
     );
-    let upstream = Gguf::open(&fixture("mini-dense/drafter-q8_0.gguf")).unwrap();
+    let upstream = Gguf::open(&Inputs::new(), &fixture("mini-dense/drafter-q8_0.gguf")).unwrap();
     let data_offset = upstream.parts()[0].header.data_offset;
     for (ours, theirs) in report["tensors"]
         .as_array()

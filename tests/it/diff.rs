@@ -425,7 +425,7 @@ fn tensors_that_are_added_reshaped_and_moved() {
 #[test]
 fn what_cannot_be_read_is_an_error() {
     let a = fixture_str(Q8_0);
-    refuse(3, &["No such file"], &["diff", &a, "no-such-file.gguf"]);
+    refuse(3, &["no such file"], &["diff", &a, "no-such-file.gguf"]);
     let bad = fixture_str("bad/overlap.gguf");
     refuse(3, &["overlap"], &["diff", &a, &bad]);
     assert_eq!(

@@ -6,6 +6,7 @@ use crate::common::*;
 use gguf_conv::arch::Registry;
 use gguf_conv::diff::{self, Data, Diff, Options};
 use gguf_conv::gguf::Value;
+use gguf_conv::io::Inputs;
 use gguf_conv::storage::ModelFile;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -231,7 +232,7 @@ fn odd_files_are_compared_from_either_side_alike() {
     paths.extend([Q8_0, "mini-edge/drafter", "mini-edge/drafter-lq-q4_0.gguf"].map(fixture));
     let models: Vec<ModelFile> = paths
         .iter()
-        .filter_map(|path| ModelFile::open(path).ok())
+        .filter_map(|path| ModelFile::open(&Inputs::new(), path).ok())
         .collect();
     assert!(models.len() >= 10, "{}", models.len());
     let registry = Registry::builtin().unwrap();

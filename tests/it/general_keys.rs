@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use gguf_conv::gguf::{Array, Gguf, Value};
+use gguf_conv::io::Inputs;
 
 /// Converts a copy of mini-dense under another folder name, with a model card.
 fn convert_as(name: &str, card: Option<&str>) -> Gguf {
@@ -11,7 +12,7 @@ fn convert_as(name: &str, card: Option<&str>) -> Gguf {
     }
     let out = drafter.beside("out.gguf");
     succeed(&[drafter.str(), "-o", path_str(&out)]);
-    Gguf::open(&out).unwrap()
+    Gguf::open(&Inputs::new(), &out).unwrap()
 }
 
 fn text(file: &Gguf, key: &str) -> Option<String> {

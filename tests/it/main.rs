@@ -1,5 +1,6 @@
 //! All integration tests in one binary, so that the program is linked once: a module a subject.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods)] // tests make and read files as they like
 
 mod common;
 

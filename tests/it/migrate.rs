@@ -3,6 +3,7 @@
 use crate::common::parts::*;
 use crate::common::*;
 use gguf_conv::gguf::{Array, Gguf, Value};
+use gguf_conv::io::Inputs;
 use gguf_conv::quant::GgmlType;
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ fn there_and_back() {
 fn to_another_dialect() {
     let old = Old::new(&Parts::read(&fixture("mini-dense/drafter-q8_0.gguf")));
     old.migrate(&["--to", "atomic"]);
-    let new = Gguf::open(&old.out()).unwrap();
+    let new = Gguf::open(&Inputs::new(), &old.out()).unwrap();
     let meta = new.metadata();
     assert_eq!(meta.string("general.architecture").unwrap(), "gemma4_assistant");
     assert_eq!(meta.uint("gemma4_assistant.n_embd_backbone").unwrap(), 128);
@@ -125,7 +126,7 @@ fn to_another_dialect() {
     assert!(!meta.contains("gemma4_assistant.nextn_predict_layers"));
     assert!(new.info("mtp.pre_projection.weight").is_some() && new.info("rope_freqs.weight").is_some());
     old.migrate(&["--to", "ik"]);
-    let new = Gguf::open(&old.out()).unwrap();
+    let new = Gguf::open(&Inputs::new(), &old.out()).unwrap();
     assert_eq!(
         new.metadata()
             .uint("gemma4_mtp.backbone_embedding_length")
@@ -458,7 +459,7 @@ fn a_dialect_of_ones_own() {
     std::fs::write(&arch, text + own).unwrap();
     let old = Old::new(&Parts::read(&fixture("mini-dense/drafter-q8_0.gguf")));
     let there = old.migrate(&["--arch", path_str(&arch), "--to", "mine"]);
-    let new = Gguf::open(&old.out()).unwrap();
+    let new = Gguf::open(&Inputs::new(), &old.out()).unwrap();
     assert_eq!(new.metadata().uint("my-arch.depth").unwrap(), 4);
     assert!(new.info("layer.3.q").is_some());
     std::fs::write(&old.path, there).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use gguf_conv::gguf::{Gguf, Metadata};
+use gguf_conv::io::Inputs;
 use gguf_conv::quant::GgmlType;
 use std::path::{Path, PathBuf};
 
@@ -69,13 +70,13 @@ fn tensors_can_be_given_another_type() {
         told.contains("warning: --tensor-type nothing matches no tensor"),
         "{told}"
     );
-    let file = Gguf::open(&out).unwrap();
+    let file = Gguf::open(&Inputs::new(), &out).unwrap();
     let ty = |name: &str| file.info(name).unwrap().ty.known();
     assert_eq!(ty("blk.2.ffn_up.weight"), Some(GgmlType::Q5_1));
     assert_eq!(ty("blk.2.ffn_gate.weight"), Some(GgmlType::Q4_0));
     assert_eq!(ty("token_embd.weight"), Some(GgmlType::Q8_0));
     quantize(&input, &out, &["--outtype", "q4_0", "--pure", "--force"]);
-    let file = Gguf::open(&out).unwrap();
+    let file = Gguf::open(&Inputs::new(), &out).unwrap();
     assert_eq!(
         file.info("token_embd.weight").unwrap().ty.known(),
         Some(GgmlType::Q4_0)
@@ -112,7 +113,7 @@ fn columns_that_matter_are_fitted_better() {
     let folder = tempfile::tempdir().unwrap();
     let input = bf16_drafter("mini-dense", folder.path());
     let name = "blk.0.attn_q.weight";
-    let source = Gguf::open(&input).unwrap();
+    let source = Gguf::open(&Inputs::new(), &input).unwrap();
     let columns = source.info(name).unwrap().row_len() as usize;
 
     // The first half of the columns matters a thousand times as much.
@@ -139,7 +140,7 @@ fn columns_that_matter_are_fitted_better() {
     );
 
     let error = |path: &Path| {
-        let file = Gguf::open(path).unwrap();
+        let file = Gguf::open(&Inputs::new(), path).unwrap();
         let decode = |file: &Gguf| {
             let tensor = file.tensor(name).unwrap().unwrap();
             let mut values = vec![0.0_f32; tensor.info.elements() as usize];
@@ -164,7 +165,7 @@ fn columns_that_matter_are_fitted_better() {
         &["--outtype", "q4_0", "--imatrix", path_str(&matrix)],
     );
     assert!(error(&weighted) < error(&plain));
-    let keys = Gguf::open(&weighted).unwrap();
+    let keys = Gguf::open(&Inputs::new(), &weighted).unwrap();
     assert_eq!(keys.metadata().uint("quantize.imatrix.entries_count"), Ok(1));
 
     std::fs::write(&matrix, "no importance matrix").unwrap();

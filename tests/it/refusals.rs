@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use gguf_conv::gguf::Metadata;
+use gguf_conv::io::Inputs;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 use std::path::Path;
@@ -416,7 +417,7 @@ fn split_targets_are_read_whole_or_not_at_all() {
         "generation_config.json",
     ]);
     let whole = fixture("mini-dense/target-bf16.gguf");
-    let file = gguf_conv::gguf::Gguf::open(&whole).unwrap();
+    let file = gguf_conv::gguf::Gguf::open(&Inputs::new(), &whole).unwrap();
     let names: Vec<String> = file.tensors().map(|info| info.name.to_string()).collect();
     let paths = [
         drafter.beside("t-00001-of-00002.gguf"),

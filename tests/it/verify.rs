@@ -2,6 +2,7 @@
 
 use crate::common::{PAIRS, fixture, path_str};
 use gguf_conv::gguf::Gguf;
+use gguf_conv::io::Inputs;
 use gguf_conv::model::{Head, Window};
 use gguf_conv::verify::{Limits, Options, Prompt, Report, verify};
 use half::{bf16, f16};
@@ -69,16 +70,19 @@ fn every_intermediate_is_that_of_transformers() {
         let folder = TempDir::new().unwrap();
         let dump = folder.path().join("dump.safetensors");
         let reference = Reference::of(pair);
-        let report = verify(&Options {
-            window: Window::Transformers,
-            head,
-            dump: Some(dump.clone()),
-            limits: Limits {
-                draft_max: 3,
-                generate: 64,
+        let report = verify(
+            &Inputs::new(),
+            &Options {
+                window: Window::Transformers,
+                head,
+                dump: Some(dump.clone()),
+                limits: Limits {
+                    draft_max: 3,
+                    generate: 64,
+                },
+                ..with_source(pair, fixture(pair).join("drafter-q8_0.gguf"))
             },
-            ..with_source(pair, fixture(pair).join("drafter-q8_0.gguf"))
-        })
+        )
         .unwrap();
         assert!(report.verdict.ok, "{}", report.verdict.line);
         assert_eq!(report.prompt, reference.tokens("prompt"));
@@ -130,7 +134,7 @@ fn acceptance_is_that_of_llama_cpp() {
         ("mini-edge", "drafter-lq-q4_0.gguf", 130, 88),
     ];
     for (pair, drafter, drafted, accepted) in FIGURES {
-        let report = verify(&options(pair, fixture(pair).join(drafter))).unwrap();
+        let report = verify(&Inputs::new(), &options(pair, fixture(pair).join(drafter))).unwrap();
         let ours = report.acceptance.unwrap();
         let near = |ours: usize, theirs: usize| ours.abs_diff(theirs) * 20 <= theirs;
         assert!(
@@ -151,7 +155,7 @@ fn good_files_pass_with_and_without_a_source() {
     for pair in PAIRS {
         for drafter in ["drafter-q8_0.gguf", "drafter-lq-q4_0.gguf"] {
             for options in [options, with_source] {
-                let report = verify(&options(pair, fixture(pair).join(drafter))).unwrap();
+                let report = verify(&Inputs::new(), &options(pair, fixture(pair).join(drafter))).unwrap();
                 assert!(report.verdict.ok, "{pair} {drafter}: {}", report.verdict.line);
                 assert!(report.findings.is_empty(), "{:?}", report.findings);
             }
@@ -170,7 +174,7 @@ impl Patch {
     fn new(path: &Path) -> Patch {
         Patch {
             folder: TempDir::new().unwrap(),
-            gguf: Gguf::open(path).unwrap(),
+            gguf: Gguf::open(&Inputs::new(), path).unwrap(),
             bytes: std::fs::read(path).unwrap(),
         }
     }
@@ -214,7 +218,7 @@ impl Patch {
 #[track_caller]
 fn caught(pair: &str, patch: &Patch, words: &[&str]) {
     for options in [options, with_source] {
-        let report = verify(&options(pair, patch.save())).unwrap();
+        let report = verify(&Inputs::new(), &options(pair, patch.save())).unwrap();
         assert_fault(&report, words);
     }
 }
@@ -259,7 +263,7 @@ fn a_scale_left_at_one() {
     for (l, scale) in [0.5625f32, 1.0, 0.53125, 0.59375].into_iter().enumerate() {
         patch.floats(&format!("blk.{l}.layer_output_scale.weight"), &[scale]);
     }
-    let report = verify(&options(pair, patch.save())).unwrap();
+    let report = verify(&Inputs::new(), &options(pair, patch.save())).unwrap();
     assert_fault(
         &report,
         &["blk.1.layer_output_scale.weight is exactly 1, the other layers have 0.5625"],
@@ -267,10 +271,13 @@ fn a_scale_left_at_one() {
 
     let patch = q8_0(pair);
     let source = checkpoint_with_scale(pair, "model.layers.1.layer_scalar", 0.5625);
-    let report = verify(&Options {
-        source: Some(source.path().to_owned()),
-        ..options(pair, patch.save())
-    })
+    let report = verify(
+        &Inputs::new(),
+        &Options {
+            source: Some(source.path().to_owned()),
+            ..options(pair, patch.save())
+        },
+    )
     .unwrap();
     assert_fault(
         &report,
@@ -337,10 +344,10 @@ fn a_drafter_of_another_target() {
         "does not belong to this target",
         "key and value heads of sliding layers is 1, the target's 2",
     ];
-    let report = verify(&options(
-        "mini-dense",
-        fixture("mini-edge").join("drafter-q8_0.gguf"),
-    ))
+    let report = verify(
+        &Inputs::new(),
+        &options("mini-dense", fixture("mini-edge").join("drafter-q8_0.gguf")),
+    )
     .unwrap();
     assert_fault(&report, &words);
 }
@@ -356,7 +363,7 @@ fn a_drafter_of_another_target_of_the_same_shape() {
             embedding.reverse_blocks();
             hidden.reverse_blocks();
         });
-        let report = verify(&options(pair, patch.save())).unwrap();
+        let report = verify(&Inputs::new(), &options(pair, patch.save())).unwrap();
         assert_fault(&report, &["does not belong to this target"]);
     }
 }
@@ -480,7 +487,7 @@ fn what_cannot_be_run_is_refused() {
         &["exists already", "--force"],
         &["--dump", path_str(&pair.join("reference.json"))],
     );
-    refuse(3, &["No such file"], &["--prompt-file", "/nonexistent"]);
+    refuse(3, &["no such file"], &["--prompt-file", "/nonexistent"]);
     crate::common::refuse(3, &["gemma4-assistant"], &["verify", target, "--target", target]);
     crate::common::refuse(3, &["gemma4"], &["verify", drafter, "--target", drafter]);
 }

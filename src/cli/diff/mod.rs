@@ -11,6 +11,7 @@ use crate::diff::{
     self, Data, Diff, FirstDifference, Form, KeyDifference, NumberDifference, Options, TensorDifference,
 };
 use crate::gguf::{Gguf, Value};
+use crate::io::Inputs;
 use crate::storage::ModelFile;
 use crate::text::{self, Glob, escape};
 use std::path::PathBuf;
@@ -64,10 +65,17 @@ pub(super) struct Args {
 }
 
 /// Compares the models and lists what differs.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let registry = registry(args.arch.as_deref())?;
-    let (a, b) = (ModelFile::open(&args.a)?, ModelFile::open(&args.b)?);
-    let target = args.target.as_deref().map(Gguf::open).transpose()?;
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    let registry = registry(inputs, args.arch.as_deref())?;
+    let (a, b) = (
+        ModelFile::open(inputs, &args.a)?,
+        ModelFile::open(inputs, &args.b)?,
+    );
+    let target = args
+        .target
+        .as_deref()
+        .map(|path| Gguf::open(inputs, path))
+        .transpose()?;
     let options = Options {
         registry: &registry,
         target: target.as_ref(),

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::arch::Registry;
 use crate::gguf::{Endian, Metadata};
 use crate::inspect::{Role, Summary, TypeShare};
+use crate::io::Inputs;
 use crate::storage::stats::Stats;
 use crate::storage::{ModelFile, ModelTensor};
 use crate::text::{self, Glob};
@@ -77,9 +78,9 @@ struct Inspected<'a> {
 const WARNED: usize = 4;
 
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
-pub(super) fn run(args: &Args) -> Result<Outcome, Error> {
-    let registry = registry(args.arch.as_deref())?;
-    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::look(path));
+pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    let registry = registry(inputs, args.arch.as_deref())?;
+    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::look(inputs, path));
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {
         let path = print::path(one.file.path());

@@ -2,6 +2,7 @@
 
 use super::*;
 use gguf_conv::gguf::Gguf;
+use gguf_conv::io::Inputs;
 
 pub const UPSTREAM: &str = "gemma4-assistant";
 
@@ -13,7 +14,7 @@ pub struct Parts {
 
 impl Parts {
     pub fn read(path: &Path) -> Parts {
-        let gguf = Gguf::open(path).unwrap();
+        let gguf = Gguf::open(&Inputs::new(), path).unwrap();
         let entry = |(key, value): (_, &Value)| (format!("{key}"), value.clone());
         let tensor = |info: &gguf_conv::gguf::TensorInfo| {
             let tensor = gguf.tensor(&info.name.to_string()).unwrap().unwrap();
