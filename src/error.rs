@@ -11,12 +11,14 @@ use crate::model::ModelError;
 use crate::plan::WriteError;
 use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
+use crate::storage::StorageError;
 use crate::verify::VerifyError;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Any error of this crate.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A conversion stopped.
     #[error(transparent)]
@@ -53,14 +55,9 @@ pub enum Error {
     /// A file changed while it was read.
     #[error(transparent)]
     Changed(#[from] ChangedInput),
-    /// A file is of another kind than any that is read.
-    #[error("{}: neither GGUF nor safetensors; {hint}", path.display())]
-    NoModel {
-        /// The file.
-        path: PathBuf,
-        /// What it may be, and the way out.
-        hint: &'static str,
-    },
+    /// A model on disk could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A list of checksums holds none.
     #[error(
         "{}: no line is a checksum and a name; give what `gguf-conv hash` or sha256sum has written", path.display()
@@ -68,16 +65,6 @@ pub enum Error {
     NoList {
         /// The file.
         path: PathBuf,
-    },
-    /// A tensor's data cannot be read as numbers.
-    #[error("tensor {name} of type {type_name} cannot be read: {why}")]
-    Unreadable {
-        /// The tensor.
-        name: String,
-        /// Its type.
-        type_name: String,
-        /// Why not.
-        why: &'static str,
     },
     /// Threads could not be started.
     #[error("threads cannot be started: {0}")]
@@ -133,9 +120,10 @@ impl Error {
             Error::Write(error) => error.path(),
             Error::Migrate(error) => error.path(),
             Error::Verify(error) => error.path(),
-            Error::Read { path, .. } | Error::NoModel { path, .. } | Error::NoList { path } => Some(path),
+            Error::Storage(error) => error.path(),
+            Error::Read { path, .. } | Error::NoList { path } => Some(path),
             Error::Changed(ChangedInput { path }) => Some(path),
-            Error::Unreadable { .. } | Error::Threads(_) | Error::Usage(_) | Error::Stdout(_) => None,
+            Error::Threads(_) | Error::Usage(_) | Error::Stdout(_) => None,
         }
     }
 
@@ -169,11 +157,10 @@ impl Error {
             }
             Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
+            Error::Storage(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Checkpoint(_)
             | Error::Write(_)
-            | Error::NoModel { .. }
             | Error::NoList { .. }
-            | Error::Unreadable { .. }
             | Error::Importance(_)
             | Error::Migrate(_)
             | Error::Quantize(_) => Fault::Input,

@@ -7,7 +7,7 @@
 //! ```
 //! use gguf_conv::arch::Arch;
 //! use gguf_conv::checkpoint::Checkpoint;
-//! use gguf_conv::convert::{self, Options, TokenizerSource};
+//! use gguf_conv::convert::{self, Options};
 //! use gguf_conv::gguf::Gguf;
 //! use gguf_conv::io::Inputs;
 //! use gguf_conv::quant::recipe::FileType;
@@ -18,12 +18,8 @@
 //! let arch = Arch::gemma4_assistant()?;
 //! let checkpoint = Checkpoint::open(&inputs, Path::new("fixtures/mini-dense/drafter"))?;
 //! let target = Gguf::open(&inputs, Path::new("fixtures/mini-dense/target-bf16.gguf"))?;
-//! let options = Options {
-//!     outtype: Some(FileType::Q8_0),
-//!     pure: false,
-//!     keep_centroids: false,
-//!     tokenizer: TokenizerSource::Auto,
-//! };
+//! let mut options = Options::default();
+//! options.outtype = Some(FileType::Q8_0);
 //! let plan = convert::plan(&arch, &checkpoint, Some(&target), options)?.plan;
 //! assert_eq!(plan.tensors().len(), 49);
 //!
@@ -39,10 +35,12 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // tests make and read files as they like
 
+// What is hidden is for the program, the tests and the benches, and may change at any time.
 pub mod arch;
 pub mod check;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 pub mod convert;
 pub mod diff;
@@ -51,14 +49,16 @@ mod facts;
 pub mod finding;
 pub mod gguf;
 pub mod hash;
-mod inspect;
+pub mod inspect;
 pub mod io;
 pub mod migrate;
+#[doc(hidden)]
 pub mod model;
 pub mod plan;
 pub mod quant;
 pub mod quantize;
 pub mod storage;
+#[doc(hidden)]
 pub mod text;
 pub mod verify;
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use gguf_conv::checkpoint::Checkpoint;
-use gguf_conv::convert::{self, Options, TokenizerSource};
+use gguf_conv::convert::{self, Options};
 use gguf_conv::io::Inputs;
 use libfuzzer_sys::fuzz_target;
 use models::{ARCH, TARGET};
@@ -17,11 +17,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(checkpoint) = Checkpoint::open(&Inputs::new(), &path) else {
         return;
     };
-    let options = Options {
-        outtype: None,
-        pure: false,
-        keep_centroids: true,
-        tokenizer: TokenizerSource::Auto,
-    };
+    let mut options = Options::default();
+    options.keep_centroids = true;
     let _ = convert::plan(&ARCH, &checkpoint, Some(&TARGET), options);
 });

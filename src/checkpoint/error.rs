@@ -21,6 +21,14 @@ impl CheckpointError {
             kind: kind.into(),
         }
     }
+
+    /// What the operating system said, where that is the cause.
+    pub(crate) fn read(&self) -> Option<&ReadError> {
+        match &self.kind {
+            CheckpointErrorKind::Read(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 const DAMAGED: &str = "the file is damaged: download it again";
@@ -28,6 +36,7 @@ const DAMAGED: &str = "the file is damaged: download it again";
 /// What is wrong with a checkpoint file. Offsets count from the start of the file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum CheckpointErrorKind {
     #[error(transparent)]
     Read(#[from] ReadError),

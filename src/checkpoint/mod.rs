@@ -8,6 +8,7 @@ mod tokenizer_json;
 
 pub use error::{CheckpointError, CheckpointErrorKind};
 pub use safetensors::{ElementType, SafetensorsFile, SourceTensor};
+pub(crate) use tokenizer::SPECIAL_TYPES;
 
 use crate::io::{Inputs, ReadError, TextLimit};
 use serde_json::Value;

@@ -42,7 +42,7 @@ pub struct Tokenizer {
 }
 
 /// The special tokens with a name of their own, in the order in which converters write them.
-const SPECIAL_TYPES: [&str; 7] = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"];
+pub(crate) const SPECIAL_TYPES: [&str; 7] = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"];
 
 /// What the Gemma tokenizer classes take a special token to be where `tokenizer_config.json` is silent.
 const GEMMA_DEFAULTS: [(&str, &str); 5] = [

@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 }
 
 fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
-    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::open(inputs, path));
+    let Opened { files, failures } = Opened::each(&args.files, |path| Ok(ModelFile::open(inputs, path)?));
     let hashes: Vec<Hashes> = files.iter().map(Hashes::of).collect();
     let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));
     let entries: Vec<Vec<Entry>> = hashes

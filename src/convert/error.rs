@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// Why a conversion stops. Each message names the file, the tensor or key, and the way out.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum ConvertError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

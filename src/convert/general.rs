@@ -2,6 +2,7 @@
 //! card and `generation_config.json` as llama.cpp's converter does (gguf-py `metadata.py`, October 2026).
 
 use super::card::Card;
+use super::fields::whole;
 use super::model_id::{ModelId, size_label, title};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::gguf::{Array, Metadata, Value};
@@ -9,7 +10,7 @@ use serde_json::Value as Json;
 use std::path::{Component, Path};
 
 /// Sampling parameters: key, the names that `generation_config.json` may use, and whether the number is whole.
-const SAMPLING: [(&str, &[&str], bool); 11] = [
+pub(super) const SAMPLING: [(&str, &[&str], bool); 11] = [
     ("top_k", &["top_k"], true),
     ("top_p", &["top_p"], false),
     ("min_p", &["min_p"], false),
@@ -136,13 +137,14 @@ impl General {
             metadata.set("general.sampling.sequence", sequence);
         }
         for (key, names, is_whole) in SAMPLING {
-            let number = names.iter().find_map(|name| generation.get(name)?.as_f64());
-            if let Some(number) = number {
-                let value = if is_whole {
-                    Value::I32(number as i32)
-                } else {
-                    Value::F32(number as f32)
-                };
+            let value = |name: &&str| {
+                let number = generation.get(*name)?;
+                match is_whole {
+                    true => whole(number).map(Value::I32),
+                    false => number.as_f64().map(|number| Value::F32(number as f32)),
+                }
+            };
+            if let Some(value) = names.iter().find_map(value) {
                 metadata.set(format!("general.sampling.{key}"), value);
             }
         }

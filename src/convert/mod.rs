@@ -2,6 +2,7 @@
 
 mod card;
 mod error;
+mod fields;
 mod general;
 mod hparams;
 mod keys;

@@ -15,7 +15,8 @@ pub enum TokenizerSource {
 }
 
 /// What the user asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Type of the output; `None` keeps BF16 and F16 as the checkpoint has them and makes F16 of the rest.
     pub outtype: Option<FileType>,

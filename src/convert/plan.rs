@@ -1,6 +1,7 @@
 //! The plan of a conversion: every key, every tensor with its source, type and place. Pure data; nothing is written.
 
 use super::error::ConvertError;
+use super::fields::wrong_types;
 use super::general::General;
 use super::hparams::{Hparams, Sources};
 use super::keys::{copy_sampling, write_key, write_vocabulary};
@@ -84,6 +85,7 @@ pub fn plan<'a>(
     for spec in &arch.metadata {
         write_key(&mut metadata, spec, &hparams, options)?;
     }
+    warnings.extend(wrong_types(checkpoint)?);
     let rows = hparams.numbers.count("vocab").unwrap_or(0);
     let tokenizer = write_vocabulary(&mut metadata, checkpoint, target, options, rows, &mut warnings)?;
     warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);

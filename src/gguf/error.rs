@@ -23,10 +23,19 @@ impl GgufError {
             kind: kind.into(),
         }
     }
+
+    /// What the operating system said, where that is the cause.
+    pub(crate) fn read(&self) -> Option<&ReadError> {
+        match &self.kind {
+            GgufErrorKind::Read(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with a GGUF file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GgufErrorKind {
     /// The file could not be opened or read.
     #[error(transparent)]
@@ -48,6 +57,7 @@ pub enum GgufErrorKind {
 /// A well-formedness rule that the bytes break. Offsets count from the start of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum FormatError {
     #[error("not a GGUF file: it starts with \"{}\" where \"GGUF\" should stand", .0.escape_ascii())]
     Magic(Vec<u8>),

@@ -13,6 +13,7 @@ pub struct Metadata {
 
 /// A key that is missing or holds another type than the program needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// No such key.
     #[error("metadata key {0} is missing")]

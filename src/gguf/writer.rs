@@ -37,6 +37,7 @@ pub struct Layout {
 
 /// A file that the format cannot express.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LayoutError {
     /// `general.alignment` is no u32 power of two.
     #[error("general.alignment must be a u32 power of two")]

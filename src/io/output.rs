@@ -19,6 +19,7 @@ const FLUSHED_AT_ONCE: u64 = 64 << 20;
 /// Why an output file could not be made.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum OutputError {
     #[error("{} exists already; pass --force to replace it", .0.display())]
     Exists(PathBuf),

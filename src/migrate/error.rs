@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Why a migration stops. Each message names the file, the tensor or key, and the way out.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum MigrateError {
     #[error(transparent)]
     Gguf(#[from] GgufError),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// A model that cannot be run, or an input that it cannot take.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum ModelError {
     #[error(transparent)]
     Gguf(#[from] GgufError),

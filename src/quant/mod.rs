@@ -70,6 +70,7 @@ impl Decoder {
 
 /// Why numbers could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum QuantError {
     /// The type can only be read.
     #[error("{0} can be read but not written")]

@@ -30,6 +30,7 @@ pub struct ImportanceMatrix {
 
 /// An importance matrix that cannot be read, with its path.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImportanceError {
     /// The container is no well-formed GGUF, or lacks a key.
     #[error(transparent)]

@@ -40,6 +40,7 @@ pub struct Importance<'a> {
 /// Why a file cannot be quantized.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum QuantizeError {
     #[error(transparent)]
     Gguf(#[from] GgufError),

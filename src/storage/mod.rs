@@ -2,9 +2,11 @@
 //! folder), told apart by content.
 
 pub(crate) mod deviation;
+mod error;
 pub mod stats;
 
-use crate::Error;
+pub use error::StorageError;
+
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::{Endian, Gguf, Metadata, Part, TensorInfo, can_swap, swap_blocks};
 use crate::io::Inputs;
@@ -52,12 +54,12 @@ enum Source<'a> {
 
 impl ModelFile {
     /// Opens a file or checkpoint folder and checks where its tensors lie.
-    pub fn open(inputs: &Inputs, path: &Path) -> Result<ModelFile, Error> {
+    pub fn open(inputs: &Inputs, path: &Path) -> Result<ModelFile, StorageError> {
         ModelFile::open_with(inputs, path, Gguf::open)
     }
 
     /// [`ModelFile::open`], but with tensor ranges of a GGUF as they are; see [`Gguf::look`].
-    pub fn look(inputs: &Inputs, path: &Path) -> Result<ModelFile, Error> {
+    pub fn look(inputs: &Inputs, path: &Path) -> Result<ModelFile, StorageError> {
         ModelFile::open_with(inputs, path, Gguf::look)
     }
 
@@ -65,8 +67,8 @@ impl ModelFile {
         inputs: &Inputs,
         path: &Path,
         open_gguf: impl Fn(&Inputs, &Path) -> Result<Gguf, crate::gguf::GgufError>,
-    ) -> Result<ModelFile, Error> {
-        let fail = |source| Error::Read {
+    ) -> Result<ModelFile, StorageError> {
+        let fail = |source| StorageError::Read {
             path: path.to_owned(),
             source,
         };
@@ -81,7 +83,7 @@ impl ModelFile {
             [_, _, _, _, _, _, _, _, b'{' | b'[', ..] | [b'{', ..] => {
                 Ok(ModelFile::Safetensors(Checkpoint::open(inputs, path)?))
             }
-            _ => Err(Error::NoModel {
+            _ => Err(StorageError::NoModel {
                 path: path.to_owned(),
                 hint: known_stranger(start).unwrap_or(if start.is_empty() {
                     "it is empty: download it again"
@@ -199,7 +201,7 @@ impl<'a> ModelTensor<'a> {
     }
 
     /// Its bytes as they stand in the file.
-    pub fn bytes(&self) -> Result<&'a [u8], Error> {
+    pub fn bytes(&self) -> Result<&'a [u8], StorageError> {
         match self.source {
             Source::Gguf(part, info) => Ok(part.raw_tensor(info)?.data),
             Source::Safetensors(tensor) => Ok(tensor.data),
@@ -207,8 +209,8 @@ impl<'a> ModelTensor<'a> {
     }
 
     /// Its elements, where they can be read as numbers.
-    pub fn numbers(&self) -> Result<Numbers<'a>, Error> {
-        let unreadable = |why| Error::Unreadable {
+    pub fn numbers(&self) -> Result<Numbers<'a>, StorageError> {
+        let unreadable = |why| StorageError::Unreadable {
             name: escape(self.name),
             type_name: self.type_name.clone(),
             why,

@@ -77,7 +77,7 @@ impl Comparison {
 }
 
 impl TensorError {
-    /// See [`Comparison::is_good`].
+    /// Whether the tensor is as near to its source as the type allows.
     pub fn is_good(&self, ty: GgmlType) -> bool {
         match ty.is_quantized() {
             true => self.relative <= ceiling(ty) && self.bad_rows.is_empty() && self.zero_rows.is_empty(),

@@ -19,6 +19,7 @@ mod speculate;
 mod tokenize;
 mod words;
 
+pub use crate::model::{Head, ModelError, Window};
 pub use compare::{TensorError, ceiling};
 pub use report::*;
 pub use speculate::{Acceptance, Limits};
@@ -30,9 +31,7 @@ use crate::finding::Finding;
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
 use crate::io::output::{self, OutputError};
 use crate::io::{Inputs, ReadError};
-use crate::model::{
-    CENTROIDS, CheckpointWeights, Config, Drafter, Head, ModelError, ORDERING, Target, Weights, Window,
-};
+use crate::model::{CENTROIDS, CheckpointWeights, Config, Drafter, ORDERING, Target, Weights};
 use bstr::BStr;
 use drafts::{Differences, StepDifference};
 use overlay::Overlay;
@@ -81,6 +80,7 @@ pub enum Prompt {
 /// A verification that could not be done.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum VerifyError {
     #[error(transparent)]
     Gguf(#[from] GgufError),

@@ -16,6 +16,7 @@ const IN_TEXT: [i32; 3] = [2, 3, 4];
 /// A vocabulary that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum TokenizeError {
     #[error(transparent)]
     Gguf(#[from] GgufError),

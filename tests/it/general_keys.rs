@@ -87,3 +87,41 @@ fn the_model_card_tells_licence_origin_tags_and_languages() {
     );
     assert_eq!(list("general.languages"), strings(&["en", "no"]));
 }
+
+/// What cannot be read is told, one sentence a field; the rest of the file counts.
+#[test]
+fn fields_of_a_wrong_type_are_told() {
+    let drafter = Drafter::copy_of("mini-dense");
+    drafter.edit_json("generation_config.json", |json| {
+        json["top_k"] = "64".into();
+        json["temperature"] = serde_json::json!([1.0]);
+        json["top_p"] = 0.5.into();
+    });
+    drafter.edit_json("tokenizer_config.json", |json| {
+        json["add_bos_token"] = "yes".into();
+        json["chat_template"] = 5.into();
+    });
+    drafter.edit_json("config.json", |json| json["eos_token_id"] = (-1).into());
+    let out = drafter.beside("out.gguf");
+    let (_, err) = succeed(&[drafter.str(), "-o", path_str(&out)]);
+    for words in [
+        "generation_config.json: top_k is \"64\", not a whole number; it is left out",
+        "generation_config.json: temperature is [1.0], not a number",
+        "tokenizer_config.json: add_bos_token is \"yes\", not true or false",
+        "tokenizer_config.json: chat_template is 5, not a template",
+        "config.json: eos_token_id is -1, not a token's number",
+    ] {
+        assert!(
+            err.contains(&format!("warning: {words}")),
+            "{words} is not in {err}"
+        );
+    }
+    let gguf = Gguf::open(&Inputs::new(), &out).unwrap();
+    let metadata = gguf.metadata();
+    assert!(metadata.get("general.sampling.top_k").is_none());
+    assert!(metadata.get("general.sampling.top_p").is_some());
+    // What is right is not told.
+    let untouched = fixture("mini-dense/drafter");
+    let (_, err) = succeed(&[path_str(&untouched), "--dry-run"]);
+    assert!(!err.contains("warning: "), "{err}");
+}

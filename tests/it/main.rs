@@ -20,4 +20,5 @@ mod quant_properties;
 mod quant_recipes;
 mod quantize;
 mod refusals;
+mod structure;
 mod verify;

@@ -80,7 +80,7 @@ const WARNED: usize = 4;
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let Opened { files, failures } = Opened::each(&args.files, |path| ModelFile::look(inputs, path));
+    let Opened { files, failures } = Opened::each(&args.files, |path| Ok(ModelFile::look(inputs, path)?));
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {
         let path = print::path(one.file.path());
