@@ -148,9 +148,8 @@ impl Error {
             })
             | Error::Importance(ImportanceError::Read { source: e, .. })
             | Error::Read { source: e, .. } => read_fault(e),
-            Error::Quantize(QuantizeError::NoEncoder(_)) | Error::Migrate(MigrateError::Dialect { .. }) => {
-                Fault::Usage
-            }
+            Error::Quantize(QuantizeError::NoEncoder(_) | QuantizeError::TensorType { .. })
+            | Error::Migrate(MigrateError::Dialect { .. }) => Fault::Usage,
             Error::Convert(error) => convert_fault(error),
             Error::Write(WriteError::Output(OutputError::Io { .. } | OutputError::Changed(_))) => {
                 Fault::System

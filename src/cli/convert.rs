@@ -3,14 +3,14 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, tensors, write};
+use super::write::{TensorReport, grid_line, tensors, write};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Conversion, ConvertError, Derived, Options, TokenizerSource};
 use crate::gguf::Gguf;
 use crate::io::{Inputs, output};
-use crate::plan::{Plan, Q4Grid, WriteError};
+use crate::plan::{self, Plan, Q4Grid, WriteError};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
 use crate::text;
@@ -41,6 +41,10 @@ pub(super) struct Args {
     /// Give the embedding the output type too, wherever it fits
     #[arg(long)]
     pure: bool,
+    /// Fit Q4_0 such that weights on the grid of a quantization-aware training keep their values (other bytes than
+    /// llama-quantize's)
+    #[arg(long)]
+    qat: bool,
     /// Which tokenizer to write; auto takes the drafter's where its folder has one
     #[arg(long, value_enum, default_value = "auto")]
     tokenizer: TokenizerArg,
@@ -90,6 +94,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let options = Options {
         outtype: FileType::from_name(&args.outtype),
         pure: args.pure,
+        qat: args.qat,
         keep_centroids: args.keep_centroids,
         tokenizer: args.tokenizer.into(),
     };
@@ -116,28 +121,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         }
         let verb = if args.dry_run { "would write" } else { "wrote" };
         summarize(&conversion, &path, verb, &mut page);
-        if let Some(grid) = grid {
-            page.line(grid_text(grid));
+        if let Some(line) = grid.and_then(grid_line) {
+            page.line(line);
         }
         print::stdout(&page)?;
     }
     Ok(Outcome::Done)
-}
-
-/// Share of Q4_0 blocks without loss from which on a checkpoint counts as trained for Q4_0. Ordinary weights are near 0.
-const TRAINED_FOR_Q4_0: f64 = 0.9;
-
-/// How well Q4_0 fits the checkpoint.
-fn grid_text(grid: Q4Grid) -> String {
-    let share = grid.exact as f64 / grid.blocks.max(1) as f64;
-    let verdict = match share {
-        share if share >= TRAINED_FOR_Q4_0 => ": the checkpoint was trained for Q4_0, which costs it nothing",
-        _ => "",
-    };
-    format!(
-        "{:.1}% of the Q4_0 blocks hold the checkpoint's numbers without loss{verdict}",
-        share * 100.0
-    )
 }
 
 /// `mtp-NAME-TYPE.gguf`: llama.cpp looks for a drafter by the `mtp-` in front.
@@ -154,6 +143,9 @@ fn default_name(conversion: &Conversion) -> PathBuf {
 fn tell(conversion: &Conversion) {
     for warning in conversion.plan.warnings() {
         print::warn(warning);
+    }
+    for note in plan::told_of_fallbacks(conversion.plan.tensors()) {
+        print::tell(&format!("note: {note}"));
     }
     for derived in &conversion.derived {
         let Derived { name, value, from } = derived;

@@ -23,7 +23,7 @@ use crate::finding::{self, Finding};
 use crate::io::Inputs;
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, Parser, Subcommand};
 use json::ErrorReport;
 use std::io;
@@ -115,10 +115,11 @@ impl Outcome {
 
 /// The names of all file types, behind others that a command understands.
 fn outtypes(others: &[&'static str]) -> PossibleValuesParser {
-    let names = others
-        .iter()
-        .copied()
-        .chain(FileType::ALL.iter().map(|file_type| file_type.name()));
+    let names = FileType::ALL.iter().map(|file_type| {
+        let value = PossibleValue::new(file_type.name());
+        value.aliases(file_type.other_name())
+    });
+    let names = others.iter().map(PossibleValue::new).chain(names);
     PossibleValuesParser::new(names)
 }
 

@@ -3,17 +3,17 @@
 use super::json;
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, tensors, write};
+use super::write::{TensorReport, grid_line, tensors, write};
 use super::{Outcome, outtypes};
 use crate::Error;
 use crate::gguf::Gguf;
 use crate::io::{Inputs, output};
-use crate::plan::{Plan, WriteError};
+use crate::plan::{Plan, Q4Grid, WriteError};
 use crate::quant::GgmlType;
-use crate::quant::recipe::FileType;
+use crate::quant::recipe::{FileType, NamePattern, Override};
 use crate::quantize::imatrix::ImportanceMatrix;
 use crate::quantize::{self, Importance, Options};
-use crate::text::{self, Glob};
+use crate::text;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -43,16 +43,32 @@ pub(super) struct Args {
     /// Every weight in the file's own type, wherever it fits
     #[arg(long)]
     pure: bool,
-    /// Another type for the tensors whose name matches (`*` any text, `?` one character); may stand several times, the
-    /// first that matches counts
-    #[arg(long, value_name = "GLOB=TYPE", value_parser = tensor_type)]
-    tensor_type: Vec<(Glob, GgmlType)>,
-    /// Importance matrix, GGUF or the legacy format
+    /// Another type for the tensors whose name fits: a glob (`*` any text, `?` one character), or where that fits no name
+    /// a regular expression found anywhere in it; may stand several times, the first that fits counts
+    #[arg(long, value_name = "PATTERN=TYPE", value_parser = tensor_type)]
+    tensor_type: Vec<Override>,
+    /// Type of the token embeddings
+    #[arg(long, value_name = "TYPE", value_parser = encodable)]
+    token_embedding_type: Option<GgmlType>,
+    /// Type of the output, or of the token embeddings where they are the output too
+    #[arg(long, value_name = "TYPE", value_parser = encodable)]
+    output_tensor_type: Option<GgmlType>,
+    /// Leave output.weight as it is
+    #[arg(long)]
+    leave_output_tensor: bool,
+    /// Importance matrix that llama-imatrix wrote, GGUF or the legacy format
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// Fit Q4_0 such that weights on the grid of a quantization-aware training keep their values (other bytes than
+    /// llama-quantize's)
+    #[arg(long)]
+    qat: bool,
     /// Encode tensors anew that are quantized already, which loses twice
     #[arg(long)]
     allow_requantize: bool,
+    /// Name the tensors that the importance matrix has no entry for
+    #[arg(long)]
+    verbose: bool,
     /// Show what would be written and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -64,11 +80,19 @@ pub(super) struct Args {
     pub json: bool,
 }
 
-/// `GLOB=TYPE`.
-fn tensor_type(text: &str) -> Result<(Glob, GgmlType), String> {
-    let (glob, name) = text.rsplit_once('=').ok_or("should be GLOB=TYPE")?;
+/// `PATTERN=TYPE`.
+fn tensor_type(text: &str) -> Result<Override, String> {
+    let (pattern, name) = text.rsplit_once('=').ok_or("should be PATTERN=TYPE")?;
+    Ok(Override {
+        pattern: NamePattern::new(pattern),
+        ty: encodable(name)?,
+    })
+}
+
+/// The name of a type that can be written.
+fn encodable(name: &str) -> Result<GgmlType, String> {
     let ty = GgmlType::from_name(name).filter(|ty| ty.can_encode());
-    let ty = ty.ok_or_else(|| {
+    ty.ok_or_else(|| {
         let known: Vec<String> = GgmlType::all()
             .filter(|ty| ty.can_encode())
             .map(|ty| ty.name().to_lowercase())
@@ -77,8 +101,7 @@ fn tensor_type(text: &str) -> Result<(Glob, GgmlType), String> {
             "{name:?} is no type that can be written; those are {}",
             known.join(", ")
         )
-    })?;
-    Ok((Glob::new(glob), ty))
+    })
 }
 
 /// Plans the file, then writes it or shows the plan.
@@ -100,6 +123,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             .ok_or_else(|| Error::Usage(format!("unknown file type {}", args.outtype)))?,
         pure: args.pure,
         overrides: &args.tensor_type,
+        token_embedding: args.token_embedding_type,
+        output: args.output_tensor_type,
+        leave_output: args.leave_output_tensor,
+        qat: args.qat,
         allow_requantize: args.allow_requantize,
         importance: matrix.as_ref().map(|matrix| Importance { matrix, name: &name }),
     };
@@ -108,13 +135,25 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings().iter().for_each(|warning| print::warn(warning));
+    if args.verbose && args.imatrix.is_some() {
+        for tensor in quantize::without_importance(plan.tensors()) {
+            let name = text::name(tensor.name.as_bytes());
+            print::tell(&format!("no entry in the importance matrix: {name}"));
+        }
+    }
+    let mut grid = Q4Grid::default();
     if !args.dry_run {
-        write(&plan, &args.output, inputs, args.force)?;
+        grid = write(&plan, &args.output, inputs, args.force)?;
     }
     if args.json {
         json::write("quantize", &[report(args, &plan)], &[])?;
     } else {
-        print::stdout(&text(args, &plan))?;
+        let mut page = text(args, &plan);
+        let is_q4_0 = options.file_type == FileType::Q4_0;
+        if let Some(line) = grid_line(grid).filter(|_| is_q4_0) {
+            page.line(line);
+        }
+        print::stdout(&page)?;
     }
     Ok(Outcome::Done)
 }

@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::io::Inputs;
-use crate::plan::{Plan, PlannedTensor, Q4Grid, WriteError};
+use crate::plan::{Fit, Plan, PlannedTensor, Q4Grid, WriteError};
 use serde::Serialize;
 use std::path::Path;
 
@@ -42,7 +42,35 @@ pub(super) fn tensors<'a>(plan: &'a Plan) -> Vec<TensorReport<'a>> {
         size_bytes: tensor.size(),
         source: &tensor.source.origin,
         source_type: tensor.source.ty.name(),
-        importance: tensor.importance.is_some(),
+        importance: matches!(tensor.fit, Fit::Importance(_)),
     };
     plan.placed().map(report).collect()
+}
+
+/// Share of Q4_0 blocks without loss from which on a checkpoint counts as trained for Q4_0. Ordinary weights are near 0.
+const TRAINED_FOR_Q4_0: f64 = 0.9;
+
+/// How well Q4_0 fits the numbers, where there is any of it.
+pub(super) fn grid_line(grid: Q4Grid) -> Option<String> {
+    let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    let (exact, on_grid) = (
+        share(grid.exact, grid.blocks),
+        share(grid.on_grid, grid.looked_at),
+    );
+    let verdict = if grid.blocks == 0 {
+        return None;
+    } else if exact >= TRAINED_FOR_Q4_0 {
+        ": they were trained for Q4_0, which costs them nothing".to_owned()
+    } else if on_grid > exact + 0.1 {
+        format!(
+            "; with --qat about {:.1}% would: the numbers are on a Q4_0 grid that llama-quantize's rule misses",
+            on_grid * 100.0
+        )
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "{:.1}% of the Q4_0 blocks hold the source's numbers without loss{verdict}",
+        exact * 100.0
+    ))
 }

@@ -22,6 +22,8 @@ pub struct Options {
     pub outtype: Option<FileType>,
     /// Every weight in the file's own type, the tied embedding too.
     pub pure: bool,
+    /// Fit Q4_0 such that weights on the grid of a quantization-aware training keep their values.
+    pub qat: bool,
     /// Write the centroid head.
     pub keep_centroids: bool,
     /// Which tokenizer to write.

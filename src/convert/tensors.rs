@@ -160,11 +160,11 @@ fn from_checkpoint<'a>(
         }
         .to_owned(),
     })?;
-    Ok(PlannedTensor {
-        name: spec.gguf.name(layer.unwrap_or(0)),
-        dims: expected.into_iter().rev().collect(),
+    Ok(PlannedTensor::new(
+        spec.gguf.name(layer.unwrap_or(0)),
+        expected.into_iter().rev().collect(),
         ty,
-        source: Source {
+        Source {
             origin: tensor.name.to_owned(),
             path: tensor.path,
             ty,
@@ -174,8 +174,7 @@ fn from_checkpoint<'a>(
             },
             swap: false,
         },
-        importance: None,
-    })
+    ))
 }
 
 fn from_target<'a>(
@@ -207,13 +206,12 @@ fn from_target<'a>(
                 .join(", "),
         });
     }
-    Ok(Some(PlannedTensor {
-        name: spec.gguf.name(layer.unwrap_or(0)),
-        dims: tensor.info.dims.clone(),
-        ty: tensor.ty,
-        source: Source::of_gguf(format!("{name} of the target"), target.path(), tensor),
-        importance: None,
-    }))
+    Ok(Some(PlannedTensor::new(
+        spec.gguf.name(layer.unwrap_or(0)),
+        tensor.info.dims.clone(),
+        tensor.ty,
+        Source::of_gguf(format!("{name} of the target"), target.path(), tensor),
+    )))
 }
 
 fn generate<'a>(
@@ -224,13 +222,12 @@ fn generate<'a>(
 ) -> Result<PlannedTensor<'a>, ConvertError> {
     let expected = hparams.numbers.shape(spec, layer)?;
     let values = hparams.numbers.generate(spec, layer)?;
-    Ok(PlannedTensor {
-        name: spec.gguf.name(layer.unwrap_or(0)),
-        dims: expected.into_iter().rev().collect(),
-        ty: GgmlType::F32,
-        source: Source::computed(checkpoint.path(), &values),
-        importance: None,
-    })
+    Ok(PlannedTensor::new(
+        spec.gguf.name(layer.unwrap_or(0)),
+        expected.into_iter().rev().collect(),
+        GgmlType::F32,
+        Source::computed(checkpoint.path(), &values),
+    ))
 }
 
 /// Why a source tensor that no rule wants may be left out.

@@ -3,7 +3,7 @@
 use super::hparams::Hparams;
 use super::options::Options;
 use super::tensors::Sourced;
-use crate::plan::PlannedTensor;
+use crate::plan::{Fit, PlannedTensor};
 use crate::quant::GgmlType;
 use crate::quant::recipe::{self, FileType, Model};
 
@@ -40,8 +40,7 @@ pub(super) fn assign_types<'a>(
     };
     let recipe = recipe::Options {
         pure: options.pure,
-        importance: false,
-        overrides: &[],
+        ..recipe::Options::default()
     };
     let chosen = recipe::choose(file_type, &model, &described, &recipe);
 
@@ -51,9 +50,17 @@ pub(super) fn assign_types<'a>(
         .map(|((spec, mut tensor), chosen)| {
             tensor.ty = match spec.ty {
                 Some(ty) => ty,
-                None if spec.quantize => chosen,
+                None if spec.quantize => chosen.ty,
                 None => GgmlType::F32,
             };
+            tensor.wanted = if tensor.ty == chosen.ty {
+                chosen.wanted
+            } else {
+                tensor.ty
+            };
+            if options.qat && tensor.is_quantized_anew() && tensor.ty == GgmlType::Q4_0 {
+                tensor.fit = Fit::Grid;
+            }
             tensor
         });
     typed.collect()

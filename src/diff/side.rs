@@ -3,7 +3,7 @@
 use super::Options;
 use crate::arch::{Arch, Match};
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, Conversion, TokenizerSource};
+use crate::convert::{self, Conversion};
 use crate::gguf::{Gguf, Metadata};
 use crate::plan::PlannedTensor;
 use crate::quant::recipe::FileType;
@@ -141,9 +141,8 @@ impl<'a> Converted<'a> {
                 outtype: file_type
                     .and_then(|id| u32::try_from(id).ok())
                     .and_then(FileType::from_id),
-                pure: false,
                 keep_centroids: gguf.tensors().any(|info| is_grouped(BStr::new(&info.name))),
-                tokenizer: TokenizerSource::Auto,
+                ..convert::Options::default()
             },
         );
         let path = checkpoint.path().display();

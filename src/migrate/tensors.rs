@@ -80,11 +80,11 @@ impl<'a> Job<'_, 'a> {
                 ty: raw.ty,
             });
         }
-        Ok(PlannedTensor {
+        Ok(PlannedTensor::new(
             name,
-            dims: entry.info.dims.clone(),
-            ty: raw.ty,
-            source: Source {
+            entry.info.dims.clone(),
+            raw.ty,
+            Source {
                 origin: escape(&entry.info.name),
                 path: &entry.part.path,
                 ty: raw.ty,
@@ -94,8 +94,7 @@ impl<'a> Job<'_, 'a> {
                 },
                 swap,
             },
-            importance: None,
-        })
+        ))
     }
 
     /// The tensors that the input lacks, computed; an error where one cannot be.
@@ -145,16 +144,15 @@ impl<'a> Job<'_, 'a> {
             name: name.to_owned(),
             number: unknown.name,
         })?;
-        Ok(PlannedTensor {
-            name: self.drafter.arch.spell_tensor(name, self.to),
-            dims: shape.into_iter().rev().collect(),
-            ty: GgmlType::F32,
-            source: Source {
+        Ok(PlannedTensor::new(
+            self.drafter.arch.spell_tensor(name, self.to),
+            shape.into_iter().rev().collect(),
+            GgmlType::F32,
+            Source {
                 swap: self.options.endian != crate::gguf::Endian::Little,
                 ..Source::computed(gguf.path(), &values)
             },
-            importance: None,
-        })
+        ))
     }
 
     /// Tensors that are no part of a drafter are left out if the user said so, else an error.

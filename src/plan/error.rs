@@ -1,7 +1,7 @@
 //! Why a planned file cannot be written.
 
 use crate::io::output::OutputError;
-use crate::quant::QuantError;
+use crate::quant::{GgmlType, QuantError};
 use std::path::{Path, PathBuf};
 
 /// Why a planned file cannot be written. Each message names the file and the tensor.
@@ -12,7 +12,7 @@ pub enum WriteError {
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error(
-        "{}: tensor {name} holds {value} at {position}, which {ty} cannot hold; the checkpoint is damaged",
+        "{}: tensor {name} holds {value} at {position}, which is no weight; the file is damaged, get it again",
         path.display()
     )]
     NonFinite {
@@ -20,7 +20,18 @@ pub enum WriteError {
         name: String,
         value: f32,
         position: String,
-        ty: &'static str,
+    },
+    #[error(
+        "{}: tensor {name} holds {value} at {position}, which {ty} would make infinite; pass --outtype {}",
+        path.display(),
+        wider(*ty)
+    )]
+    Overflow {
+        path: PathBuf,
+        name: String,
+        value: f32,
+        position: String,
+        ty: GgmlType,
     },
     #[error("{}: tensor {name}: {source}", path.display())]
     Encode {
@@ -43,8 +54,14 @@ impl WriteError {
         match self {
             WriteError::Output(error) => error.path(),
             WriteError::NonFinite { path, .. }
+            | WriteError::Overflow { path, .. }
             | WriteError::Encode { path, .. }
             | WriteError::Integer { path, .. } => Some(path),
         }
     }
+}
+
+/// A type with the range of f32, or f32 itself.
+fn wider(ty: GgmlType) -> &'static str {
+    if ty == GgmlType::BF16 { "f32" } else { "bf16" }
 }

@@ -1,16 +1,17 @@
 //! Writes planned tensors: reads each from its map, encodes it in chunks on all cores and writes each chunk at its
 //! known place. Memory is a few chunks a core, whatever the model's size; the bytes do not depend on the cores.
 
-use super::tensor::{Data, PlannedTensor};
+use super::tensor::{Data, Fit, PlannedTensor};
 use super::{Plan, WriteError};
 use crate::gguf::swap_blocks;
 use crate::io::Inputs;
 use crate::io::mapped::MappedFile;
 use crate::io::output::OutputFile;
-use crate::quant::{CHUNK, GgmlType, QuantError};
+use crate::quant::{CHUNK, GgmlType, QuantError, grid};
 use rayon::prelude::*;
+use std::ops::AddAssign;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// A run of a tensor's elements.
 struct Chunk {
@@ -23,9 +24,9 @@ struct Chunk {
 /// are fitted by importance: then it is whole rows of one matrix.
 fn chunks(index: usize, tensor: &PlannedTensor) -> Vec<Chunk> {
     let elements = tensor.elements() as usize;
-    let (run, step) = match tensor.importance {
-        None => (elements, CHUNK),
-        Some(_) => {
+    let (run, step) = match tensor.fit {
+        Fit::Plain | Fit::Grid => (elements, CHUNK),
+        Fit::Importance(_) => {
             let row = tensor.row_len().max(1) as usize;
             (tensor.matrix_len(), (CHUNK / row).max(1) * row)
         }
@@ -64,6 +65,22 @@ pub struct Q4Grid {
     pub blocks: u64,
     /// Blocks without loss among them.
     pub exact: u64,
+    /// Blocks of those not fitted by [`Fit::Grid`] that were looked at for whether they could be.
+    pub looked_at: u64,
+    /// Blocks among these that would then be without loss.
+    pub on_grid: u64,
+}
+
+/// Of so many blocks one is looked at for whether it is on the grid: enough to tell what a checkpoint was trained for.
+const LOOKED_AT: usize = 16;
+
+impl AddAssign for Q4Grid {
+    fn add_assign(&mut self, other: Q4Grid) {
+        self.blocks += other.blocks;
+        self.exact += other.exact;
+        self.looked_at += other.looked_at;
+        self.on_grid += other.on_grid;
+    }
 }
 
 impl Plan<'_> {
@@ -84,12 +101,13 @@ impl Plan<'_> {
             .enumerate()
             .flat_map(|(index, tensor)| chunks(index, tensor))
             .collect();
-        let (blocks, exact) = (AtomicU64::new(0), AtomicU64::new(0));
+        let grid = Mutex::new(Q4Grid::default());
         let write = |buffers: &mut Buffers, chunk: &Chunk| {
             let offset = self.layout.offsets[chunk.tensor];
-            let (bytes, grid) = write_chunk(&self.tensors[chunk.tensor], chunk, offset, &output, buffers)?;
-            blocks.fetch_add(grid.blocks, Relaxed);
-            exact.fetch_add(grid.exact, Relaxed);
+            let (bytes, of_chunk) =
+                write_chunk(&self.tensors[chunk.tensor], chunk, offset, &output, buffers)?;
+            // Nothing that holds the lock can panic.
+            *grid.lock().unwrap_or_else(PoisonError::into_inner) += of_chunk;
             progress(bytes);
             Ok(bytes)
         };
@@ -106,10 +124,7 @@ impl Plan<'_> {
             Some(error) => Err(error),
             None => {
                 output.commit()?;
-                Ok(Q4Grid {
-                    blocks: blocks.into_inner(),
-                    exact: exact.into_inner(),
-                })
+                Ok(grid.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
         }
     }
@@ -204,9 +219,15 @@ fn exact_blocks(tensor: &PlannedTensor, buffers: &mut Buffers) -> Result<Q4Grid,
     let block = tensor.ty.block_len();
     let pairs = values.chunks_exact(block).zip(decoded.chunks_exact(block));
     let exact = pairs.filter(|(source, decoded)| source == decoded).count();
+    let (on_grid, looked_at) = match tensor.fit {
+        Fit::Grid => (0, 0),
+        _ => grid::count_kept(source, values, LOOKED_AT),
+    };
     Ok(Q4Grid {
         blocks: (len / block) as u64,
         exact: exact as u64,
+        looked_at,
+        on_grid,
     })
 }
 
@@ -230,17 +251,30 @@ fn encode(
     } else {
         chunk.len
     };
-    ty.encode(&buffers.values, row_len, importance, &mut buffers.bytes)
-        .map_err(|error| match error {
-            QuantError::NonFinite { index, value } => WriteError::NonFinite {
-                path: tensor.source.path.to_owned(),
-                name: tensor.source.origin.clone(),
-                value,
-                position: position(tensor, chunk.start + index),
-                ty: ty.name(),
-            },
-            other => encode_error(tensor, other),
-        })
+    let encoded = match tensor.fit {
+        Fit::Grid if ty == GgmlType::Q4_0 => {
+            grid::encode(tensor.source.ty, &buffers.values, &mut buffers.bytes)
+        }
+        _ => ty.encode(&buffers.values, row_len, importance, &mut buffers.bytes),
+    };
+    let at = |index: usize| position(tensor, chunk.start + index);
+    let path = || tensor.source.path.to_owned();
+    encoded.map_err(|error| match error {
+        QuantError::NonFinite { index, value } => WriteError::NonFinite {
+            path: path(),
+            name: tensor.source.origin.clone(),
+            value,
+            position: at(index),
+        },
+        QuantError::Overflow { ty, index, value } => WriteError::Overflow {
+            path: path(),
+            name: tensor.source.origin.clone(),
+            value,
+            position: at(index),
+            ty,
+        },
+        other => encode_error(tensor, other),
+    })
 }
 
 fn encode_error(tensor: &PlannedTensor, source: QuantError) -> WriteError {

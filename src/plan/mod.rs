@@ -7,7 +7,7 @@ mod tensor;
 
 pub use error::WriteError;
 pub use execute::Q4Grid;
-pub use tensor::{Data, PlannedTensor, Source};
+pub use tensor::{Data, Fit, PlannedTensor, Source, told_of_fallbacks};
 
 use crate::gguf::{Endian, Layout, LayoutError, Metadata, TensorSpec};
 

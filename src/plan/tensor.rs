@@ -3,6 +3,7 @@
 use crate::gguf::{self, TensorSpec};
 use crate::io::mapped::MappedFile;
 use crate::quant::GgmlType;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -84,11 +85,47 @@ pub struct PlannedTensor<'a> {
     pub ty: GgmlType,
     /// Where its numbers come from.
     pub source: Source<'a>,
-    /// A weight for each column of the rows, by which blocks are fitted; in turn for each matrix of a stack of them.
-    pub importance: Option<&'a [f32]>,
+    /// How blocks are fitted to them.
+    pub fit: Fit<'a>,
+    /// The type that it would have, did its rows divide into blocks of it.
+    pub wanted: GgmlType,
 }
 
-impl PlannedTensor<'_> {
+/// How blocks are fitted to numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fit<'a> {
+    /// As ggml does it.
+    Plain,
+    /// As ggml does it with a weight for each column of the rows; in turn for each matrix of a stack of them. Where all
+    /// weights of a matrix are zero it is fitted without.
+    Importance(&'a [f32]),
+    /// In Q4_0 such that weights on the grid of a quantization-aware training keep their values.
+    Grid,
+}
+
+impl<'a> PlannedTensor<'a> {
+    /// A tensor whose blocks are fitted as ggml does it.
+    pub fn new(
+        name: impl Into<String>,
+        dims: Vec<u64>,
+        ty: GgmlType,
+        source: Source<'a>,
+    ) -> PlannedTensor<'a> {
+        PlannedTensor {
+            name: name.into(),
+            dims,
+            ty,
+            source,
+            fit: Fit::Plain,
+            wanted: ty,
+        }
+    }
+
+    /// Whether its numbers are encoded in blocks anew.
+    pub fn is_quantized_anew(&self) -> bool {
+        self.ty.is_quantized() && self.source.ty != self.ty
+    }
+
     /// What the layout needs to know.
     pub fn spec(&self) -> TensorSpec {
         TensorSpec {
@@ -121,10 +158,35 @@ impl PlannedTensor<'_> {
         self.row_len().saturating_mul(rows) as usize
     }
 
-    /// The weights of the columns for the matrix that holds this element.
-    pub(super) fn importance_at(&self, element: usize) -> Option<&[f32]> {
+    /// The weights of the columns for the matrix that holds this element, if they say anything.
+    pub(super) fn importance_at(&self, element: usize) -> Option<&'a [f32]> {
+        let Fit::Importance(weights) = self.fit else {
+            return None;
+        };
         let columns = self.row_len() as usize;
         let matrix = element / self.matrix_len().max(1);
-        self.importance?.get(matrix * columns..(matrix + 1) * columns)
+        let weights = weights.get(matrix * columns..(matrix + 1) * columns)?;
+        weights.iter().any(|weight| *weight > 0.0).then_some(weights)
     }
+}
+
+/// Which tensors have another type than was wanted since their rows do not divide into blocks of it, counted by types.
+pub fn told_of_fallbacks(tensors: &[PlannedTensor]) -> Vec<String> {
+    let mut counts: BTreeMap<(GgmlType, GgmlType), usize> = BTreeMap::new();
+    for tensor in tensors.iter().filter(|tensor| tensor.ty != tensor.wanted) {
+        *counts.entry((tensor.wanted, tensor.ty)).or_default() += 1;
+    }
+    let told = counts.into_iter().map(|((wanted, ty), count)| {
+        let (verb, rows) = if count == 1 {
+            ("is", "its rows do")
+        } else {
+            ("are", "their rows do")
+        };
+        format!(
+            "{count} of {} tensors {verb} {ty} in place of {wanted}: {rows} not divide into blocks of {}",
+            tensors.len(),
+            wanted.block_len()
+        )
+    });
+    told.collect()
 }

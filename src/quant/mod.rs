@@ -10,6 +10,7 @@
 //! another scale or level in some blocks: one in 500 for Q6_K, one in 300 for Q4_0, one in four for Q2_K and Q5_K.
 
 mod codec;
+pub mod grid;
 pub(crate) mod product;
 pub mod recipe;
 mod simd;
@@ -17,6 +18,8 @@ pub mod types;
 
 pub use simd::Isa;
 pub use types::GgmlType;
+
+use std::ops::Range;
 
 /// Elements that a thread takes at once where it reads or writes a tensor: a multiple of every block length, 1 MiB as
 /// f32.
@@ -31,7 +34,7 @@ struct Decode {
     dot: fn(isa: Isa, blocks: &[u8], x: &[f32]) -> f32,
 }
 
-/// Numbers to whole blocks, finite where the type is quantized. Without `importance` any number of rows in one go, since
+/// Finite numbers to whole blocks. Without `importance` any number of rows in one go, since
 /// no block then depends on another; with it one row, and a weight for each of its columns.
 type Encode = fn(isa: Isa, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
 
@@ -93,12 +96,22 @@ pub enum QuantError {
         /// Bytes given.
         bytes: usize,
     },
-    /// A NaN or an infinity, which no block can hold.
+    /// A NaN or an infinity, which is no weight.
     #[error("{value} at element {index}")]
     NonFinite {
         /// Position among the elements given, counted from 0.
         index: usize,
         /// The value found.
+        value: f32,
+    },
+    /// A number past what the type, or the scale of its blocks, can hold: it would come out as an infinity or NaN.
+    #[error("{value} at element {index} is more than {ty} can hold")]
+    Overflow {
+        /// The type.
+        ty: GgmlType,
+        /// Position among the elements given, counted from 0.
+        index: usize,
+        /// The value found: where elements share a scale, the largest of them in magnitude.
         value: f32,
     },
 }
@@ -132,7 +145,8 @@ impl GgmlType {
     /// Encodes rows of `row_len` numbers into blocks, each row by itself.
     ///
     /// `importance` holds one weight a column, as an importance matrix does; it changes how scales are chosen, not
-    /// the format. A NaN or infinity is an error for quantized types and kept for the others.
+    /// the format. A NaN or infinity is an error, and so is a number that would become one: what is written without error
+    /// is finite.
     pub fn encode(
         self,
         rows: &[f32],
@@ -168,17 +182,72 @@ impl GgmlType {
         let piece = if importance.is_some() { row_len } else { PIECE };
         let blocks = blocks.chunks_mut(piece / self.block_len() * self.block_bytes());
         for (i, (numbers, blocks)) in rows.chunks(piece).zip(blocks).enumerate() {
-            if self.is_quantized()
-                && let Some(at) = first_non_finite(isa, numbers)
-            {
-                return Err(QuantError::NonFinite {
-                    index: i * piece + at,
-                    value: numbers[at],
-                });
-            }
-            encode(isa, numbers, importance, blocks);
+            self.encode_piece(isa, numbers, blocks, |numbers, blocks| {
+                encode(isa, numbers, importance, blocks);
+            })
+            .map_err(|error| error.moved_by(i * piece))?;
         }
         Ok(())
+    }
+
+    /// Encodes a few blocks, and sees to it that finite numbers go in and come out.
+    fn encode_piece(
+        self,
+        isa: Isa,
+        numbers: &[f32],
+        blocks: &mut [u8],
+        encode: impl Fn(&[f32], &mut [u8]),
+    ) -> Result<(), QuantError> {
+        let largest = largest_magnitude(isa, numbers);
+        if !largest.is_finite() {
+            let index = numbers.iter().position(|v| !v.is_finite()).unwrap_or(0);
+            let value = numbers[index];
+            return Err(QuantError::NonFinite { index, value });
+        }
+        encode(numbers, blocks);
+        // Without blocks nothing but the number itself decides.
+        let may_overflow = self.is_quantized() || largest > F16_MAX;
+        if may_overflow && !self.is_finite(isa, blocks) {
+            return Err(self.overflow(isa, numbers, blocks));
+        }
+        Ok(())
+    }
+
+    /// Whether every number in these blocks is finite.
+    fn is_finite(self, isa: Isa, blocks: &[u8]) -> bool {
+        // Zero times a finite number is zero, and NaN times anything else.
+        static ZEROS: [f32; 2048] = [0.0; 2048];
+        let bytes = ZEROS.len() / self.block_len() * self.block_bytes();
+        let dot = self.codec().decode.dot;
+        blocks.chunks(bytes).all(|blocks| {
+            let elements = blocks.len() / self.block_bytes() * self.block_len();
+            dot(isa, blocks, &ZEROS[..elements]) == 0.0
+        })
+    }
+
+    /// The number because of which a block is not finite.
+    fn overflow(self, isa: Isa, numbers: &[f32], blocks: &[u8]) -> QuantError {
+        let mut at = 0..numbers.len();
+        for (i, block) in blocks.chunks(self.block_bytes()).enumerate() {
+            if !self.is_finite(isa, block) {
+                at = i * self.block_len()..(i + 1) * self.block_len();
+                break;
+            }
+        }
+        let largest = |at: Range<usize>| {
+            let largest = at.max_by(|a, b| numbers[*a].abs().total_cmp(&numbers[*b].abs()));
+            largest.unwrap_or(0)
+        };
+        // With weights the sum of squares of a whole row counts in each of its blocks.
+        let mut index = largest(at);
+        if numbers[index].abs() <= F16_MAX {
+            index = largest(0..numbers.len());
+        }
+        QuantError::Overflow {
+            ty: self,
+            index,
+            value: numbers[index],
+        }
     }
 
     fn check_size(self, elements: usize, bytes: usize) -> Result<(), QuantError> {
@@ -197,19 +266,29 @@ impl GgmlType {
 /// Elements that are encoded in one go: whole blocks of every type, and as many as its encoder takes side by side.
 const PIECE: usize = 8192;
 
-/// Position of the first NaN or infinity.
-fn first_non_finite(isa: Isa, numbers: &[f32]) -> Option<usize> {
-    // Judged together, which takes a few instructions for many numbers, and searched only where one is bad.
-    let largest = isa.run(
+/// The largest finite f16.
+const F16_MAX: f32 = 65504.0;
+
+/// The largest magnitude; an infinity or NaN where there is one.
+fn largest_magnitude(isa: Isa, numbers: &[f32]) -> f32 {
+    isa.run(
         #[inline(always)]
         || {
-            numbers
+            // In the order of their bits, which is that of their values and has those that are not finite at its end.
+            let largest = numbers
                 .iter()
-                .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest))
+                .fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
+            f32::from_bits(largest)
         },
-    );
-    if largest < f32::INFINITY.to_bits() {
-        return None;
+    )
+}
+
+impl QuantError {
+    /// The same further behind.
+    fn moved_by(mut self, elements: usize) -> QuantError {
+        if let QuantError::NonFinite { index, .. } | QuantError::Overflow { index, .. } = &mut self {
+            *index += elements;
+        }
+        self
     }
-    numbers.iter().position(|v| !v.is_finite())
 }

@@ -5,8 +5,13 @@
 //! little-endian: a count of entries; for each the length of its name, the name, a number of calls, a number of values and
 //! the values; at the end, optionally, the number of chunks and the length and name of the data set.
 //! Both are brought to means, in the arithmetic of `llama-quantize`.
+//!
+//! Only the ratios of an entry's means count. Where they are so large or so small that the sums over a block would leave
+//! f32, which makes `llama-quantize` write zeros, they are scaled by a power of two, which changes no other bit. An entry
+//! of zeros alone has no ratios: it counts as none.
 
-use crate::gguf::{Array, Gguf, GgufError};
+use crate::gguf::{Array, Gguf, GgufError, Metadata};
+use crate::io::sniff::known_stranger;
 use crate::io::{Inputs, ReadError};
 use crate::quant::GgmlType;
 use crate::text::escape;
@@ -74,19 +79,24 @@ impl ImportanceMatrix {
             path: path.to_owned(),
             message,
         };
-        let matrix = if file.starts_with(b"GGUF") {
-            from_gguf(&Gguf::open(inputs, path)?, content)?
-        } else {
-            Legacy { left: &file }.read().map_err(content)?
+        let start = file.get(..9).unwrap_or(&file);
+        let mut matrix = match start {
+            [b'G', b'G', b'U', b'F', ..] => from_gguf(&Gguf::open(inputs, path)?, content)?,
+            [_, _, _, _, _, _, _, _, b'{'] => {
+                return Err(content(format!("this is a safetensors file, {NO_MATRIX}")));
+            }
+            _ => match known_stranger(start) {
+                Some(what) => return Err(content(what.to_owned())),
+                None => Legacy { left: &file }.read().map_err(content)?,
+            },
         };
         if matrix.entries.is_empty() {
             return Err(content("it holds no entries".to_owned()));
         }
-        for (name, values) in &matrix.entries {
-            if let Some(value) = values.iter().find(|v| !v.is_finite()) {
-                return Err(content(format!("entry {} holds {value}", escape(name))));
-            }
-        }
+        matrix
+            .entries
+            .values_mut()
+            .for_each(|means| bring_near_one(means));
         Ok(matrix)
     }
 
@@ -100,10 +110,52 @@ impl ImportanceMatrix {
         self.entries.is_empty()
     }
 
-    /// The weights for a tensor, if it was measured: one a column, and for each expert its own, one after another.
+    /// The weights for a tensor, if it was measured: one a column, none negative, and for each expert its own, one after
+    /// another. All may be zero.
     pub fn get(&self, tensor: &str) -> Option<&[f32]> {
         self.entries.get(BStr::new(tensor)).map(Vec::as_slice)
     }
+}
+
+/// What something is that is no importance matrix, and the way out.
+const NO_MATRIX: &str = "no importance matrix; give --imatrix the file that llama-imatrix wrote";
+
+/// Scales means by a power of two where their products may leave f32, so that the largest is in 1..2.
+fn bring_near_one(means: &mut [f32]) {
+    // Up to there `llama-quantize` fits well enough that its bytes count.
+    const LARGE: f32 = (1_u64 << 50) as f32;
+    let largest = means.iter().copied().fold(0.0, f32::max);
+    if largest > 0.0 && !(1.0 / LARGE..=LARGE).contains(&largest) {
+        let power = f64::from(largest).log2().floor();
+        let scale = (-power).exp2();
+        for mean in means {
+            *mean = (f64::from(*mean) * scale) as f32;
+        }
+    }
+}
+
+/// Says which of an entry's numbers is negative or none at all, for which no measurement can be the cause.
+fn check_numbers(name: &BStr, what: &str, numbers: &[f32]) -> Result<(), String> {
+    match numbers.iter().position(|v| !(*v >= 0.0 && v.is_finite())) {
+        None => Ok(()),
+        Some(at) => Err(format!(
+            "entry {} holds {} as {what} {at}, where none can be negative or no number; make the matrix again",
+            escape(name),
+            numbers[at],
+        )),
+    }
+}
+
+/// What a GGUF without entries is.
+fn kind(metadata: &Metadata) -> String {
+    let text = |key| metadata.string(key).ok().map(|text| escape(text));
+    let (ty, architecture) = (text("general.type"), text("general.architecture"));
+    if [&ty, &architecture].contains(&&Some("imatrix".to_owned())) {
+        return "it holds no entries".to_owned();
+    }
+    let ty = ty.unwrap_or_else(|| "model".to_owned());
+    let of = architecture.map(|name| format!(" of architecture {name}"));
+    format!("this is a {ty}{}, {NO_MATRIX}", of.unwrap_or_default())
 }
 
 fn from_gguf(
@@ -111,6 +163,10 @@ fn from_gguf(
     content: impl Fn(String) -> ImportanceError,
 ) -> Result<ImportanceMatrix, ImportanceError> {
     let metadata = gguf.metadata();
+    let is_part = |name: &[u8]| name.ends_with(SUMS.as_bytes()) || name.ends_with(COUNTS.as_bytes());
+    if !gguf.tensors().any(|tensor| is_part(tensor.name.as_bytes())) {
+        return Err(content(kind(metadata)));
+    }
     let datasets = match gguf.key(metadata.array("imatrix.datasets"))? {
         Array::String(names) => names.iter().map(ToOwned::to_owned).collect(),
         _ => Vec::new(),
@@ -158,7 +214,11 @@ fn from_gguf(
                 "entry {name} has {sums} sums for {counts} counts"
             )));
         }
+        check_numbers(name, "count", &counts).map_err(&content)?;
         let columns = values.len() / counts.len();
+        for values in values.chunks_exact(columns) {
+            check_numbers(name, "sum of column", values).map_err(&content)?;
+        }
         for (values, count) in values.chunks_exact_mut(columns).zip(counts) {
             let count = count.round();
             for v in values {
@@ -195,12 +255,15 @@ impl<'a> Legacy<'a> {
             }
             let bytes = self.take(u64::from(len) * 4, &of("the values"))?;
             let scale = if calls > 0 { calls as f32 } else { 1.0 };
-            let values = bytes
+            let mut values: Vec<f32> = bytes
                 .as_chunks()
                 .0
                 .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes) / scale);
-            entries.insert(name.to_owned(), values.collect());
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect();
+            check_numbers(name, "sum of column", &values)?;
+            values.iter_mut().for_each(|v| *v /= scale);
+            entries.insert(name.to_owned(), values);
         }
         let chunks = self.number("the number of chunks").unwrap_or(0);
         let dataset = self
@@ -244,7 +307,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::gguf::{Layout, Metadata, TensorSpec, Value};
+    use crate::gguf::{Layout, TensorSpec, Value};
     use std::io::Write;
 
     fn open(bytes: &[u8]) -> Result<ImportanceMatrix, String> {
@@ -307,8 +370,53 @@ mod tests {
                 .contains("the number of entries is -1")
         );
         assert!(open(&0i32.to_le_bytes()).unwrap_err().contains("no entries"));
-        let nan = legacy(&[("a", 1, &[f32::NAN])], &[]);
-        assert_eq!(open(&nan).unwrap_err(), "F: entry a holds NaN");
+        let strangers: [(&[u8], &str); 3] = [
+            (b"PK\x03\x04", "F: this is a zip archive"),
+            (
+                b"\x10\0\0\0\0\0\0\0{\"a\":1}",
+                "F: this is a safetensors file, no importance matrix",
+            ),
+            (&gguf(&[]), "F: it holds no entries"),
+        ];
+        for (bytes, expected) in strangers {
+            let told = open(bytes).unwrap_err();
+            assert!(told.starts_with(expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_nobody_measured_are_refused_with_their_column() {
+        for (bad, shown) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf"), (-0.5, "-0.5")] {
+            let told = format!("F: entry a holds {shown} as sum of column 1,");
+            let old = legacy(&[("a", 1, &[1.0, bad])], &[]);
+            assert!(open(&old).unwrap_err().starts_with(&told));
+            let f32_ = GgmlType::F32;
+            let new = gguf(&[
+                ("a.in_sum2", f32_, &[1.0, 1.0, 1.0, bad]),
+                ("a.counts", f32_, &[1.0, 1.0]),
+            ]);
+            assert!(open(&new).unwrap_err().starts_with(&told));
+            let counts = gguf(&[("a.in_sum2", f32_, &[1.0, 1.0]), ("a.counts", f32_, &[1.0, bad])]);
+            assert!(
+                open(&counts)
+                    .unwrap_err()
+                    .starts_with(&format!("F: entry a holds {shown} as count 1,"))
+            );
+        }
+    }
+
+    #[test]
+    fn means_that_leave_f32_in_sums_are_scaled_by_a_power_of_two() {
+        let read = |values: &[f32]| {
+            let matrix = open(&legacy(&[("a", 1, values)], &[])).unwrap();
+            matrix.get("a").unwrap().to_vec()
+        };
+        for kept in [[1e6, 3.0, 0.0], [1e-6, 1e-13, 0.0], [0.0; 3]] {
+            assert_eq!(read(&kept), kept);
+        }
+        let two = |power| 2f32.powi(power);
+        assert_eq!(read(&[1.5 * two(127), two(120), 0.0]), [1.5, two(-7), 0.0]);
+        assert_eq!(read(&[1.25 * two(-120), two(-130)]), [1.25, two(-10)]);
     }
 
     fn gguf(tensors: &[(&str, GgmlType, &[f32])]) -> Vec<u8> {
@@ -330,7 +438,10 @@ mod tests {
         for (i, (_, ty, values)) in tensors.iter().enumerate() {
             bytes.resize(layout.offsets[i] as usize, 0);
             let mut data = vec![0; ty.bytes(values.len() as u64).unwrap() as usize];
-            ty.encode(values, values.len(), None, &mut data).unwrap();
+            match ty {
+                GgmlType::F32 => data = values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                _ => ty.encode(values, values.len(), None, &mut data).unwrap(),
+            }
             bytes.extend(data);
         }
         bytes

@@ -2,15 +2,14 @@
 //! metadata. Knows no architecture beyond what the mixtures ask.
 
 pub mod imatrix;
+mod overrides;
 
 use crate::gguf::{Endian, FormatError, Gguf, GgufError, KeyError, LayoutError, Metadata, Value};
-use crate::plan::{Plan, PlannedTensor, Source};
+use crate::plan::{self, Fit, Plan, PlannedTensor, Source};
 use crate::quant::GgmlType;
-use crate::quant::recipe::{self, FileType, Model};
+use crate::quant::recipe::{self, FileType, Model, Override};
 use crate::quantize::imatrix::ImportanceMatrix;
-use crate::text::Glob;
 use crate::text::escape;
-use bstr::BStr;
 use std::path::{Path, PathBuf};
 
 /// What the user asks for.
@@ -20,8 +19,16 @@ pub struct Options<'a> {
     pub file_type: FileType,
     /// Every weight in the file's own type.
     pub pure: bool,
-    /// Types by name pattern, the first that matches.
-    pub overrides: &'a [(Glob, GgmlType)],
+    /// Types by name; the first that fits counts.
+    pub overrides: &'a [Override],
+    /// Type of the token embeddings, tied to the output or not.
+    pub token_embedding: Option<GgmlType>,
+    /// Type of the output, or of the token embeddings that are tied to it.
+    pub output: Option<GgmlType>,
+    /// `output.weight` keeps its type.
+    pub leave_output: bool,
+    /// Fit Q4_0 such that weights on the grid of a quantization-aware training keep their values.
+    pub qat: bool,
     /// Encode tensors anew that are quantized already, which loses twice.
     pub allow_requantize: bool,
     /// How much the columns of the tensors matter.
@@ -73,8 +80,19 @@ pub enum QuantizeError {
         matrices: u64,
         found: usize,
     },
+    #[error(
+        "{}: the importance matrix has an entry for none of the {weights} tensors that are quantized; \
+         it was made for another model", path.display()
+    )]
+    ImportanceUnmatched { path: PathBuf, weights: usize },
     #[error("type {0} can be read but not written")]
     NoEncoder(GgmlType),
+    #[error("{}: no tensor is called like {pattern}; near it are {nearest}", path.display())]
+    TensorType {
+        path: PathBuf,
+        pattern: String,
+        nearest: String,
+    },
 }
 
 impl QuantizeError {
@@ -85,7 +103,9 @@ impl QuantizeError {
             QuantizeError::Layout(_) => None,
             QuantizeError::Requantize { path, .. }
             | QuantizeError::Integers { path, .. }
-            | QuantizeError::ImportanceSize { path, .. } => Some(path),
+            | QuantizeError::ImportanceSize { path, .. }
+            | QuantizeError::ImportanceUnmatched { path, .. }
+            | QuantizeError::TensorType { path, .. } => Some(path),
             QuantizeError::NoEncoder(..) => None,
         }
     }
@@ -109,28 +129,37 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
             ty: tensor.ty,
         })
         .collect();
-    let recipe = recipe::Options {
+    let asked = recipe::Options {
         pure: options.pure,
         importance: options.importance.is_some(),
         overrides: options.overrides,
+        token_embedding: options.token_embedding,
+        output: options.output,
+        leave_output: options.leave_output,
     };
-    let types = recipe::choose(options.file_type, &model(gguf)?, &described, &recipe);
+    let mut warnings = overrides::check(gguf, &described, options.overrides)?;
+    if options.leave_output && !described.iter().any(|tensor| tensor.name == "output.weight") {
+        warnings.push(
+            "--leave-output-tensor leaves nothing: the output is tied to token_embd.weight, which is quantized"
+                .to_owned(),
+        );
+    }
+    let choices = recipe::choose(options.file_type, &model(gguf)?, &described, &asked);
 
     let mut tensors = Vec::with_capacity(sources.len());
-    for ((name, tensor), ty) in sources.into_iter().zip(types) {
-        check_change(gguf, name, tensor.ty, ty, options)?;
-        let mut planned = PlannedTensor {
-            name: name.to_owned(),
-            dims: tensor.info.dims.clone(),
-            ty,
-            source: Source::of_gguf(name, gguf.path(), tensor),
-            importance: None,
-        };
-        planned.importance = importance_of(gguf, &planned, options)?;
+    for ((name, tensor), choice) in sources.into_iter().zip(choices) {
+        check_change(gguf, name, tensor.ty, choice.ty, options)?;
+        let source = Source::of_gguf(name, gguf.path(), tensor);
+        let mut planned = PlannedTensor::new(name, tensor.info.dims.clone(), choice.ty, source);
+        planned.wanted = choice.wanted;
+        planned.fit = fit(gguf, &planned, options)?;
         tensors.push(planned);
     }
     let metadata = metadata(gguf, options);
-    let warnings = warnings(&tensors, options);
+    warnings.extend(told_of(&tensors, options));
+    if let Some(importance) = options.importance {
+        warnings.extend(told_of_importance(gguf, &tensors, importance)?);
+    }
     Ok(Plan::new(metadata, tensors, Endian::Little, warnings)?)
 }
 
@@ -172,32 +201,81 @@ fn check_change(
     Ok(())
 }
 
-/// The weights of a tensor's columns, checked for their number.
-fn importance_of<'a>(
-    gguf: &Gguf,
-    tensor: &PlannedTensor,
-    options: Options<'a>,
-) -> Result<Option<&'a [f32]>, QuantizeError> {
-    let is_encoded = tensor.ty.is_quantized() && tensor.source.ty != tensor.ty;
-    let Some(weights) = options
-        .importance
-        .filter(|_| is_encoded)
-        .and_then(|i| i.matrix.get(&tensor.name))
-    else {
-        return Ok(None);
+/// How a tensor's blocks are fitted.
+fn fit<'a>(gguf: &Gguf, tensor: &PlannedTensor, options: Options<'a>) -> Result<Fit<'a>, QuantizeError> {
+    if !tensor.is_quantized_anew() {
+        return Ok(Fit::Plain);
+    }
+    if options.qat && tensor.ty == GgmlType::Q4_0 {
+        return Ok(Fit::Grid);
+    }
+    let weights = options.importance.and_then(|i| i.matrix.get(&tensor.name));
+    let Some(weights) = weights else {
+        return Ok(Fit::Plain);
     };
     let columns = tensor.row_len();
     let matrices: u64 = tensor.dims.iter().skip(2).product();
-    if columns.checked_mul(matrices) != Some(weights.len() as u64) {
-        return Err(QuantizeError::ImportanceSize {
-            path: gguf.path().to_owned(),
-            name: escape(tensor.name.as_bytes()),
-            columns,
-            matrices,
-            found: weights.len(),
+    if columns.checked_mul(matrices) == Some(weights.len() as u64) {
+        return Ok(Fit::Importance(weights));
+    }
+    // What llama-imatrix measures of a table that is no output either does not fit it.
+    if recipe::is_token_embedding(&tensor.name) {
+        return Ok(Fit::Plain);
+    }
+    Err(QuantizeError::ImportanceSize {
+        path: gguf.path().to_owned(),
+        name: escape(tensor.name.as_bytes()),
+        columns,
+        matrices,
+        found: weights.len(),
+    })
+}
+
+/// The tensors that are quantized without a weight for each column though there is an importance matrix.
+pub fn without_importance<'t>(tensors: &'t [PlannedTensor]) -> impl Iterator<Item = &'t PlannedTensor<'t>> {
+    let is_plain = |tensor: &&PlannedTensor| tensor.is_quantized_anew() && tensor.fit == Fit::Plain;
+    tensors.iter().filter(is_plain)
+}
+
+/// What the user should know of how the importance matrix fits the model.
+fn told_of_importance(
+    gguf: &Gguf,
+    tensors: &[PlannedTensor],
+    importance: Importance,
+) -> Result<Vec<String>, QuantizeError> {
+    let weights = tensors.iter().filter(|tensor| tensor.is_quantized_anew()).count();
+    let without = without_importance(tensors).count();
+    if weights > 0 && without == weights {
+        return Err(QuantizeError::ImportanceUnmatched {
+            path: importance.name.into(),
+            weights,
         });
     }
-    Ok(Some(weights))
+    let mut told = Vec::new();
+    if without > 0 {
+        told.push(format!(
+            "{without} of {weights} quantized tensors have no entry in the importance matrix and are fitted without; \
+             --verbose names them"
+        ));
+    }
+    let zeros = |tensor: &PlannedTensor| {
+        let Fit::Importance(weights) = tensor.fit else {
+            return 0;
+        };
+        let matrices = weights.chunks(tensor.row_len().max(1) as usize);
+        matrices
+            .filter(|matrix| matrix.iter().all(|weight| *weight == 0.0))
+            .count()
+    };
+    let zeros: usize = tensors.iter().map(zeros).sum();
+    if zeros > 0 {
+        told.push(format!(
+            "the importance matrix holds zeros alone for {zeros} matrices of {}; they are fitted without it, \
+             where llama-quantize would write zeros",
+            gguf.path().display()
+        ));
+    }
+    Ok(told)
 }
 
 /// What the mixtures ask about the model. Numbers that the file does not have count as 0.
@@ -243,9 +321,12 @@ fn metadata(gguf: &Gguf, options: Options) -> Metadata {
     metadata.set("general.quantization_version", 2_u32);
     metadata.set("general.file_type", options.file_type.id());
     if let Some(Importance { matrix, name }) = options.importance {
-        metadata.set("quantize.imatrix.file", name);
+        // llama-quantize has room for so many bytes.
+        const ROOM: usize = 127;
+        let cut = |text: &[u8]| Value::String(text[..text.len().min(ROOM)].into());
+        metadata.set("quantize.imatrix.file", cut(name.as_bytes()));
         if let Some(dataset) = matrix.datasets.first() {
-            metadata.set("quantize.imatrix.dataset", Value::String(dataset.clone()));
+            metadata.set("quantize.imatrix.dataset", cut(dataset));
         }
         metadata.set("quantize.imatrix.entries_count", matrix.len() as u32);
         if matrix.chunks > 0 {
@@ -255,20 +336,18 @@ fn metadata(gguf: &Gguf, options: Options) -> Metadata {
     metadata
 }
 
-fn warnings(tensors: &[PlannedTensor], options: Options) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (glob, _) in options.overrides {
-        let fits = |tensor: &PlannedTensor| glob.matches(BStr::new(&tensor.name));
-        if !tensors.iter().any(fits) {
-            warnings.push(format!("--tensor-type {} matches no tensor", glob.as_str()));
-        }
-    }
+/// What the user should know of the types.
+fn told_of(tensors: &[PlannedTensor], options: Options) -> Vec<String> {
+    let mut told = plan::told_of_fallbacks(tensors);
     let twice = tensors
         .iter()
         .filter(|t| t.source.ty.is_quantized() && t.source.ty != t.ty)
         .count();
     if twice > 0 {
-        warnings.push(format!("{twice} tensors were quantized already and lose twice"));
+        told.push(format!("{twice} tensors were quantized already and lose twice"));
     }
-    warnings
+    if options.qat && !tensors.iter().any(|tensor| tensor.fit == Fit::Grid) {
+        told.push("--qat changes nothing: no tensor becomes Q4_0".to_owned());
+    }
+    told
 }

@@ -19,6 +19,7 @@ mod quant_golden;
 mod quant_properties;
 mod quant_recipes;
 mod quantize;
+mod quantize_options;
 mod refusals;
 mod structure;
 mod verify;

@@ -2,7 +2,7 @@
 //! (`fixtures/quant`).
 
 use crate::common::fixture;
-use gguf_conv::quant::{GgmlType, Isa};
+use gguf_conv::quant::{GgmlType, Isa, QuantError};
 use sha2::{Digest, Sha256};
 
 const ROW: usize = 512;
@@ -25,15 +25,28 @@ fn read_f32(name: &str) -> Vec<f32> {
 #[track_caller]
 fn assert_encodes(ty: GgmlType, importance: Option<&[f32]>, expected: &str) {
     let (rows, expected) = (read_f32("encode/input.f32"), read(expected));
+    let row_bytes = ROW / ty.block_len() * ty.block_bytes();
     for isa in Isa::available() {
-        let mut blocks = vec![0xaa; expected.len()];
-        ty.encode_on(isa, &rows, ROW, importance, &mut blocks).unwrap();
-        let mut pairs = blocks
-            .chunks(ty.block_bytes())
-            .zip(expected.chunks(ty.block_bytes()));
-        if let Some(at) = pairs.position(|(block, expected)| block != expected) {
-            let row = at * ty.block_len() / ROW;
-            panic!("{ty} on {}: block {at}, in row {row}, differs", isa.name());
+        let pairs = rows.chunks(ROW).zip(expected.chunks(row_bytes));
+        for (row, (numbers, expected)) in pairs.enumerate() {
+            let mut blocks = vec![0xaa; row_bytes];
+            let result = ty.encode_on(isa, numbers, ROW, importance, &mut blocks);
+            let mut pairs = blocks
+                .chunks(ty.block_bytes())
+                .zip(expected.chunks(ty.block_bytes()));
+            if let Some(at) = pairs.position(|(block, expected)| block != expected) {
+                panic!("{ty} on {}: block {at} in row {row} differs", isa.name());
+            }
+            // Where ggml makes infinities of the largest numbers.
+            let mut decoded = vec![0.0; ROW];
+            ty.decode_on(isa, expected, &mut decoded).unwrap();
+            match result {
+                Ok(()) => assert!(decoded.iter().all(|v| v.is_finite()), "{ty}: row {row}"),
+                Err(QuantError::Overflow { .. }) => {
+                    assert!(!decoded.iter().all(|v| v.is_finite()), "{ty}: row {row}");
+                }
+                Err(error) => panic!("{ty}: {error}"),
+            }
         }
     }
 }

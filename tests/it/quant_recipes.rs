@@ -58,12 +58,12 @@ fn types_are_those_that_llama_quantize_chooses() {
             let options = Options {
                 pure: option == "pure",
                 importance: option == "importance",
-                overrides: &[],
+                ..Options::default()
             };
             let chosen = choose(FileType::from_name(name).unwrap(), &model, &tensors, &options);
             for ((tensor, chosen), expected) in tensors.iter().zip(chosen).zip(types.split(' ')) {
                 assert_eq!(
-                    chosen,
+                    chosen.ty,
                     ty(expected),
                     "{} as {run}: {}",
                     recorded.name,

@@ -11,6 +11,7 @@ mod search;
 
 pub(super) mod float;
 pub(super) mod fp4;
+pub(super) mod grid;
 pub(super) mod int;
 pub(super) mod iq;
 pub(super) mod iq4;

@@ -54,10 +54,23 @@ table! {
 }
 
 impl FileType {
-    /// The file type with this name, in any case.
+    /// The file type with this name or other name, in any case.
     pub fn from_name(name: &str) -> Option<FileType> {
         let mut all = FileType::ALL.iter().copied();
-        all.find(|file_type| file_type.name().eq_ignore_ascii_case(name))
+        all.find(|file_type| {
+            let mut names = [file_type.name()].into_iter().chain(file_type.other_name());
+            names.any(|known| known.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// What `llama-quantize` calls it too: `q4_k`.
+    pub fn other_name(self) -> Option<&'static str> {
+        match self {
+            FileType::Q3_K_M => Some("q3_k"),
+            FileType::Q4_K_M => Some("q4_k"),
+            FileType::Q5_K_M => Some("q5_k"),
+            _ => None,
+        }
     }
 
     /// The file type with this id.
@@ -89,6 +102,7 @@ mod tests {
             assert_eq!(FileType::from_id(file_type.id()), Some(*file_type));
             assert!(file_type.tensor_type().can_encode(), "{file_type}");
         }
-        assert_eq!(FileType::from_name("q4_k"), None);
+        assert_eq!(FileType::from_name("Q4_K"), Some(FileType::Q4_K_M));
+        assert_eq!(FileType::from_name("q4_k_x"), None);
     }
 }

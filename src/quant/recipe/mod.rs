@@ -7,12 +7,12 @@
 
 mod file_type;
 mod mixture;
+mod overrides;
 
 pub use file_type::FileType;
+pub use overrides::{NamePattern, Override, Reading};
 
 use super::GgmlType;
-use crate::text::Glob;
-use bstr::BStr;
 use mixture::{Importance, Place, Role};
 
 /// What the mixtures ask about a model.
@@ -46,25 +46,49 @@ pub struct Options<'a> {
     pub pure: bool,
     /// An importance matrix is given.
     pub importance: bool,
-    /// Types by name pattern (`*` for any text, `?` for one character); the first that matches counts.
-    pub overrides: &'a [(Glob, GgmlType)],
+    /// Types by name; the first that fits counts.
+    pub overrides: &'a [Override],
+    /// Type of the token embeddings, tied to the output or not.
+    pub token_embedding: Option<GgmlType>,
+    /// Type of the output, or of the token embeddings that are tied to it.
+    pub output: Option<GgmlType>,
+    /// `output.weight` keeps its type.
+    pub leave_output: bool,
+}
+
+/// What was chosen for a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// Its type.
+    pub ty: GgmlType,
+    /// The type that it would have, did its rows divide into blocks of it.
+    pub wanted: GgmlType,
 }
 
 /// The type of each tensor, in the order given.
 ///
-/// An override wins over the mixture and over `pure`; it does not reach tensors that are never quantized. Unlike
-/// `llama-quantize`, overrides also count for file types that are not quantized.
+/// A type for embeddings or output wins over overrides, these over the mixture and over `pure`; none reaches tensors
+/// that are never quantized. Unlike `llama-quantize`, overrides also count for file types that are not quantized.
 pub fn choose(
     file_type: FileType,
     model: &Model,
     tensors: &[Tensor<'_>],
     options: &Options<'_>,
-) -> Vec<GgmlType> {
-    let mut types: Vec<GgmlType> = tensors.iter().map(|tensor| tensor.ty).collect();
-    let tied = !tensors.iter().any(|tensor| Role::of(tensor.name) == Role::Output);
-    let values = tensors
+) -> Vec<Choice> {
+    let keep = |tensor: &Tensor| Choice {
+        ty: tensor.ty,
+        wanted: tensor.ty,
+    };
+    let mut choices: Vec<Choice> = tensors.iter().map(keep).collect();
+    let names = || tensors.iter().map(|tensor| tensor.name);
+    let overrides: Vec<(Reading, GgmlType)> = options
+        .overrides
         .iter()
-        .filter(|tensor| Role::of(tensor.name) == Role::AttentionValue)
+        .map(|given| (given.pattern.among(names()), given.ty))
+        .collect();
+    let tied = !names().any(|name| Role::of(name) == Role::Output);
+    let values = names()
+        .filter(|name| Role::of(name) == Role::AttentionValue)
         .count();
     let (mut values_seen, mut downs_seen) = (0, 0);
 
@@ -73,22 +97,30 @@ pub fn choose(
     order.sort_by_key(|i| order_key(tensors[*i].name));
     for i in order {
         let Tensor { name, dims, .. } = tensors[i];
-        // Trailing dimensions of 1 are none.
-        let is_vector = dims.iter().skip(1).all(|dim| *dim == 1);
-        if is_vector || !mixture::is_weight(name) {
+        let role = Role::of(name);
+        if !may_change(&tensors[i]) || (options.leave_output && role == Role::Output) {
             continue;
         }
         let row_len = dims.first().copied().unwrap_or(0);
-        let named = options
-            .overrides
+        let named = overrides
             .iter()
-            .find(|(glob, _)| glob.matches(BStr::new(name)));
-        let role = Role::of(name);
-        let ty = match named {
-            Some((_, ty)) => *ty,
+            .find(|(reading, _)| reading.matches(name))
+            .map(|(_, ty)| *ty);
+        let given = match role {
+            Role::Output => options.output,
+            // A large table by itself, which an override may name.
+            Role::TokenEmbedding if name == "per_layer_token_embd.weight" => {
+                named.or(options.token_embedding)
+            }
+            Role::TokenEmbedding => options.token_embedding,
+            _ => None,
+        };
+        let ty = match given.or(named) {
+            Some(ty) => ty,
             None if options.pure || !file_type.tensor_type().is_quantized() => file_type.tensor_type(),
             None if role == Role::Output || (tied && role == Role::TokenEmbedding) => {
-                output_type(file_type, row_len)
+                let usual = || output_type(file_type, row_len);
+                options.output.unwrap_or_else(usual)
             }
             None => {
                 let (index, count) = match role {
@@ -118,9 +150,24 @@ pub fn choose(
                 mixture::mixed(file_type, role, &place)
             }
         };
-        types[i] = mixture::fitting(ty, row_len);
+        choices[i] = Choice {
+            ty: mixture::fitting(ty, row_len),
+            wanted: ty,
+        };
     }
-    types
+    choices
+}
+
+/// Whether a tensor may get another type than its own: it is a matrix of weights, and neither small nor sensitive.
+pub fn may_change(tensor: &Tensor) -> bool {
+    // Trailing dimensions of 1 are none.
+    let is_vector = tensor.dims.iter().skip(1).all(|dim| *dim == 1);
+    !is_vector && mixture::is_weight(tensor.name)
+}
+
+/// Whether this is a table of embeddings, by token.
+pub fn is_token_embedding(name: &str) -> bool {
+    Role::of(name) == Role::TokenEmbedding
 }
 
 /// The type of the output, which tied token embeddings share.
@@ -165,14 +212,17 @@ mod tests {
             dims: &[256, 8],
             ty: GgmlType::BF16,
         });
-        let overrides =
-            [("blk.*", GgmlType::Q5_0), ("*", GgmlType::Q8_0)].map(|(pattern, ty)| (Glob::new(pattern), ty));
+        let overrides = [("blk.*", GgmlType::Q5_0), ("*", GgmlType::Q8_0)].map(|(pattern, ty)| Override {
+            pattern: NamePattern::new(pattern),
+            ty,
+        });
         let options = Options {
             overrides: &overrides,
             ..Options::default()
         };
+        let chosen = choose(FileType::Q4_0, &Model::default(), &tensors, &options);
         assert_eq!(
-            choose(FileType::Q4_0, &Model::default(), &tensors, &options),
+            chosen.iter().map(|choice| choice.ty).collect::<Vec<_>>(),
             [GgmlType::Q8_0, GgmlType::BF16, GgmlType::Q5_0]
         );
     }
