@@ -72,7 +72,7 @@ struct PromptArgs {
     /// File of the text that the target continues
     #[arg(long, value_name = "F")]
     prompt_file: Option<PathBuf>,
-    /// Tokens that the target continues, as they are (no <bos> is added)
+    /// Tokens that the target continues, as they are (no BOS token is added)
     #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
     tokens: Option<Vec<u32>>,
 }
