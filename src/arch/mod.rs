@@ -83,6 +83,8 @@ pub struct LayerTypes {
     pub sliding: String,
     /// Word for a layer that sees everything.
     pub full: String,
+    /// With a config that lists none: each layer of this number is full, and the last, as transformers has it.
+    pub full_every: Option<std::num::NonZeroUsize>,
     /// Without a config: the source tensor whose first axis is as long as a head of its layer.
     pub head_dim_of: Pattern,
     /// The target's key for the length of a sliding layer's heads.

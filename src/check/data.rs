@@ -1,13 +1,15 @@
 //! The numbers themselves.
 
 use super::Findings;
+use crate::arch::Arch;
 use crate::gguf::Gguf;
 use crate::storage::gguf_tensors;
 use crate::storage::stats::Stats;
 use crate::text::escape;
+use bstr::{BStr, ByteSlice};
 
 /// Reads every tensor that can be read. What cannot be is told elsewhere: unknown types, byte order, ranges.
-pub(super) fn check(gguf: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) {
+pub(super) fn check(arch: &Arch, gguf: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) {
     const AGAIN: &str = "the file is damaged, or its source was: download or convert it again";
     for tensor in gguf_tensors(gguf) {
         let Ok(numbers) = tensor.numbers() else { continue };
@@ -19,9 +21,23 @@ pub(super) fn check(gguf: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64
                 stats.nan, stats.infinite, stats.elements
             );
             findings.error("nan", name, message, AGAIN);
-        } else if tensor.dims.len() >= 2 && stats.zeros == stats.elements && stats.elements > 0 {
+        } else if stats.zeros == stats.elements && stats.elements > 0 && !is_computed(arch, tensor.name) {
             let message = format!("tensor {name} holds nothing but zeros, as after an incomplete download");
-            findings.warning("zeros", name, message, AGAIN);
+            if tensor.dims.len() >= 2 {
+                findings.warning("zeros", name, message, AGAIN);
+            } else {
+                // A norm or scale: all that a layer computes is multiplied by it.
+                let message =
+                    format!("{message}: whatever passes through it is lost, and no draft is accepted");
+                findings.error("zeros", name, message, AGAIN);
+            }
         }
     }
+}
+
+/// Whether a tensor is computed from the keys, which is checked elsewhere.
+fn is_computed(arch: &Arch, name: &BStr) -> bool {
+    let upstream = arch.upstream_tensor(name);
+    let spec = upstream.to_str().ok().and_then(|name| arch.tensor_spec(name));
+    spec.is_some_and(|spec| spec.generate.is_some())
 }

@@ -12,7 +12,7 @@ use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
 use crate::finding::{Finding, Severity};
 use crate::gguf::Gguf;
-use crate::text::escape;
+use crate::io::kind::Wanted;
 
 /// Most layers that llama.cpp loads (`LLAMA_MAX_LAYERS`).
 const MAX_LAYERS: usize = 512;
@@ -103,11 +103,10 @@ pub fn check(
             "role",
             "general.architecture".to_owned(),
             format!(
-                "architecture is {}, which is no drafter's; a drafter has {}",
-                escape(found),
+                "this is {found}; the architecture of a Gemma 4 drafter is {}",
                 arch.architecture
             ),
-            "give the GGUF of a Gemma 4 drafter",
+            found.way_out(Wanted::Drafter),
         ),
         Err(error) => findings.error(
             "role",
@@ -116,6 +115,6 @@ pub fn check(
             CONVERT,
         ),
     }
-    data::check(gguf, &mut findings, progress);
+    data::check(arch, gguf, &mut findings, progress);
     findings.0
 }

@@ -6,6 +6,7 @@ use crate::convert::{compared_keys, vocabulary_difference};
 use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, TensorEntry, kind_of};
 use crate::gguf::{Array, Gguf, Strings};
+use crate::io::kind::{FileKind, Wanted};
 use crate::text::escape;
 use bstr::ByteSlice;
 
@@ -13,22 +14,31 @@ const OTHER_TARGET: &str = "use the drafter that was made for this target";
 
 /// Whether the target is one for drafters of this architecture; a finding where it is not.
 pub(super) fn is_target(arch: &Arch, target: &Gguf, findings: &mut Findings) -> bool {
-    let found = match kind_of(target, arch) {
-        Ok(Kind::Target) => return true,
-        Ok(Kind::Drafter(_)) => "a drafter's".to_owned(),
-        Ok(Kind::Other(found)) => escape(found),
-        Err(_) => "not stated".to_owned(),
-    };
-    findings.error(
-        "target",
-        "general.architecture".to_owned(),
-        format!(
-            "the target's architecture is {found}; these drafters work with {} only",
-            arch.target
+    const ANOTHER: &str = "pass the GGUF of a Gemma 4 model with --target";
+    let kind = target.kind();
+    let role = kind_of(target, arch);
+    let is_target = matches!(role, Ok(Kind::Target));
+    let (message, way_out) = match kind {
+        FileKind::OllamaModel(_) if is_target => {
+            (format!("the target is {kind}"), kind.way_out(Wanted::Target))
+        }
+        _ if is_target => return true,
+        FileKind::Model(_) if matches!(role, Ok(Kind::Drafter(_))) => (
+            "the target's architecture is a drafter's".to_owned(),
+            ANOTHER.into(),
         ),
-        "pass the GGUF of a Gemma 4 model with --target",
-    );
-    false
+        FileKind::Model(found) => (
+            format!(
+                "the target's architecture is {found}; these drafters work with {} only",
+                arch.target
+            ),
+            ANOTHER.into(),
+        ),
+        FileKind::Gguf => ("the target states no architecture".to_owned(), ANOTHER.into()),
+        kind => (format!("the target is {kind}"), kind.way_out(Wanted::Target)),
+    };
+    findings.error("target", "general.architecture".to_owned(), message, way_out);
+    is_target
 }
 
 pub(super) fn check(drafter: &DrafterGguf, target: &Gguf, source: Target, findings: &mut Findings) {
@@ -108,7 +118,9 @@ fn check_vocabulary(drafter: &DrafterGguf, target: &Gguf, findings: &mut Finding
         let message = format!("the vocabularies differ: {difference}");
         findings.error("vocabulary", KEY.to_owned(), message, WAY_OUT);
     }
-    for key in compared_keys() {
+    // Its tokenizer is told another way, and to take that one over would spoil the drafter.
+    let is_ollamas = matches!(target.kind(), FileKind::OllamaModel(_));
+    for key in compared_keys().filter(|_| !is_ollamas) {
         if drafter.gguf.metadata().get(&key) != target.metadata().get(&key) {
             let message = format!("{key} differs from the target's");
             findings.warning("vocabulary", key, message, WAY_OUT);

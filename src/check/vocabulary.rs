@@ -2,7 +2,10 @@
 
 use super::{CONVERT, Findings};
 use crate::facts::drafter::DrafterGguf;
-use crate::gguf::{Array, Metadata, Strings, ValueType};
+use crate::gguf::{Array, Metadata, Strings, Value, ValueType};
+use crate::text::escape;
+use bstr::{BStr, ByteSlice};
+use std::collections::HashSet;
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
@@ -22,13 +25,7 @@ pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
     for (key, types) in BESIDE_TOKENS {
         check_list(meta, key, types, Some(count), findings);
     }
-    check_list(
-        meta,
-        "tokenizer.ggml.merges",
-        &[ValueType::String],
-        None,
-        findings,
-    );
+    check_merges(meta, tokens, findings);
     check_ids(meta, count, findings);
     let rows = drafter
         .tensor("token_embd.weight")
@@ -47,7 +44,7 @@ fn check_model(drafter: &DrafterGguf, meta: &Metadata, findings: &mut Findings) 
     match meta.string(KEY) {
         Ok(model) if model == expected.as_str() => {}
         Ok(model) => {
-            let model = crate::text::escape(model);
+            let model = escape(model);
             let message = format!("the tokenizer is of the kind {model}, Gemma 4's is {expected}");
             findings.error("vocabulary", KEY.to_owned(), message, CONVERT);
         }
@@ -85,6 +82,51 @@ fn check_list(meta: &Metadata, key: &str, types: &[ValueType], len: Option<usize
         ),
     };
     findings.error("vocabulary", key.to_owned(), message, CONVERT);
+}
+
+/// Without merges llama.cpp loads no file with this tokenizer; with merges that join nothing, texts fall to pieces that
+/// the target does not see.
+fn check_merges(meta: &Metadata, tokens: &Strings, findings: &mut Findings) {
+    const KEY: &str = "tokenizer.ggml.merges";
+    check_list(meta, KEY, &[ValueType::String], None, findings);
+    let merges = match meta.get(KEY) {
+        Some(Value::Array(Array::String(merges))) => merges,
+        Some(_) => return,
+        None => {
+            let message = format!("{KEY} is missing, and llama.cpp does not load the file without it");
+            findings.error("vocabulary", KEY.to_owned(), message, CONVERT);
+            return;
+        }
+    };
+    let known: HashSet<&[u8]> = tokens.iter().map(|token| token.as_bytes()).collect();
+    let mut faults = merges.iter().enumerate().filter_map(|(at, merge)| {
+        let fault = merge_fault(merge, &known)?;
+        Some((at, merge, fault))
+    });
+    if let Some((at, merge, fault)) = faults.next() {
+        let more = match faults.count() {
+            0 => String::new(),
+            more => format!(", and {more} more like it"),
+        };
+        let message = format!("{KEY} holds \"{}\" at {at}, {fault}{more}", escape(merge));
+        findings.error("vocabulary", KEY.to_owned(), message, CONVERT);
+    }
+}
+
+/// What is wrong with a merge. llama.cpp parts it at the first blank behind its first byte.
+fn merge_fault(merge: &BStr, known: &HashSet<&[u8]>) -> Option<&'static str> {
+    let blank = merge
+        .iter()
+        .skip(1)
+        .position(|byte| *byte == b' ')
+        .map(|at| at + 1);
+    let Some((left, right)) = blank.map(|at| merge.split_at(at)) else {
+        return Some("which joins no two tokens");
+    };
+    let right = right.get(1..).unwrap_or_default();
+    let joined = [left, right].concat();
+    let is_known = [left, right, &joined].iter().all(|text| known.contains(*text));
+    (!is_known).then_some("which names a token that is not in the vocabulary")
 }
 
 /// The ids of special tokens are ids.

@@ -1,6 +1,7 @@
 //! What can be wrong with a checkpoint.
 
 use crate::io::ReadError;
+use crate::io::kind::{FileKind, Wanted, WrongKind};
 use std::path::PathBuf;
 
 /// A checkpoint file that cannot be read, with its path.
@@ -42,8 +43,8 @@ pub enum CheckpointErrorKind {
     Read(#[from] ReadError),
     #[error("file is {len} bytes long, too short for a safetensors header; download it again")]
     TooShort { len: usize },
-    #[error("not a safetensors file: {0}")]
-    Stranger(&'static str),
+    #[error(transparent)]
+    Kind(#[from] WrongKind),
     #[error(
         "header claims {claimed} bytes, the file has {left} behind its first 8; \
          it is truncated or no safetensors file: download it again"
@@ -110,8 +111,15 @@ pub enum CheckpointErrorKind {
     NoWeights,
     #[error("{} safetensors files and no index ({}); name the one you mean", .0.len(), .0.join(", "))]
     Ambiguous(Vec<String>),
-    #[error("this is a GGUF file; convert reads a drafter's safetensors checkpoint")]
-    IsGguf,
+    #[error("no *.safetensors file in this folder, but {name}: {}", kind.way_out(Wanted::Checkpoint))]
+    OtherWeights { name: String, kind: FileKind },
+    #[error("{shard} is not there, one of {count} shards; download it too")]
+    SeriesShard { shard: String, count: usize },
+    #[error("{}", hub_cache(revision.as_deref(), snapshots))]
+    HubCache {
+        revision: Option<String>,
+        snapshots: Vec<String>,
+    },
     #[error(
         "tensor {name} marks a quantized checkpoint ({what}), which cannot be converted; \
          use the checkpoint with bf16, f16 or f32 weights that it was made from"
@@ -119,4 +127,19 @@ pub enum CheckpointErrorKind {
     Quantized { name: String, what: String },
     #[error("{0}")]
     Tokenizer(String),
+}
+
+fn hub_cache(revision: Option<&str>, snapshots: &[String]) -> String {
+    let snapshots = match snapshots {
+        [] => "it has no snapshots: download the model again".to_owned(),
+        names => format!("name one of its snapshots: {}", names.join(", ")),
+    };
+    match revision {
+        None => format!("a model of Hugging Face's cache without refs/main; {snapshots}"),
+        Some(revision) => {
+            format!(
+                "a model of Hugging Face's cache whose refs/main is {revision:?}, which is not there; {snapshots}"
+            )
+        }
+    }
 }

@@ -1,17 +1,21 @@
 //! The Hugging Face side: a checkpoint's weights (one safetensors file or shards) and the files beside them.
 
 mod error;
+mod hub;
+mod kind;
 pub mod safetensors;
 mod shards;
 pub mod tokenizer;
 mod tokenizer_json;
 
 pub use error::{CheckpointError, CheckpointErrorKind};
-pub use safetensors::{ElementType, SafetensorsFile, SourceTensor};
+pub use kind::kind_of_config;
+pub use safetensors::{ElementType, SafetensorsFile, SourceTensor, plain_name};
 pub(crate) use tokenizer::SPECIAL_TYPES;
 
 use crate::io::{Inputs, ReadError, TextLimit};
 use serde_json::Value;
+use shards::{Absent, Shards};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,27 +23,44 @@ use std::sync::OnceLock;
 /// A checkpoint: its weights, and where the files beside them lie.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What the user gave.
+    /// What the user gave; of a model in a cache its snapshot.
     given: PathBuf,
     folder: PathBuf,
     inputs: Inputs,
     files: Vec<SafetensorsFile>,
     /// Tensor name to file and position.
     index: HashMap<String, (usize, usize)>,
+    /// Names without their prefixes, and with them.
+    plain: HashMap<String, String>,
+    missing: Vec<PathBuf>,
     config: OnceLock<Option<Value>>,
 }
 
 impl Checkpoint {
-    /// Opens a `.safetensors` file, a checkpoint folder, or a Hugging Face cache snapshot (whose files are symlinks).
+    /// Opens a `.safetensors` file, a checkpoint folder, a snapshot in the cache of Hugging Face (whose files are
+    /// symlinks), or a model's folder there, which stands for its newest snapshot.
     pub fn open(inputs: &Inputs, path: &Path) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open_with(inputs, path, Absent::Refused)
+    }
+
+    /// [`Checkpoint::open`], but of shards no more than those that are there; [`Checkpoint::missing`] names the others.
+    pub fn look_at_part(inputs: &Inputs, path: &Path) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open_with(inputs, path, Absent::PassedOver)
+    }
+
+    fn open_with(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Checkpoint, CheckpointError> {
         let is_folder = inputs
             .is_folder(path)
             .map_err(|e| CheckpointError::new(path, e))?;
+        let snapshot = match is_folder {
+            true => hub::snapshot(inputs, path)?,
+            false => None,
+        };
+        let path = snapshot.as_deref().unwrap_or(path);
         let folder = if is_folder { path } else { parent(path) };
-        let files = if is_folder {
-            shards::in_folder(inputs, path)?
-        } else {
-            shards::of_file(inputs, path)?
+        let Shards { files, missing } = match is_folder {
+            true => shards::in_folder(inputs, path, absent)?,
+            false => shards::of_file(inputs, path, absent)?,
         };
         let mut index: HashMap<String, (usize, usize)> = HashMap::new();
         for (f, file) in files.iter().enumerate() {
@@ -57,6 +78,14 @@ impl Checkpoint {
                 }
             }
         }
+        let mut plain = HashMap::new();
+        for tensor in files.iter().flat_map(SafetensorsFile::tensors) {
+            let name = tensor.plain_name();
+            if name != tensor.name {
+                let name = name.into_owned();
+                plain.entry(name).or_insert_with(|| tensor.name.to_owned());
+            }
+        }
         for name in COMPANIONS {
             inputs.keep(&folder.join(name));
         }
@@ -65,12 +94,14 @@ impl Checkpoint {
             folder: folder.to_owned(),
             inputs: inputs.clone(),
             files,
-            index,
+            missing,
             config: OnceLock::new(),
+            index,
+            plain,
         })
     }
 
-    /// What the user gave: the folder or the file.
+    /// What the user gave: the folder (the snapshot of a model in a cache) or the file.
     pub fn path(&self) -> &Path {
         &self.given
     }
@@ -94,9 +125,15 @@ impl Checkpoint {
         })
     }
 
-    /// The tensor of this name.
+    /// Shards that are not there; see [`Checkpoint::look_at_part`].
+    pub fn missing(&self) -> &[PathBuf] {
+        &self.missing
+    }
+
+    /// The tensor of this name, or of this name with a prefix as other programs put it in front; see [`plain_name`].
     pub fn tensor(&self, name: &str) -> Option<SourceTensor<'_>> {
-        let &(file, at) = self.index.get(name)?;
+        let place = self.index.get(name);
+        let &(file, at) = place.or_else(|| self.index.get(self.plain.get(name)?))?;
         self.files[file].tensors().nth(at)
     }
 
@@ -121,12 +158,13 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The checkpoint's `config.json`, if it has one. It is read once.
+    /// The checkpoint's `config.json`, if it has one. It is read once. The settings of a text model that was saved alone
+    /// stand at the top; they are found under `text_config` too.
     pub fn config(&self) -> Result<Option<&Value>, CheckpointError> {
         if let Some(config) = self.config.get() {
             return Ok(config.as_ref());
         }
-        let config = self.json("config.json")?;
+        let config = self.json("config.json")?.map(with_text_config);
         Ok(self.config.get_or_init(|| config).as_ref())
     }
 
@@ -155,6 +193,19 @@ impl Checkpoint {
     pub(crate) fn inputs(&self) -> &Inputs {
         &self.inputs
     }
+}
+
+/// A config whose settings of the text model stand under `text_config`, wherever they stood.
+fn with_text_config(mut config: Value) -> Value {
+    const KEY: &str = "text_config";
+    if let Value::Object(settings) = &mut config
+        && settings.contains_key("num_hidden_layers")
+        && !settings.get(KEY).is_some_and(Value::is_object)
+    {
+        let text = settings.clone();
+        settings.insert(KEY.to_owned(), Value::Object(text));
+    }
+    config
 }
 
 /// The files beside the weights that say something of the model. No output replaces one, be it read or not.

@@ -6,8 +6,8 @@
 
 use super::error::{CheckpointError, CheckpointErrorKind};
 use crate::io::Inputs;
+use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::io::mapped::MappedFile;
-use crate::io::sniff::known_stranger;
 use crate::quant::GgmlType;
 use crate::text::escape;
 use safetensors::Dtype;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -96,9 +97,28 @@ impl SourceTensor<'_> {
         })
     }
 
+    /// The name without what other programs put in front; see [`super::Checkpoint::tensor`].
+    pub fn plain_name(&self) -> Cow<'_, str> {
+        plain_name(self.name)
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|&n| n as u64).product()
+    }
+}
+
+/// A tensor's name without the prefixes under which other programs keep a drafter or the text part of a model: every
+/// `language_model.` (as llama.cpp's converter drops them), and `mtp.` in front of the rest.
+pub fn plain_name(name: &str) -> Cow<'_, str> {
+    const NESTED: &str = "language_model.";
+    const MERGED: &str = "mtp.";
+    match name.contains(NESTED) {
+        true => {
+            let name = name.replace(NESTED, "");
+            Cow::Owned(name.strip_prefix(MERGED).unwrap_or(&name).to_owned())
+        }
+        false => Cow::Borrowed(name.strip_prefix(MERGED).unwrap_or(name)),
     }
 }
 
@@ -158,11 +178,9 @@ struct Parsed {
 }
 
 fn parse(bytes: &[u8]) -> Result<Parsed, CheckpointErrorKind> {
-    if bytes.starts_with(b"GGUF") {
-        return Err(CheckpointErrorKind::IsGguf);
-    }
-    if let Some(what) = known_stranger(bytes) {
-        return Err(CheckpointErrorKind::Stranger(what));
+    if let Some(found) = FileKind::of_bytes(bytes).filter(|found| *found != FileKind::Safetensors) {
+        let wanted = Wanted::Checkpoint;
+        return Err(WrongKind { found, wanted }.into());
     }
     let (length, rest) = bytes
         .split_first_chunk::<8>()

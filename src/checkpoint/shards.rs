@@ -1,11 +1,12 @@
-//! Which files hold a checkpoint's weights: one `model.safetensors`, or shards that an index names.
+//! Which files hold a checkpoint's weights: one `model.safetensors`, or shards that an index or their own names count.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
 use super::{SafetensorsFile, file_name, parent};
+use crate::io::kind::FileKind;
 use crate::io::{Inputs, ReadError, TextLimit, without_mark};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -16,28 +17,55 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
+/// What becomes of a checkpoint with shards missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// It is not read.
+    Refused,
+    /// The rest is read.
+    PassedOver,
+}
+
+/// The weight files of a checkpoint, and the paths of those that are not there and were passed over.
+pub(super) struct Shards {
+    pub files: Vec<SafetensorsFile>,
+    pub missing: Vec<PathBuf>,
+}
+
+impl Shards {
+    fn single(inputs: &Inputs, path: &Path) -> Result<Shards, CheckpointError> {
+        Ok(Shards {
+            files: vec![SafetensorsFile::open(inputs, path)?],
+            missing: Vec::new(),
+        })
+    }
+}
+
 /// The weight files of a checkpoint folder.
-pub(super) fn in_folder(inputs: &Inputs, folder: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
+pub(super) fn in_folder(inputs: &Inputs, folder: &Path, absent: Absent) -> Result<Shards, CheckpointError> {
     let single = folder.join(SINGLE);
-    if single.exists() {
-        return Ok(vec![SafetensorsFile::open(inputs, &single)?]);
+    if is_there(&single) {
+        return Shards::single(inputs, &single);
     }
     let index = folder.join(INDEX);
-    if index.exists() {
-        return from_index(inputs, &index);
+    if is_there(&index) {
+        return from_index(inputs, &index, absent);
     }
     let fail = |kind: CheckpointErrorKind| CheckpointError::new(folder, kind);
-    let mut found = Vec::new();
+    let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|e| fail(ReadError::from(e).into()))? {
-        let path = entry.map_err(|e| fail(ReadError::from(e).into()))?.path();
-        if path.extension().is_some_and(|ext| ext == "safetensors") {
-            found.push(path);
-        }
+        names.push(entry.map_err(|e| fail(ReadError::from(e).into()))?.path());
     }
-    found.sort();
-    match found.as_slice() {
-        [] => Err(fail(CheckpointErrorKind::NoWeights)),
-        [only] => Ok(vec![SafetensorsFile::open(inputs, only)?]),
+    names.sort();
+    let is_weights = |path: &&PathBuf| path.extension().is_some_and(|ext| ext == "safetensors");
+    let found: Vec<&PathBuf> = names.iter().filter(is_weights).collect();
+    let series: Vec<Option<Series>> = found.iter().map(|path| Series::of(path)).collect();
+    match (found.as_slice(), series.as_slice()) {
+        ([], _) => Err(fail(other_weights(inputs, &names))),
+        ([_, ..], [Some(first), rest @ ..]) if rest.iter().all(|other| other.as_ref() == Some(first)) => {
+            first.open(inputs, folder, absent)
+        }
+        ([only], _) => Shards::single(inputs, only),
         _ => Err(fail(CheckpointErrorKind::Ambiguous(
             found.iter().map(|path| file_name(path)).collect(),
         ))),
@@ -45,25 +73,97 @@ pub(super) fn in_folder(inputs: &Inputs, folder: &Path) -> Result<Vec<Safetensor
 }
 
 /// The weight files that a given file stands for: itself, or all shards where it is one of them.
-pub(super) fn of_file(inputs: &Inputs, path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
+pub(super) fn of_file(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Shards, CheckpointError> {
     let index = parent(path).join(INDEX);
     if file_name(path) == INDEX {
-        return from_index(inputs, path);
+        return from_index(inputs, path, absent);
     }
-    if file_name(path) != SINGLE && index.exists() {
-        let shards = from_index(inputs, &index)?;
-        if shards
-            .iter()
-            .any(|shard| shard.path().file_name() == path.file_name())
-        {
+    if file_name(path) != SINGLE && is_there(&index) {
+        let shards = from_index(inputs, &index, absent)?;
+        let is_it = |shard: &SafetensorsFile| shard.path().file_name() == path.file_name();
+        if shards.files.iter().any(is_it) {
             return Ok(shards);
         }
     }
-    Ok(vec![SafetensorsFile::open(inputs, path)?])
+    match Series::of(path) {
+        // What is not there is told of the given file itself.
+        Some(series) if is_there(path) => series.open(inputs, parent(path), absent),
+        _ => Shards::single(inputs, path),
+    }
+}
+
+/// Whether anything is at the path, a link that leads nowhere too: whoever opens it tells why it cannot be read.
+fn is_there(path: &Path) -> bool {
+    let gone = [std::io::ErrorKind::NotFound, std::io::ErrorKind::NotADirectory];
+    path.symlink_metadata()
+        .map_or_else(|error| !gone.contains(&error.kind()), |_| true)
+}
+
+/// What a folder without safetensors holds instead.
+fn other_weights(inputs: &Inputs, paths: &[PathBuf]) -> CheckpointErrorKind {
+    const ENDINGS: [&str; 6] = ["gguf", "bin", "pt", "pth", "ckpt", "npz"];
+    let is_weights = |path: &&PathBuf| {
+        let ending = path.extension().and_then(|ext| ext.to_str());
+        ending.is_some_and(|ending| ENDINGS.contains(&ending))
+    };
+    let found = paths.iter().filter(is_weights).find_map(|path| {
+        let kind = FileKind::of_bytes(&inputs.map(path).ok()?)?;
+        let name = file_name(path);
+        Some(CheckpointErrorKind::OtherWeights { name, kind })
+    });
+    found.unwrap_or(CheckpointErrorKind::NoWeights)
+}
+
+/// The names of shards that are numbered and counted: `PREFIX-00001-of-00002.safetensors`.
+#[derive(Debug, PartialEq, Eq)]
+struct Series {
+    prefix: String,
+    /// As it stands in the names, with its zeros.
+    total: String,
+}
+
+impl Series {
+    /// Most shards that are taken for a series.
+    const MOST: usize = 99_999;
+
+    /// The series that a file is of, by its name.
+    fn of(path: &Path) -> Option<Series> {
+        let name = path.file_name()?.to_str()?;
+        let (front, total) = name.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
+        let (prefix, number) = front.rsplit_once('-')?;
+        let is_number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+        let fits = is_number(number) && is_number(total) && total.parse().is_ok_and(|n: usize| n > 1);
+        fits.then(|| Series {
+            prefix: prefix.to_owned(),
+            total: total.to_owned(),
+        })
+    }
+
+    /// All shards of the series.
+    fn open(&self, inputs: &Inputs, folder: &Path, absent: Absent) -> Result<Shards, CheckpointError> {
+        let count = self.total.parse().unwrap_or(0).min(Series::MOST);
+        let mut shards = Shards {
+            files: Vec::new(),
+            missing: Vec::new(),
+        };
+        for number in 1..=count {
+            let name = format!("{}-{number:05}-of-{}.safetensors", self.prefix, self.total);
+            let path = folder.join(&name);
+            if is_there(&path) {
+                shards.files.push(SafetensorsFile::open(inputs, &path)?);
+            } else if absent == Absent::PassedOver {
+                shards.missing.push(path);
+            } else {
+                let kind = CheckpointErrorKind::SeriesShard { shard: name, count };
+                return Err(CheckpointError::new(folder, kind));
+            }
+        }
+        Ok(shards)
+    }
 }
 
 /// The shards that an index names, in order of name, each found beside it and holding the tensors it should.
-fn from_index(inputs: &Inputs, path: &Path) -> Result<Vec<SafetensorsFile>, CheckpointError> {
+fn from_index(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Shards, CheckpointError> {
     let fail = |kind: CheckpointErrorKind| CheckpointError::new(path, kind);
     let text = inputs.read(path, TextLimit::LIST).map_err(|e| fail(e.into()))?;
     let index: Index = serde_json::from_slice(without_mark(&text))
@@ -76,6 +176,7 @@ fn from_index(inputs: &Inputs, path: &Path) -> Result<Vec<SafetensorsFile>, Chec
         return Err(fail(CheckpointErrorKind::NoWeights));
     }
     let mut files = Vec::new();
+    let mut missing = Vec::new();
     for (shard, mut expected) in tensors_of {
         if !is_plain_name(shard) {
             return Err(fail(CheckpointErrorKind::ShardOutside {
@@ -83,7 +184,11 @@ fn from_index(inputs: &Inputs, path: &Path) -> Result<Vec<SafetensorsFile>, Chec
             }));
         }
         let shard_path = parent(path).join(shard);
-        if !shard_path.exists() {
+        if !is_there(&shard_path) {
+            if absent == Absent::PassedOver {
+                missing.push(shard_path);
+                continue;
+            }
             return Err(fail(CheckpointErrorKind::ShardMissing {
                 shard: shard.to_owned(),
             }));
@@ -92,17 +197,17 @@ fn from_index(inputs: &Inputs, path: &Path) -> Result<Vec<SafetensorsFile>, Chec
         for tensor in file.tensors() {
             expected.remove(tensor.name);
         }
-        if let Some(missing) = expected.first() {
-            let (name, shard) = ((*missing).to_owned(), shard.to_owned());
+        if let Some(lacked) = expected.first() {
+            let (name, shard) = ((*lacked).to_owned(), shard.to_owned());
             return Err(fail(CheckpointErrorKind::ShardTensor { name, shard }));
         }
         files.push(file);
     }
-    Ok(files)
+    Ok(Shards { files, missing })
 }
 
 /// Whether a name from an index stays in the index's folder: one plain component, no separator of any system.
-fn is_plain_name(name: &str) -> bool {
+pub(super) fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let first_is_plain = matches!(components.next(), Some(Component::Normal(_)));
     first_is_plain && components.next().is_none() && !name.contains(['/', '\\'])

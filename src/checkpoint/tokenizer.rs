@@ -86,14 +86,14 @@ impl Tokenizer {
             )));
         }
         let config = checkpoint.json("tokenizer_config.json")?.unwrap_or(Value::Null);
-        let model_config = checkpoint.json("config.json")?.unwrap_or(Value::Null);
+        let model_config = checkpoint.config()?.unwrap_or(&Value::Null);
 
         let names = SpecialNames::read(&config);
         let mut tokenizer = Tokenizer::default();
         tokenizer.read_tokens(&file, &names).map_err(fail)?;
         tokenizer.read_templates(checkpoint, &config)?;
         tokenizer.read_added_flags(&file, &names, &config);
-        tokenizer.read_special_ids(&file, &config, &model_config);
+        tokenizer.read_special_ids(&file, &config, model_config);
         tokenizer.merges = file.model.merges.0;
         Ok(Some(tokenizer))
     }

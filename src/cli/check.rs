@@ -79,8 +79,20 @@ fn text(args: &Args, findings: &[Finding]) -> Page {
         print::path(&args.drafter),
         pair.unwrap_or_default()
     ));
+    if findings.is_empty() {
+        HINTS.lines().for_each(|line| page.line(line));
+    }
     page
 }
+
+/// What llama.cpp says of files that are right, and what it means then (llama.cpp b11434 and b11549).
+const HINTS: &str = "\
+if llama.cpp complains all the same:
+  \"requires ctx_other\" is harmless while it fits models into memory; it is fatal only where the drafter is loaded alone
+  or without --spec-type draft-mtp: with --model-draft alone it is loaded and never used, or the server aborts
+  \"_M_range_check\" or \"invalid vector subscript\" means that device memory was short: give it a smaller context, fewer
+  layers on the device, or a drafter or target in a smaller type
+";
 
 /// The JSON report.
 #[derive(Serialize)]

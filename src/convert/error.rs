@@ -41,6 +41,11 @@ pub enum ConvertError {
         found: String,
         expected: String,
     },
+    #[error(
+        "{}: it has neither model_type nor architectures, so nothing tells what the checkpoint is; download it again from \
+         the drafter's repository", path.display()
+    )]
+    NoModelType { path: PathBuf },
     #[error("{}: {key} is {found}; expected {expected}", path.display())]
     ConfigValue {
         path: PathBuf,
@@ -113,6 +118,15 @@ pub enum ConvertError {
         target: f64,
         drafter: f64,
     },
+    #[error(
+        "{}: its tokenizer is of the kind {found}, the drafter's is {expected}; put the drafter's tokenizer.json and \
+         tokenizer_config.json beside the weights, or pass a GGUF that llama.cpp's converter made", path.display()
+    )]
+    TargetTokenizer {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
     #[error("{}: {key} is missing, so it cannot be checked against the drafter", path.display())]
     TargetKey { path: PathBuf, key: String },
     #[error(
@@ -142,6 +156,8 @@ impl ConvertError {
             ConvertError::NoConfig { path, .. }
             | ConvertError::NoTokenizer { path, .. }
             | ConvertError::ModelType { path, .. }
+            | ConvertError::NoModelType { path }
+            | ConvertError::TargetTokenizer { path, .. }
             | ConvertError::ConfigValue { path, .. }
             | ConvertError::MissingNumber { path, .. }
             | ConvertError::LayerKinds { path, .. }

@@ -5,6 +5,7 @@ use crate::arch::{Arch, HparamSpec, LayerKind, Match, Numbers, Origin, UnknownNu
 use crate::checkpoint::Checkpoint;
 use crate::facts::{Derived, Target};
 use serde_json::Value as Json;
+use std::num::NonZeroUsize;
 
 /// Where numbers can come from.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +120,7 @@ impl Hparams {
             Origin::Layers { layers_of } => {
                 let count = checkpoint
                     .tensors()
-                    .filter(|tensor| layers_of.matches(tensor.name).is_some())
+                    .filter(|tensor| layers_of.matches(&tensor.plain_name()).is_some())
                     .count();
                 Ok((count > 0).then_some(count as f64))
             }
@@ -176,14 +177,25 @@ impl Hparams {
             path: checkpoint.path().to_owned(),
             why: why.to_owned(),
         };
-        let target = target.ok_or_else(|| undecided("there is no config.json and no --target"))?;
-        let length = |key: &str| target.number(key, None);
-        let (sliding, full) = (length(&types.target_sliding)?, length(&types.target_full)?);
-        if sliding == full {
-            return Err(undecided(
-                "the target's sliding and full layers have heads of the same length",
-            ));
-        }
+        let lengths = match target {
+            Some(target) => {
+                let length = |key: &str| target.number(key, None);
+                Some((length(&types.target_sliding)?, length(&types.target_full)?))
+            }
+            None => None,
+        };
+        let Some((sliding, full)) = lengths.filter(|(sliding, full)| sliding != full) else {
+            // What transformers takes where a config lists none.
+            if let Some(every) = types.full_every.filter(|_| config.is_some()) {
+                self.alternate_layers(count, every);
+                return Ok(());
+            }
+            return Err(undecided(match (config, target) {
+                (_, Some(_)) => "the target's sliding and full layers have heads of the same length",
+                (Some(_), None) => "config.json does not list them and there is no --target",
+                (None, None) => "there is no config.json and no --target",
+            }));
+        };
         for layer in 0..count {
             let name = types.head_dim_of.name(layer);
             let head_dim = checkpoint
@@ -199,18 +211,29 @@ impl Hparams {
                 }
             });
         }
+        self.tell_layers(format!("{} against the target's head lengths", types.head_dim_of));
+        Ok(())
+    }
+
+    /// Each `every`th layer is full, and the last.
+    fn alternate_layers(&mut self, count: usize, every: NonZeroUsize) {
+        let kind = |layer: usize| match layer.is_multiple_of(every.get()) || layer == count {
+            true => LayerKind::Full,
+            false => LayerKind::Sliding,
+        };
+        self.numbers.layers = (1..=count).map(kind).collect();
+        self.tell_layers(format!(
+            "transformers, as config.json lists none: each {every}th is full, and the last"
+        ));
+    }
+
+    fn tell_layers(&mut self, from: String) {
+        let kinds: Vec<&str> = self.numbers.layers.iter().map(|kind| kind.name()).collect();
         self.derived.push(Derived {
             name: "layer kinds".to_owned(),
-            value: self
-                .numbers
-                .layers
-                .iter()
-                .map(|kind| kind.name())
-                .collect::<Vec<_>>()
-                .join(", "),
-            from: format!("{} against the target's head lengths", types.head_dim_of),
+            value: kinds.join(", "),
+            from,
         });
-        Ok(())
     }
 }
 

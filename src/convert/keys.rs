@@ -9,6 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::facts::Derived;
 use crate::gguf::{Array, Gguf, Metadata, Value};
+use crate::io::kind::FileKind;
 use crate::text::escape;
 use std::path::Path;
 
@@ -48,13 +49,15 @@ pub(super) fn copy_sampling(metadata: &mut Metadata, derived: &mut Vec<Derived>,
     }
 }
 
-/// Writes the tokenizer and says where it comes from.
+/// Writes the tokenizer, for an embedding of so many rows and of the kind that the architecture has, and says where it
+/// comes from.
 pub(super) fn write_vocabulary(
     metadata: &mut Metadata,
     checkpoint: &Checkpoint,
     target: Option<&Gguf>,
     options: Options,
     rows: usize,
+    kind: &str,
     warnings: &mut Vec<String>,
 ) -> Result<&'static str, ConvertError> {
     let own = match options.tokenizer {
@@ -99,7 +102,7 @@ pub(super) fn write_vocabulary(
                     difference: format!("it has {tokens} tokens, the drafter's embedding {rows} rows"),
                 });
             }
-            vocab::copy_tokenizer(metadata, target);
+            vocab::copy_tokenizer(metadata, target, kind)?;
             Ok("target")
         }
         (None, None) if options.tokenizer == TokenizerSource::Target => {
@@ -125,6 +128,9 @@ fn check_vocabulary(
             path: target.path().to_owned(),
             difference,
         });
+    }
+    if matches!(target.kind(), FileKind::OllamaModel(_)) {
+        return Ok(()); // it tells the same tokenizer in another way
     }
     for key in vocab::compared_keys() {
         if metadata.get(&key) != target.metadata().get(&key) {

@@ -10,10 +10,11 @@ use super::tensors::Ignored;
 use super::tensors::source_tensors;
 use super::types::{assign_types, settle};
 use crate::arch::Arch;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError, kind_of_config};
 use crate::facts::Derived;
 use crate::facts::Target;
 use crate::gguf::{Endian, Gguf, Metadata};
+use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::plan::{Plan, PlannedTensor};
 use crate::quant::recipe::FileType;
 use serde_json::Value as Json;
@@ -45,7 +46,6 @@ pub fn plan<'a>(
     target: Option<&'a Gguf>,
     options: Options,
 ) -> Result<Conversion<'a>, ConvertError> {
-    checkpoint.refuse_quantized()?;
     let target_source = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
     let config = checkpoint.config()?;
     match config {
@@ -57,6 +57,7 @@ pub fn plan<'a>(
         }
         None => {}
     }
+    checkpoint.refuse_quantized()?;
     let sources = Sources {
         arch,
         checkpoint,
@@ -69,6 +70,10 @@ pub fn plan<'a>(
     }
 
     let mut warnings = Vec::new();
+    if let Some((target, kind @ FileKind::OllamaModel(_))) = target.map(|target| (target, target.kind())) {
+        let (path, way_out) = (target.path().display(), kind.way_out(Wanted::Target));
+        warnings.push(format!("{path} is {kind}; {way_out}"));
+    }
     let (sourced, ignored) = source_tensors(arch, checkpoint, target, &hparams, options, &mut warnings)?;
     let file_type = settle(options, &sourced);
     let tensors = assign_types(sourced, file_type, options, &hparams);
@@ -87,7 +92,15 @@ pub fn plan<'a>(
     }
     warnings.extend(wrong_types(checkpoint)?);
     let rows = hparams.numbers.count("vocab").unwrap_or(0);
-    let tokenizer = write_vocabulary(&mut metadata, checkpoint, target, options, rows, &mut warnings)?;
+    let tokenizer = write_vocabulary(
+        &mut metadata,
+        checkpoint,
+        target,
+        options,
+        rows,
+        &arch.tokenizer,
+        &mut warnings,
+    )?;
     warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);
 
     let plan = Plan::new(metadata, tensors, Endian::Little, warnings)?;
@@ -104,18 +117,36 @@ pub fn plan<'a>(
     })
 }
 
+/// Whether a config is of this architecture: by `model_type`, or where there is none by its class.
+fn is_stated(arch: &Arch, config: &Json) -> bool {
+    let is = |known: &[String], name: &Json| known.iter().any(|known| name == known.as_str());
+    match config
+        .get("model_type")
+        .filter(|model_type| !model_type.is_null())
+    {
+        Some(model_type) => is(&arch.model_types, model_type),
+        None => {
+            let classes = config.get("architectures").and_then(Json::as_array);
+            classes.is_some_and(|classes| classes.iter().any(|class| is(&arch.classes, class)))
+        }
+    }
+}
+
 /// The config is that of a drafter, and sets nothing that this program does not know.
 fn check_config(arch: &Arch, checkpoint: &Checkpoint, config: &Json) -> Result<(), ConvertError> {
     let path = || checkpoint.folder().join("config.json");
-    let model_type = config
-        .get("model_type")
-        .and_then(Json::as_str)
-        .unwrap_or_default();
-    if !arch.model_types.iter().any(|known| known == model_type) {
-        return Err(ConvertError::ModelType {
-            path: path(),
-            found: format!("{model_type:?}"),
-            expected: arch.model_types.join(" or "),
+    if !is_stated(arch, config) {
+        return Err(match kind_of_config(config) {
+            None => ConvertError::NoModelType { path: path() },
+            Some(FileKind::OtherCheckpoint(found)) => ConvertError::ModelType {
+                path: path(),
+                found,
+                expected: arch.model_types.join(" or "),
+            },
+            Some(found) => {
+                let wanted = Wanted::Checkpoint;
+                CheckpointError::new(checkpoint.path(), WrongKind { found, wanted }).into()
+            }
         });
     }
     for expectation in &arch.expectations {

@@ -8,7 +8,8 @@ use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::Gguf;
 use crate::plan::{Data, PlannedTensor, Source};
 use crate::quant::GgmlType;
-use std::collections::HashMap;
+use crate::text::escape;
+use std::collections::{HashMap, HashSet};
 
 /// A source tensor that is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub(super) fn source_tensors<'s, 'a>(
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<Sourced<'s, 'a>>, Vec<Ignored>), ConvertError> {
     let mut front = Vec::new();
-    let mut wanted: HashMap<String, (&TensorSpec, Option<usize>)> = HashMap::new();
-    let mut dropped: HashMap<String, &TensorSpec> = HashMap::new();
+    let mut wanted: HashMap<&str, (&TensorSpec, Option<usize>)> = HashMap::new();
+    let mut dropped: HashSet<&str> = HashSet::new();
     for spec in &arch.tensors {
         let layers = if spec.gguf.is_by_layer() {
             hparams.numbers.layers.len()
@@ -47,22 +48,25 @@ pub(super) fn source_tensors<'s, 'a>(
                 continue;
             };
             let name = hf.name(layer);
+            let found = std::iter::once(&name)
+                .chain(&spec.instead)
+                .find_map(|name| checkpoint.tensor(name));
             if spec.group.is_some() && !options.keep_centroids {
-                dropped.insert(name, spec);
+                dropped.extend(found.map(|tensor| tensor.name));
                 continue;
             }
-            let names = std::iter::once(&name).chain(&spec.instead);
-            if let Some(found) = names.into_iter().find(|name| checkpoint.tensor(name).is_some()) {
-                wanted.insert(found.clone(), (spec, at));
+            if let Some(found) = found {
+                wanted.insert(found.name, (spec, at));
             } else if let Some(tensor) = from_target(spec, at, target, hparams, &name)? {
                 warnings.push(format!(
                     "the drafter has no {name}; its rows are taken from the target"
                 ));
                 front.push((spec, tensor));
             } else if !spec.optional {
-                let hint = match (&spec.from_target, target) {
-                    (Some(_), None) => "; pass --target to take the target's".to_owned(),
-                    _ => String::new(),
+                let hint = match (prefix_hint(checkpoint, &name), &spec.from_target, target) {
+                    (Some(hint), ..) => hint,
+                    (None, Some(_), None) => "; pass --target to take the target's".to_owned(),
+                    _ => "; download the checkpoint again, or give the one of a Gemma 4 drafter".to_owned(),
                 };
                 return Err(ConvertError::MissingTensor {
                     path: checkpoint.path().to_owned(),
@@ -78,7 +82,7 @@ pub(super) fn source_tensors<'s, 'a>(
     for tensor in checkpoint.tensors() {
         if let Some(&(spec, layer)) = wanted.get(tensor.name) {
             front.push((spec, from_checkpoint(spec, layer, tensor, hparams)?));
-        } else if dropped.contains_key(tensor.name) {
+        } else if dropped.contains(tensor.name) {
             let reason =
                 "centroid head: llama.cpp scores the whole vocabulary and loads no file that holds it";
             ignored.push(Ignored {
@@ -115,6 +119,18 @@ pub(super) fn source_tensors<'s, 'a>(
     Ok((front, ignored))
 }
 
+/// What to do where a tensor stands under a prefix that is not known.
+fn prefix_hint(checkpoint: &Checkpoint, name: &str) -> Option<String> {
+    let prefix = |tensor: &SourceTensor| {
+        let prefix = tensor.name.strip_suffix(name)?;
+        prefix.ends_with('.').then(|| escape(prefix.as_bytes()))
+    };
+    let prefix = checkpoint.tensors().find_map(|tensor| prefix(&tensor))?;
+    Some(format!(
+        "; it has {prefix}{name}: save the weights without {prefix} in front"
+    ))
+}
+
 fn from_checkpoint<'a>(
     spec: &TensorSpec,
     layer: Option<usize>,
@@ -140,7 +156,7 @@ fn from_checkpoint<'a>(
         });
     }
     let is_integer = |ty| matches!(ty, GgmlType::I32 | GgmlType::I64);
-    let is_float = |ty| matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
+    let is_float = |ty| matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 | GgmlType::F64);
     let wants_integer = spec.ty.is_some_and(is_integer);
     let ty = tensor.ggml_type().filter(|&ty| {
         if wants_integer {
@@ -237,7 +253,7 @@ fn reason_to_ignore(
     tensor: &SourceTensor,
 ) -> Result<Option<String>, ConvertError> {
     for rule in &arch.ignored {
-        if rule.hf.matches(tensor.name).map(layer_of).is_none() {
+        if rule.hf.matches(&tensor.plain_name()).map(layer_of).is_none() {
             continue;
         }
         if let Some(same_as) = &rule.same_as {

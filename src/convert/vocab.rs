@@ -1,8 +1,13 @@
 //! The `tokenizer.*` keys, from the checkpoint's tokenizer files or verbatim from the target.
 
+use super::error::ConvertError;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::gguf::{Array, Gguf, GgufError, Metadata, Strings};
 use crate::text::escape;
+
+const MODEL: &str = "tokenizer.ggml.model";
+const SCORES: &str = "tokenizer.ggml.scores";
+const MERGES: &str = "tokenizer.ggml.merges";
 
 /// The score that upstream gives every token; BPE does not use it.
 const SCORE: f32 = -1000.0;
@@ -28,13 +33,13 @@ const ADD_KEYS: [(&str, &str); 3] = [
 pub(super) fn write_tokenizer(metadata: &mut Metadata, tokenizer: &Tokenizer, rows: usize) {
     let tokens: Strings = tokenizer.tokens.iter().take(rows).collect();
     let kinds: Vec<i32> = tokenizer.kinds.iter().copied().take(rows).collect();
-    metadata.set("tokenizer.ggml.model", "gemma4");
+    metadata.set(MODEL, "gemma4");
     let scores = vec![SCORE; tokens.len()];
     metadata.set("tokenizer.ggml.tokens", Array::String(tokens));
-    metadata.set("tokenizer.ggml.scores", Array::F32(scores));
+    metadata.set(SCORES, Array::F32(scores));
     metadata.set("tokenizer.ggml.token_type", Array::I32(kinds));
     if !tokenizer.merges.is_empty() {
-        metadata.set("tokenizer.ggml.merges", Array::String(tokenizer.merges.clone()));
+        metadata.set(MERGES, Array::String(tokenizer.merges.clone()));
     }
     for &(name, id) in &tokenizer.special_ids {
         if let Some((_, key)) = ID_KEYS.iter().find(|(known, _)| *known == name) {
@@ -64,13 +69,34 @@ pub(super) fn write_tokenizer(metadata: &mut Metadata, tokenizer: &Tokenizer, ro
     metadata.set("tokenizer.ggml.add_bos_token", true);
 }
 
-/// Copies every `tokenizer.*` key of the target.
-pub(super) fn copy_tokenizer(metadata: &mut Metadata, target: &Gguf) {
-    for (key, value) in target.metadata().iter() {
-        if key.starts_with(b"tokenizer.") {
-            metadata.set(key, value.clone());
-        }
+/// Copies every `tokenizer.*` key of the target, whose tokenizer must be of the given kind.
+///
+/// Ollama's own converter calls the same vocabulary `llama`, with a pre-tokenizer and other scores; such keys are told
+/// as llama.cpp's converter does.
+pub(super) fn copy_tokenizer(metadata: &mut Metadata, target: &Gguf, kind: &str) -> Result<(), ConvertError> {
+    const OLLAMAS: &str = "llama";
+    const PRE: &str = "tokenizer.ggml.pre";
+    let source = target.metadata();
+    let found = target.key(source.string(MODEL))?;
+    let is_ollamas = found == OLLAMAS && source.contains(PRE) && source.array(MERGES).is_ok();
+    if found != kind && !is_ollamas {
+        return Err(ConvertError::TargetTokenizer {
+            path: target.path().to_owned(),
+            found: escape(found),
+            expected: kind.to_owned(),
+        });
     }
+    let keys = source.iter().filter(|(key, _)| key.starts_with(b"tokenizer."));
+    for (key, value) in keys.filter(|(key, _)| !(is_ollamas && *key == PRE)) {
+        metadata.set(key, value.clone());
+    }
+    if is_ollamas {
+        metadata.set(MODEL, kind);
+        metadata.set(SCORES, Array::F32(vec![SCORE; tokens(target)?.len()]));
+        metadata.set("tokenizer.ggml.add_space_prefix", false);
+        metadata.set("tokenizer.ggml.add_bos_token", true);
+    }
+    Ok(())
 }
 
 /// The token texts of a GGUF.

@@ -17,6 +17,7 @@ pub use tensors::{Data, Form, NumberDifference, TensorDifference};
 
 use crate::arch::Registry;
 use crate::gguf::{Endian, Gguf};
+use crate::io::kind::FileKind;
 use crate::storage::ModelFile;
 use crate::text::Glob;
 use rayon::prelude::*;
@@ -68,9 +69,18 @@ impl Diff {
     }
 }
 
+/// What one of the two is, where it holds no model's weights.
+fn odd_kind(file: &ModelFile) -> Option<String> {
+    let ModelFile::Gguf(gguf) = file else { return None };
+    match gguf.kind() {
+        FileKind::Model(_) | FileKind::Gguf => None,
+        kind => Some(format!("{} is {kind}", gguf.path().display())),
+    }
+}
+
 /// Compares two models. `progress` is told the number of elements as they are compared.
 pub fn diff(a: &ModelFile, b: &ModelFile, options: Options, progress: &(dyn Fn(u64) + Sync)) -> Diff {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = [a, b].into_iter().filter_map(odd_kind).collect();
     let mut container = container(a, b);
     // What a conversion makes of a checkpoint holds computed tensors, so it outlives the sides.
     let converted = match (a, b) {

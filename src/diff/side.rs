@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::arch::{Arch, Match};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, plain_name};
 use crate::convert::{self, Conversion};
 use crate::gguf::{Gguf, Metadata};
 use crate::plan::PlannedTensor;
@@ -218,15 +218,16 @@ impl<'a> Converted<'a> {
 
     /// What a GGUF calls a tensor of the checkpoint.
     fn gguf_name(&self, hf_name: &BStr) -> Option<String> {
-        let hf_name = str::from_utf8(hf_name).ok()?;
+        let hf_name = plain_name(str::from_utf8(hf_name).ok()?);
         let is_absent = |name: &String| self.checkpoint.tensor(name).is_none();
         self.arch.tensors.iter().find_map(|spec| {
             let hf = spec.hf.as_ref()?;
-            match hf.matches(hf_name) {
+            match hf.matches(&hf_name) {
                 Some(Match::Whole) => Some(spec.gguf.name(0)),
                 Some(Match::Layer(layer)) => Some(spec.gguf.name(layer)),
                 None => {
-                    let stands_in = spec.instead.iter().any(|name| name == hf_name) && is_absent(&hf.name(0));
+                    let stands_in =
+                        spec.instead.iter().any(|name| *name == hf_name) && is_absent(&hf.name(0));
                     stands_in.then(|| spec.gguf.name(0))
                 }
             }

@@ -4,6 +4,7 @@
 use super::{Derived, Target};
 use crate::arch::{Arch, Dialect, HparamSpec, LayerKind, Match, Numbers, Origin};
 use crate::gguf::{Array, Gguf, KeyError, Part, TensorInfo, Value};
+use crate::io::kind::FileKind;
 use bstr::{BStr, BString};
 use std::collections::HashMap;
 
@@ -53,23 +54,35 @@ pub(crate) enum Kind<'a> {
     Drafter(Option<&'a Dialect>),
     /// A target's.
     Target,
-    /// Another one.
-    Other(&'a BStr),
+    /// None of the two.
+    Other(FileKind),
 }
 
-/// What the architecture key says of a file.
-pub(crate) fn kind_of<'a>(gguf: &'a Gguf, arch: &'a Arch) -> Result<Kind<'a>, KeyError> {
-    let found = gguf.metadata().string("general.architecture")?;
-    if found == arch.architecture.as_str() {
+/// What a file is to drafters of this architecture.
+pub(crate) fn kind_of<'a>(gguf: &Gguf, arch: &'a Arch) -> Result<Kind<'a>, KeyError> {
+    let kind = gguf.kind();
+    let found = match &kind {
+        FileKind::Model(found) | FileKind::OllamaModel(found) => found,
+        // No kind at all: the architecture is missing or no text.
+        FileKind::Gguf => {
+            return gguf
+                .metadata()
+                .string("general.architecture")
+                .map(|_| Kind::Other(kind));
+        }
+        _ => return Ok(Kind::Other(kind)),
+    };
+    if *found == arch.architecture {
         return Ok(Kind::Drafter(None));
     }
-    if found == arch.target.as_str() {
+    if *found == arch.target {
         return Ok(Kind::Target);
     }
-    let mut dialects = arch.dialects.iter();
-    Ok(dialects
-        .find(|dialect| found == dialect.architecture.as_str())
-        .map_or(Kind::Other(found), |dialect| Kind::Drafter(Some(dialect))))
+    let dialect = arch
+        .dialects
+        .iter()
+        .find(|dialect| dialect.architecture == *found);
+    Ok(dialect.map_or(Kind::Other(kind), |dialect| Kind::Drafter(Some(dialect))))
 }
 
 impl<'a> DrafterGguf<'a> {

@@ -2,6 +2,7 @@
 
 use crate::arch::{Arch, LayerKind, Origin};
 use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Tensor, Value};
+use crate::io::kind::{FileKind, Wanted};
 use crate::text::escape;
 use std::path::{Path, PathBuf};
 
@@ -40,13 +41,20 @@ pub(crate) struct Target<'a> {
 impl<'a> Target<'a> {
     /// Takes a file as target: it has the right architecture, and no tensor of a type that nobody knows.
     pub(crate) fn accept(gguf: &'a Gguf, arch: &'a Arch) -> Result<Target<'a>, TargetError> {
-        let found = gguf.key(gguf.metadata().string("general.architecture"))?;
-        if found != arch.target.as_str() {
-            return Err(TargetError::Architecture {
-                path: gguf.path().to_owned(),
-                found: escape(found),
-                expected: arch.target.clone(),
-            });
+        match gguf.kind() {
+            FileKind::Model(found) | FileKind::OllamaModel(found) if found == arch.target => {}
+            FileKind::Model(found) => {
+                return Err(TargetError::Architecture {
+                    path: gguf.path().to_owned(),
+                    found,
+                    expected: arch.target.clone(),
+                });
+            }
+            // Nothing tells what it is; the key is missing, or no text.
+            FileKind::Gguf => {
+                gguf.key(gguf.metadata().string("general.architecture"))?;
+            }
+            _ => return Err(gguf.wrong_kind(Wanted::Target).into()),
         }
         if let Some(info) = gguf.tensors().find(|info| info.ty.known().is_none()) {
             let (name, id) = (escape(&info.name), info.ty.0);

@@ -2,7 +2,7 @@
 
 use super::metadata::KeyError;
 use crate::io::ReadError;
-use crate::io::sniff::known_stranger;
+use crate::io::kind::WrongKind;
 use std::path::PathBuf;
 
 /// A GGUF file that cannot be read, with its path.
@@ -46,6 +46,9 @@ pub enum GgufErrorKind {
     /// A key that is needed is missing or of the wrong type.
     #[error("{0}; convert the model again with a current converter")]
     Key(#[from] KeyError),
+    /// It is no GGUF, or one that holds something else than is needed.
+    #[error(transparent)]
+    Kind(#[from] WrongKind),
     /// The data is big-endian, which only the container code reads.
     #[error("the file is big-endian; rewrite it with `gguf-conv migrate` before its tensors are read")]
     BigEndian,
@@ -161,12 +164,17 @@ impl FormatError {
     pub fn hint(&self) -> &'static str {
         const DAMAGED: &str = "the file is damaged: download it again, or convert the model again";
         match self {
-            FormatError::Magic(magic) if magic.is_empty() => "the file is empty: download it again",
-            FormatError::Magic(magic) => known_stranger(magic).unwrap_or("give a .gguf file"),
+            FormatError::Magic(_) => "give a .gguf file",
             FormatError::Version(1) => "convert the model again with a current converter",
             FormatError::Version(_) => "the file is damaged, or newer than this program",
             FormatError::Truncated { .. } | FormatError::Count { .. } | FormatError::OutOfFile { .. } => {
                 "the file is cut short or damaged: download it again"
+            }
+            FormatError::TensorType {
+                id: 97..=99 | 133..=199 | 202..=399,
+                ..
+            } => {
+                "it is one of ik_llama.cpp's own, which llama.cpp does not load: get the model in another type"
             }
             FormatError::TensorType { .. } => "a newer version of this program may know it",
             FormatError::ValueType { .. }

@@ -3,11 +3,13 @@
 use super::error::{FormatError, GgufError, GgufErrorKind};
 use super::header::{Endian, Header, TensorInfo};
 use super::metadata::{KeyError, Metadata};
+use super::split::{Absent, FETCH_PARTS, SplitName};
+use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::io::mapped::MappedFile;
 use crate::io::{Inputs, ReadError};
 use crate::quant::GgmlType;
 use crate::text::escape;
-use bstr::{BStr, BString, ByteSlice};
+use bstr::{BStr, BString};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,7 @@ pub struct Gguf {
     parts: Vec<Part>,
     /// Tensor name to part and position.
     index: HashMap<BString, (usize, usize)>,
+    missing: Vec<PathBuf>,
 }
 
 /// A tensor with its data.
@@ -72,10 +75,19 @@ impl Gguf {
     /// [`Gguf::open`], but with tensor ranges as they are, for a look at a file that may be faulty. Reading a tensor
     /// that lies outside its file is an error then.
     pub fn look(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
+        Gguf::look_with(inputs, path, Absent::Refused)
+    }
+
+    /// [`Gguf::look`], but of a split model no more than the parts that are there; [`Gguf::missing`] names the others.
+    pub fn look_at_part(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
+        Gguf::look_with(inputs, path, Absent::PassedOver)
+    }
+
+    fn look_with(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Gguf, GgufError> {
         let first = Part::open(inputs, path)?;
-        let parts = match SplitName::of(path, &first.header)? {
-            None => vec![first],
-            Some(split) => split.open_all(inputs)?,
+        let (parts, missing) = match SplitName::of(&first)? {
+            None => (vec![first], Vec::new()),
+            Some(split) => split.open_all(inputs, absent)?,
         };
         let mut index = HashMap::new();
         for (p, part) in parts.iter().enumerate() {
@@ -89,12 +101,21 @@ impl Gguf {
                 }
             }
         }
-        Ok(Gguf { parts, index })
+        Ok(Gguf {
+            parts,
+            index,
+            missing,
+        })
     }
 
     /// The files, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// Parts of the model that are not there; see [`Gguf::look_at_part`].
+    pub fn missing(&self) -> &[PathBuf] {
+        &self.missing
     }
 
     /// The path of the first file.
@@ -149,8 +170,23 @@ impl Gguf {
 }
 
 impl Part {
-    fn open(inputs: &Inputs, path: &Path) -> Result<Part, GgufError> {
-        let map = inputs.map(path).map_err(|e| GgufError::new(path, e))?;
+    pub(super) fn open(inputs: &Inputs, path: &Path) -> Result<Part, GgufError> {
+        let wrong = |found| {
+            GgufError::new(
+                path,
+                WrongKind {
+                    found,
+                    wanted: Wanted::Gguf,
+                },
+            )
+        };
+        let map = inputs.map(path).map_err(|error| match error {
+            ReadError::Folder => wrong(FileKind::Folder),
+            error => GgufError::new(path, error),
+        })?;
+        if let Some(found) = FileKind::of_bytes(&map).filter(|found| *found != FileKind::Gguf) {
+            return Err(wrong(found));
+        }
         let header = Header::parse(&map).map_err(|e| GgufError::new(path, e))?;
         Ok(Part {
             path: path.to_owned(),
@@ -199,99 +235,5 @@ impl Part {
             data,
             file: &self.map,
         })
-    }
-}
-
-const FETCH_PARTS: &str = "the parts are not of one model: download them again";
-
-/// The name of a split model's file, taken apart: `PREFIX-00002-of-00003.gguf`.
-struct SplitName {
-    prefix: PathBuf,
-    count: usize,
-}
-
-impl SplitName {
-    /// Recognizes a split model by its `split.count` key.
-    fn of(path: &Path, header: &Header) -> Result<Option<SplitName>, GgufError> {
-        let count = match header.metadata.uint("split.count") {
-            Ok(count) if count > 1 => count,
-            Ok(_) | Err(KeyError::Missing(_)) => return Ok(None),
-            Err(error) => return Err(GgufError::new(path, error)),
-        };
-        let bad = || {
-            let message = format!(
-                "one of {count} parts of a split model, but its name does not end in -00001-of-{count:05}.gguf; \
-                 give the parts their original names"
-            );
-            GgufError::new(path, GgufErrorKind::Split(message))
-        };
-        // The last 20 bytes are `-00001-of-00003.gguf`; the count in the name bounds the count in the file.
-        let name = path.file_name().ok_or_else(bad)?.as_encoded_bytes();
-        let (prefix, suffix) = name
-            .split_at_checked(name.len().saturating_sub(20))
-            .ok_or_else(bad)?;
-        let is_number = |b: &[u8]| b.len() == 5 && b.iter().all(u8::is_ascii_digit);
-        let expected = format!("-of-{count:05}.gguf");
-        if count > 99_999
-            || suffix.first() != Some(&b'-')
-            || !suffix.get(1..6).is_some_and(is_number)
-            || suffix.get(6..) != Some(expected.as_bytes())
-        {
-            return Err(bad());
-        }
-        let prefix = path.with_file_name(prefix.to_os_str().map_err(|_| bad())?);
-        Ok(Some(SplitName {
-            prefix,
-            count: count as usize,
-        }))
-    }
-
-    fn part_path(&self, number: usize) -> PathBuf {
-        let mut name = self.prefix.clone().into_os_string();
-        name.push(format!("-{number:05}-of-{:05}.gguf", self.count));
-        name.into()
-    }
-
-    /// Tells the way out where a part is not there.
-    fn missing(&self, number: usize, error: GgufError) -> GgufError {
-        match error.kind {
-            GgufErrorKind::Read(ReadError::NotFound) => {
-                let message = format!(
-                    "part {number} of {} of a split model is missing; put it beside the others",
-                    self.count
-                );
-                GgufError::new(error.path, GgufErrorKind::Split(message))
-            }
-            kind => GgufError::new(error.path, kind),
-        }
-    }
-
-    fn open_all(&self, inputs: &Inputs) -> Result<Vec<Part>, GgufError> {
-        let mut parts = Vec::new();
-        for number in 1..=self.count {
-            let path = self.part_path(number);
-            let part = Part::open(inputs, &path).map_err(|e| self.missing(number, e))?;
-            let split_error = |message: String| GgufError::new(&path, GgufErrorKind::Split(message));
-            let meta = &part.header.metadata;
-            let no = meta.uint("split.no").map_err(|e| GgufError::new(&path, e))?;
-            let count = meta.uint("split.count").map_err(|e| GgufError::new(&path, e))?;
-            if (no, count) != (number as u64 - 1, self.count as u64) {
-                return Err(split_error(format!(
-                    "says it is part {} of {count}, its name says part {number} of {}; {FETCH_PARTS}",
-                    no.saturating_add(1),
-                    self.count
-                )));
-            }
-            parts.push(part);
-        }
-        let found: usize = parts.iter().map(|part| part.header.tensors.len()).sum();
-        if let Ok(expected) = parts[0].header.metadata.uint("split.tensors.count")
-            && expected != found as u64
-        {
-            let message =
-                format!("the parts hold {found} tensors, split.tensors.count says {expected}; {FETCH_PARTS}");
-            return Err(GgufError::new(&parts[0].path, GgufErrorKind::Split(message)));
-        }
-        Ok(parts)
     }
 }

@@ -3,9 +3,11 @@
 mod error;
 mod file;
 mod header;
+mod kind;
 pub mod limits;
 mod metadata;
 mod reader;
+mod split;
 mod swap;
 mod value;
 mod writer;

@@ -1,10 +1,11 @@
 //! What a model file is, in a few figures.
 
 use crate::arch::{LayerKind, Numbers, Registry};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, kind_of_config};
 use crate::convert;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
 use crate::gguf::{Array, Gguf, Value};
+use crate::io::kind::FileKind;
 use crate::storage::{ModelFile, ModelTensor};
 use crate::text::escape;
 use serde_json::Value as Json;
@@ -26,6 +27,8 @@ pub enum Role {
 pub struct Summary {
     /// What part it plays.
     pub role: Role,
+    /// What it is, where it holds no model's weights.
+    pub kind: Option<FileKind>,
     /// `general.architecture`, or `model_type` of a checkpoint.
     pub architecture: Option<String>,
     /// For a drafter that is not spelled as upstream does: whose dialect it is, in words.
@@ -78,6 +81,7 @@ impl Summary {
         let types = shares(&tensors);
         let mut summary = Summary {
             role: Role::Other,
+            kind: None,
             architecture: None,
             dialect: None,
             backbone: None,
@@ -125,8 +129,12 @@ impl Summary {
                 self.read_numbers(&drafter.numbers);
                 return;
             }
-            Ok(Kind::Target) => self.role = Role::Target,
-            Ok(Kind::Other(_)) | Err(_) => {}
+            Ok(Kind::Target) => {
+                self.role = Role::Target;
+                self.kind = Some(gguf.kind()).filter(|kind| matches!(kind, FileKind::OllamaModel(_)));
+            }
+            Ok(Kind::Other(FileKind::Model(_))) | Err(_) => {}
+            Ok(Kind::Other(kind)) => self.kind = Some(kind),
         }
         // The names that nearly all architectures share.
         let key = |name: &str| {
@@ -165,6 +173,9 @@ impl Summary {
             self.read_numbers(&numbers);
             return;
         }
+        self.kind = config
+            .and_then(kind_of_config)
+            .filter(|kind| matches!(kind, FileKind::OtherDrafter(_)));
         let number = |name: &str| {
             let text = config.and_then(|json| json.pointer(&format!("/text_config/{name}")));
             text.or_else(|| config?.get(name)).and_then(Json::as_u64)

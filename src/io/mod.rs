@@ -3,9 +3,9 @@
 #![allow(clippy::disallowed_methods)]
 
 mod inputs;
+pub mod kind;
 pub mod mapped;
 pub mod output;
-pub(crate) mod sniff;
 
 pub(crate) use inputs::without_mark;
 pub use inputs::{ChangedInput, Inputs, ReadError, TextLimit};

@@ -12,8 +12,8 @@ use crate::convert::size_label;
 use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
 use crate::gguf::{Endian, Gguf, Metadata};
+use crate::io::kind::{FileKind, Wanted};
 use crate::plan::{Plan, PlannedTensor};
-use crate::text::escape;
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy)]
@@ -102,15 +102,16 @@ pub fn plan<'a>(
 ) -> Result<Migration<'a>, MigrateError> {
     let to = dialect(arch, options.to)?;
     let target = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
-    let no_drafter = |found: &[u8]| MigrateError::Architecture {
+    let no_drafter = |found: String| MigrateError::Architecture {
         path: gguf.path().to_owned(),
-        found: escape(found),
+        found,
         known: architectures(arch),
     };
     let from = match gguf.key(kind_of(gguf, arch))? {
         Kind::Drafter(dialect) => dialect,
-        Kind::Target => return Err(no_drafter(arch.target.as_bytes())),
-        Kind::Other(found) => return Err(no_drafter(found)),
+        Kind::Target => return Err(no_drafter(arch.target.clone())),
+        Kind::Other(FileKind::Model(found)) => return Err(no_drafter(found)),
+        Kind::Other(_) => return Err(gguf.wrong_kind(Wanted::Drafter).into()),
     };
     let drafter = DrafterGguf::read(gguf, arch, from, target);
     let mut changes = container_changes(gguf, options.endian);

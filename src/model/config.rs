@@ -76,7 +76,7 @@ pub struct ExpertConfig {
 }
 
 /// Most layers that are believed: an array by layer is made before any tensor is looked for.
-const MAX_LAYERS: usize = 4096;
+pub(super) const MAX_LAYERS: usize = 4096;
 
 impl Config {
     /// The numbers of a GGUF file of architecture `architecture`, an error for any other.

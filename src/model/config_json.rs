@@ -1,6 +1,6 @@
 //! A model's numbers from the `config.json` of a Hugging Face checkpoint.
 
-use super::config::{Config, ExpertConfig, LayerConfig, RopeConfig, config_error};
+use super::config::{Config, ExpertConfig, LayerConfig, MAX_LAYERS, RopeConfig, config_error};
 use super::error::ModelError;
 use crate::arch::LayerKind;
 use crate::checkpoint::Checkpoint;
@@ -10,18 +10,15 @@ use std::path::Path;
 impl Config {
     /// The numbers of a target or a drafter, `None` where the checkpoint has no `config.json`.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Option<Config>, ModelError> {
-        let Some(json) = checkpoint.json("config.json")? else {
+        let Some(json) = checkpoint.config()? else {
             return Ok(None);
         };
         let path = checkpoint.folder().join("config.json");
-        let top = Keys {
-            path: &path,
-            json: &json,
-        };
+        let top = Keys { path: &path, json };
         // Drafters and multimodal targets put the language model's numbers one level down.
         let text = Keys {
             path: &path,
-            json: json.get("text_config").unwrap_or(&json),
+            json: json.get("text_config").unwrap_or(json),
         };
         let kinds = text.layer_kinds()?;
         let shared_kv_layers = text.uint_or("num_kv_shared_layers", 0)?;
@@ -180,6 +177,19 @@ impl<'a> Keys<'a> {
                 value.as_array()?.iter().map(kind).collect()
             },
         )?;
-        self.needed("layer_types", kinds)
+        if let Some(kinds) = kinds {
+            return Ok(kinds);
+        }
+        // What transformers takes where none are listed: five sliding layers and a full one, and the last is full.
+        let count = self.uint("num_hidden_layers")?;
+        if count > MAX_LAYERS {
+            let message = format!("num_hidden_layers is {count}, at most {MAX_LAYERS} make sense");
+            return Err(config_error(self.path, message));
+        }
+        let kind = |layer: usize| match layer.is_multiple_of(6) || layer == count {
+            true => LayerKind::Full,
+            false => LayerKind::Sliding,
+        };
+        Ok((1..=count).map(kind).collect())
     }
 }

@@ -99,14 +99,7 @@ impl<'a> CheckpointWeights<'a> {
             Match::Layer(layer) => layer,
         };
         let usual = spec.hf.iter().map(|hf| hf.name(layer));
-        let mut names: Vec<String> = usual.chain(spec.instead.iter().cloned()).collect();
-        // Multimodal checkpoints nest the language model.
-        let nested = names.iter().filter_map(|name| name.strip_prefix("model."));
-        let nested: Vec<String> = nested
-            .map(|rest| format!("model.language_model.{rest}"))
-            .collect();
-        names.extend(nested);
-        names
+        usual.chain(spec.instead.iter().cloned()).collect()
     }
 }
 

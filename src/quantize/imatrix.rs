@@ -11,7 +11,7 @@
 //! of zeros alone has no ratios: it counts as none.
 
 use crate::gguf::{Array, Gguf, GgufError, Metadata};
-use crate::io::sniff::known_stranger;
+use crate::io::kind::FileKind;
 use crate::io::{Inputs, ReadError};
 use crate::quant::GgmlType;
 use crate::text::escape;
@@ -79,16 +79,10 @@ impl ImportanceMatrix {
             path: path.to_owned(),
             message,
         };
-        let start = file.get(..9).unwrap_or(&file);
-        let mut matrix = match start {
-            [b'G', b'G', b'U', b'F', ..] => from_gguf(&Gguf::open(inputs, path)?, content)?,
-            [_, _, _, _, _, _, _, _, b'{'] => {
-                return Err(content(format!("this is a safetensors file, {NO_MATRIX}")));
-            }
-            _ => match known_stranger(start) {
-                Some(what) => return Err(content(what.to_owned())),
-                None => Legacy { left: &file }.read().map_err(content)?,
-            },
+        let mut matrix = match FileKind::of_bytes(&file) {
+            Some(FileKind::Gguf) => from_gguf(&Gguf::open(inputs, path)?, content)?,
+            Some(kind) => return Err(content(format!("this is {kind}, {NO_MATRIX}"))),
+            None => Legacy { left: &file }.read().map_err(content)?,
         };
         if matrix.entries.is_empty() {
             return Err(content("it holds no entries".to_owned()));

@@ -5,6 +5,7 @@ pub mod imatrix;
 mod overrides;
 
 use crate::gguf::{Endian, FormatError, Gguf, GgufError, KeyError, LayoutError, Metadata, Value};
+use crate::io::kind::{FileKind, Wanted};
 use crate::plan::{self, Fit, Plan, PlannedTensor, Source};
 use crate::quant::GgmlType;
 use crate::quant::recipe::{self, FileType, Model, Override};
@@ -113,6 +114,9 @@ impl QuantizeError {
 
 /// Plans the file.
 pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, QuantizeError> {
+    if let FileKind::Adapter | FileKind::Imatrix | FileKind::Vocabulary = gguf.kind() {
+        return Err(gguf.wrong_kind(Wanted::Gguf).into());
+    }
     let mut sources = Vec::new();
     for info in gguf.tensors() {
         let name = std::str::from_utf8(&info.name).map_err(|_| not_utf8(gguf, &info.name))?;

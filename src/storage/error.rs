@@ -3,6 +3,7 @@
 use crate::checkpoint::CheckpointError;
 use crate::gguf::GgufError;
 use crate::io::ReadError;
+use crate::io::kind::WrongKind;
 use std::path::{Path, PathBuf};
 
 /// Why a model on disk cannot be read.
@@ -16,8 +17,12 @@ pub enum StorageError {
     Checkpoint(#[from] CheckpointError),
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: ReadError },
-    #[error("{}: neither GGUF nor safetensors; {hint}", path.display())]
-    NoModel { path: PathBuf, hint: &'static str },
+    #[error("{}: {kind}", path.display())]
+    Kind { path: PathBuf, kind: WrongKind },
+    #[error(
+        "{}: neither GGUF nor safetensors; give a .gguf or .safetensors file, or a checkpoint folder", path.display()
+    )]
+    NoModel { path: PathBuf },
     #[error("tensor {name} of type {type_name} cannot be read: {why}")]
     Unreadable {
         name: String,
@@ -32,7 +37,9 @@ impl StorageError {
         match self {
             StorageError::Gguf(error) => Some(&error.path),
             StorageError::Checkpoint(error) => Some(&error.path),
-            StorageError::Read { path, .. } | StorageError::NoModel { path, .. } => Some(path),
+            StorageError::Read { path, .. }
+            | StorageError::Kind { path, .. }
+            | StorageError::NoModel { path } => Some(path),
             StorageError::Unreadable { .. } => None,
         }
     }
@@ -43,7 +50,9 @@ impl StorageError {
             StorageError::Gguf(error) => error.read(),
             StorageError::Checkpoint(error) => error.read(),
             StorageError::Read { source, .. } => Some(source),
-            StorageError::NoModel { .. } | StorageError::Unreadable { .. } => None,
+            StorageError::Kind { .. } | StorageError::NoModel { .. } | StorageError::Unreadable { .. } => {
+                None
+            }
         }
     }
 }

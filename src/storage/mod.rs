@@ -7,15 +7,15 @@ pub mod stats;
 
 pub use error::StorageError;
 
-use crate::checkpoint::{Checkpoint, SourceTensor};
-use crate::gguf::{Endian, Gguf, Metadata, Part, TensorInfo, can_swap, swap_blocks};
+use crate::checkpoint::{Checkpoint, CheckpointError, SourceTensor};
+use crate::gguf::{Endian, Gguf, GgufError, Metadata, Part, TensorInfo, can_swap, swap_blocks};
 use crate::io::Inputs;
-use crate::io::sniff::known_stranger;
+use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::quant::{CHUNK, GgmlType};
 use crate::text::escape;
 use bstr::BStr;
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A model's weights.
 #[derive(Debug)]
@@ -55,42 +55,53 @@ enum Source<'a> {
 impl ModelFile {
     /// Opens a file or checkpoint folder and checks where its tensors lie.
     pub fn open(inputs: &Inputs, path: &Path) -> Result<ModelFile, StorageError> {
-        ModelFile::open_with(inputs, path, Gguf::open)
+        ModelFile::open_with(inputs, path, Gguf::open, Checkpoint::open)
     }
 
-    /// [`ModelFile::open`], but with tensor ranges of a GGUF as they are; see [`Gguf::look`].
+    /// [`ModelFile::open`], but with tensor ranges of a GGUF as they are, and of a model in several files no more than
+    /// what is there; see [`Gguf::look_at_part`] and [`Checkpoint::look_at_part`].
     pub fn look(inputs: &Inputs, path: &Path) -> Result<ModelFile, StorageError> {
-        ModelFile::open_with(inputs, path, Gguf::look)
+        ModelFile::open_with(inputs, path, Gguf::look_at_part, Checkpoint::look_at_part)
     }
 
     fn open_with(
         inputs: &Inputs,
         path: &Path,
-        open_gguf: impl Fn(&Inputs, &Path) -> Result<Gguf, crate::gguf::GgufError>,
+        gguf: impl Fn(&Inputs, &Path) -> Result<Gguf, GgufError>,
+        checkpoint: impl Fn(&Inputs, &Path) -> Result<Checkpoint, CheckpointError>,
     ) -> Result<ModelFile, StorageError> {
         let fail = |source| StorageError::Read {
             path: path.to_owned(),
             source,
         };
-        if inputs.is_folder(path).map_err(fail)? {
-            return Ok(ModelFile::Safetensors(Checkpoint::open(inputs, path)?));
-        }
-        let file = inputs.map(path).map_err(fail)?;
-        let start = &file[..file.len().min(9)];
-        match start {
-            [b'G', b'G', b'U', b'F', ..] => Ok(ModelFile::Gguf(open_gguf(inputs, path)?)),
-            // A header's length and then JSON; or the index of shards, which is JSON.
-            [_, _, _, _, _, _, _, _, b'{' | b'[', ..] | [b'{', ..] => {
-                Ok(ModelFile::Safetensors(Checkpoint::open(inputs, path)?))
+        let kind = match inputs.is_folder(path).map_err(fail)? {
+            true => Some(FileKind::Folder),
+            false => FileKind::of_bytes(&inputs.map(path).map_err(fail)?),
+        };
+        match kind {
+            Some(FileKind::Gguf) => Ok(ModelFile::Gguf(gguf(inputs, path)?)),
+            // JSON may be the index of shards.
+            Some(FileKind::Folder | FileKind::Safetensors | FileKind::Json | FileKind::Config) => {
+                Ok(ModelFile::Safetensors(checkpoint(inputs, path)?))
             }
-            _ => Err(StorageError::NoModel {
+            Some(found) => Err(StorageError::Kind {
                 path: path.to_owned(),
-                hint: known_stranger(start).unwrap_or(if start.is_empty() {
-                    "it is empty: download it again"
-                } else {
-                    "give a .gguf or .safetensors file, or a checkpoint folder"
-                }),
+                kind: WrongKind {
+                    found,
+                    wanted: Wanted::Weights,
+                },
             }),
+            None => Err(StorageError::NoModel {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// Files of the model that are not there; see [`ModelFile::look`].
+    pub fn missing(&self) -> &[PathBuf] {
+        match self {
+            ModelFile::Gguf(gguf) => gguf.missing(),
+            ModelFile::Safetensors(checkpoint) => checkpoint.missing(),
         }
     }
 

@@ -27,8 +27,10 @@ pub use tokenize::{TokenizeError, Tokenizer};
 
 use crate::arch::{Arch, ArchError, Registry};
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
+use crate::facts::drafter::{Kind, kind_of};
 use crate::finding::Finding;
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
+use crate::io::kind::{FileKind, Wanted};
 use crate::io::output::{self, OutputError};
 use crate::io::{Inputs, ReadError};
 use crate::model::{CENTROIDS, CheckpointWeights, Config, Drafter, ORDERING, Target, Weights};
@@ -94,6 +96,8 @@ pub enum VerifyError {
     Tokenize(#[from] TokenizeError),
     #[error(transparent)]
     Output(#[from] OutputError),
+    #[error("{}: it is in the dialect of {of}; rewrite it with `gguf-conv migrate` first", path.display())]
+    Dialect { path: PathBuf, of: String },
     #[error("{}: {message}", path.display())]
     Dump { path: PathBuf, message: String },
 }
@@ -108,7 +112,7 @@ impl VerifyError {
             VerifyError::Model(error) => error.path(),
             VerifyError::Tokenize(error) => error.path(),
             VerifyError::Output(error) => error.path(),
-            VerifyError::Dump { path, .. } => Some(path),
+            VerifyError::Dialect { path, .. } | VerifyError::Dump { path, .. } => Some(path),
         }
     }
 }
@@ -205,6 +209,24 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Both files are what they are taken for.
+fn check_kinds(drafter: &Gguf, target: &Gguf, arch: &Arch) -> Result<(), VerifyError> {
+    match drafter.key(kind_of(drafter, arch))? {
+        Kind::Drafter(None) => {}
+        Kind::Drafter(Some(dialect)) => {
+            return Err(VerifyError::Dialect {
+                path: drafter.path().to_owned(),
+                of: dialect.of.clone(),
+            });
+        }
+        Kind::Target | Kind::Other(_) => return Err(drafter.wrong_kind(Wanted::Drafter).into()),
+    }
+    match target.kind() {
+        FileKind::Model(found) if found == arch.target => Ok(()),
+        _ => Err(target.wrong_kind(Wanted::Target).into()),
+    }
+}
+
 /// Verifies a drafter. Faults of the drafter are findings of the report; errors are what stands in the way of one.
 pub fn verify(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError> {
     let files = Files::open(inputs, options)?;
@@ -212,6 +234,7 @@ pub fn verify(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError>
         // Told before the work.
         output::check(dump, inputs, options.force)?;
     }
+    check_kinds(&files.drafter, &files.target, files.drafter_arch())?;
     let (config, target_config) = (files.drafter_config()?, files.target_config()?);
     let source = files
         .source

@@ -21,5 +21,6 @@ mod quant_recipes;
 mod quantize;
 mod quantize_options;
 mod refusals;
+mod sources;
 mod structure;
 mod verify;

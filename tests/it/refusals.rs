@@ -54,7 +54,7 @@ fn truncated_weights() {
         (4000, "truncated"),
         (8, "truncated"),
         (3, "too short"),
-        (0, "too short"),
+        (0, "an empty file"),
     ] {
         std::fs::write(drafter.weights(), &bytes[..len]).unwrap();
         refuse_drafter(&drafter.path, &["model.safetensors", words]);
@@ -239,7 +239,7 @@ fn configs_of_other_models_or_with_unknown_settings() {
     };
     with(
         |c| c["model_type"] = json!("gemma4"),
-        &["config.json", "model_type is \"gemma4\"", "no Gemma 4 drafter"],
+        &["checkpoint of a target", "-assistant"],
     );
     with(
         |c| c["text_config"]["rope_parameters"]["full_attention"]["rope_type"] = json!("yarn"),
@@ -341,14 +341,17 @@ fn targets_of_another_architecture_width_or_vocabulary() {
     );
 
     let target = drafter.beside("target.gguf");
+    // Without a tensor it would be a vocabulary and no target.
+    let f32 = gguf_conv::quant::GgmlType::F32;
+    let norm: [(&str, &[u64], _, Vec<u8>); 1] = [("output_norm.weight", &[1], f32, vec![0; 4])];
     let tokens: Vec<String> = (0..1024).map(|i| format!("t{i}")).collect();
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
-    write_gguf(&target, &target_metadata(256, [32, 64], 2, &tokens), &[]);
+    write_gguf(&target, &target_metadata(256, [32, 64], 2, &tokens), &norm);
     refuse_target(
         &target,
         &["backbone width is 256 in the target and 128 in the drafter"],
     );
-    write_gguf(&target, &target_metadata(128, [32, 32], 2, &tokens), &[]);
+    write_gguf(&target, &target_metadata(128, [32, 32], 2, &tokens), &norm);
     refuse_target(&target, &["head dim of the full layers"]);
 
     let mut pattern = target_metadata(128, [32, 64], 2, &tokens);
@@ -356,7 +359,7 @@ fn targets_of_another_architecture_width_or_vocabulary() {
         "gemma4.attention.head_count_kv",
         gguf_conv::gguf::Array::I32(vec![2, 1]),
     );
-    write_gguf(&target, &pattern, &[]);
+    write_gguf(&target, &pattern, &norm);
     refuse_target(
         &target,
         &[
@@ -369,7 +372,7 @@ fn targets_of_another_architecture_width_or_vocabulary() {
         "tokenizer.ggml.tokens",
         gguf_conv::gguf::Array::String(tokens[..9].iter().collect()),
     );
-    write_gguf(&target, &shorter, &[]);
+    write_gguf(&target, &shorter, &norm);
     refuse(
         INPUT,
         &["it has 9 tokens, the drafter's embedding 1024 rows"],
@@ -396,7 +399,7 @@ fn targets_that_are_broken_files() {
     for (len, words) in [
         (original.len() - 64, "beyond the end of the file"),
         (5000, "more than the 3591 bytes behind offset 1401"),
-        (0, "not a GGUF file"),
+        (0, "an empty file"),
     ] {
         std::fs::write(&target, &original[..len]).unwrap();
         refuse(

@@ -488,6 +488,10 @@ fn what_cannot_be_run_is_refused() {
         &["--dump", path_str(&pair.join("reference.json"))],
     );
     refuse(3, &["no such file"], &["--prompt-file", "/nonexistent"]);
-    crate::common::refuse(3, &["gemma4-assistant"], &["verify", target, "--target", target]);
+    crate::common::refuse(
+        3,
+        &["not the GGUF of a Gemma 4 drafter"],
+        &["verify", target, "--target", target],
+    );
     crate::common::refuse(3, &["gemma4"], &["verify", drafter, "--target", drafter]);
 }

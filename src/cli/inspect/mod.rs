@@ -84,6 +84,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {
         let path = print::path(one.file.path());
+        for missing in one.file.missing() {
+            let missing = print::path(missing);
+            print::warn(&format!(
+                "{missing} is not there; only what is there of the model is shown"
+            ));
+        }
         for fault in one.faults.iter().take(WARNED) {
             print::warn(&format!("{path}: {fault}"));
         }
@@ -265,10 +271,11 @@ fn headline(one: &Inspected) -> Vec<String> {
 }
 
 fn what_it_is(summary: &Summary) -> String {
-    let role = match summary.role {
-        Role::Drafter => "drafter",
-        Role::Target => "target for a drafter",
-        Role::Other => "model",
+    let role = match (&summary.kind, summary.role) {
+        (Some(kind), _) => kind.to_string(),
+        (None, Role::Drafter) => "drafter".to_owned(),
+        (None, Role::Target) => "target for a drafter".to_owned(),
+        (None, Role::Other) => "model".to_owned(),
     };
     let mut text = match &summary.architecture {
         Some(architecture) => format!("{architecture}: {role}"),
