@@ -233,6 +233,28 @@ fn patterns_are_globs_or_expressions_and_must_fit() {
 }
 
 #[test]
+fn options_write_what_llama_quantize_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let drafter = bf16_drafter("mini-dense", folder.path());
+    let out = folder.path().join("out.gguf");
+    let mut compared = 0;
+    let list = std::fs::read_to_string(fixture("quant/options.txt")).unwrap();
+    for line in list.lines() {
+        let (sum, run) = line.split_once("  ").unwrap();
+        let words: Vec<&str> = run.split(' ').collect();
+        let input = match words[0] {
+            "drafter" => drafter.clone(),
+            _ => fixture("mini-dense/target-bf16.gguf"),
+        };
+        let args = [&["--force", "--outtype"], &words[1..]].concat();
+        quantize(&input, &out, &args);
+        assert_eq!(sha256(&out), sum, "{run}");
+        compared += 1;
+    }
+    assert_eq!(compared, 14);
+}
+
+#[test]
 fn embeddings_and_output_have_options_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let (input, out) = (
