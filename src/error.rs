@@ -4,7 +4,6 @@ use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, GgufErrorKind};
-use crate::io::output::OutputError;
 use crate::io::{ChangedInput, ReadError};
 use crate::migrate::MigrateError;
 use crate::model::ModelError;
@@ -151,9 +150,7 @@ impl Error {
             Error::Quantize(QuantizeError::NoEncoder(_) | QuantizeError::TensorType { .. })
             | Error::Migrate(MigrateError::Dialect { .. }) => Fault::Usage,
             Error::Convert(error) => convert_fault(error),
-            Error::Write(WriteError::Output(OutputError::Io { .. } | OutputError::Changed(_))) => {
-                Fault::System
-            }
+            Error::Write(WriteError::Output(error)) if error.is_system() => Fault::System,
             Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
             Error::Storage(error) => error.read().map_or(Fault::Input, read_fault),
@@ -176,7 +173,7 @@ fn convert_fault(error: &ConvertError) -> Fault {
 
 fn verify_fault(error: &VerifyError) -> Fault {
     match error {
-        VerifyError::Output(OutputError::Io { .. } | OutputError::Changed(_)) => Fault::System,
+        VerifyError::Output(error) if error.is_system() => Fault::System,
         VerifyError::Output(_) => Fault::Usage,
         VerifyError::Model(
             ModelError::EmptyPrompt

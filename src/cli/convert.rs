@@ -3,14 +3,14 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, grid_line, tensors, write};
+use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Conversion, ConvertError, Derived, Options, TokenizerSource};
 use crate::gguf::Gguf;
-use crate::io::{Inputs, output};
-use crate::plan::{self, Plan, Q4Grid, WriteError};
+use crate::io::Inputs;
+use crate::plan::{self, Plan, Q4Grid};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
 use crate::text;
@@ -32,9 +32,9 @@ pub(super) struct Args {
     /// source of what the drafter's folder lacks
     #[arg(long, value_name = "T.gguf")]
     target: Option<PathBuf>,
-    /// Output file [default: mtp-NAME-TYPE.gguf in the current folder, a name that llama.cpp finds by itself]
+    /// Output file, a folder to write the default name into, or - for standard output [default: mtp-NAME-TYPE.gguf in the current folder, a name that llama.cpp finds by itself]
     #[arg(short, long, value_name = "D.gguf")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
     /// Type of the weights; auto keeps bf16 and f16 as they are
     #[arg(long, default_value = AUTO, ignore_case = true, value_parser = outtypes(&[AUTO]))]
     outtype: String,
@@ -100,20 +100,29 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     };
     // A wrong output path is told before the work of planning.
     if let Some(path) = args.output.as_deref().filter(|_| !args.dry_run) {
-        output::check(path, inputs, args.force).map_err(WriteError::from)?;
+        write::check(path, inputs, args.force)?;
     }
     let config = checkpoint.config().map_err(ConvertError::from)?;
     let conversion = convert::plan(registry.of_config(config), &checkpoint, target.as_ref(), options)?;
     let plan = &conversion.plan;
-    let path = args.output.clone().unwrap_or_else(|| default_name(&conversion));
+    let name = || default_name(&conversion);
+    let path = args
+        .output
+        .as_deref()
+        .map_or_else(name, |asked| write::place(asked, name));
     tell(&conversion);
     let mut grid = None;
     if !args.dry_run {
-        grid = Some(write(plan, &path, inputs, args.force)?);
+        grid = Some(write::write(plan, &path, inputs, args.force)?);
     }
     let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
-        json::write("convert", &[report(&conversion, &path, args.dry_run, grid)], &[])?;
+        json::write_beside(
+            Some(&path),
+            "convert",
+            &[report(&conversion, &path, args.dry_run, grid)],
+            &[],
+        )?;
     } else {
         let mut page = Page::new();
         if args.dry_run {
@@ -124,7 +133,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         if let Some(line) = grid.and_then(grid_line) {
             page.line(line);
         }
-        print::stdout(&page)?;
+        print::report(&page, Some(&path))?;
     }
     Ok(Outcome::Done)
 }
@@ -185,7 +194,7 @@ fn summarize(conversion: &Conversion, path: &Path, verb: &str, page: &mut Page) 
     };
     page.line(format!(
         "{verb} {}: {}, {} parameters, {:.2} bits per weight",
-        print::path(path),
+        print::output(path),
         HumanBytes(plan.file_len()),
         print::count(plan.parameters()),
         plan.bits_per_weight(),

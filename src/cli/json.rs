@@ -1,6 +1,7 @@
 //! The JSON that every command writes: one envelope, described in `docs/json.md`; metadata and names, written without a
 //! copy in between and safe to show on a terminal.
 
+use super::print;
 use crate::Error;
 use crate::gguf::{Array, Metadata, Value};
 use crate::text::{self, escape, is_hidden};
@@ -8,6 +9,7 @@ use bstr::BStr;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 /// Version of the JSON documents; raised when a field changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 2;
@@ -44,13 +46,35 @@ impl From<&Error> for ErrorReport {
 
 /// Writes a document that ends in a newline to standard output.
 pub(super) fn write<R: Serialize>(command: &str, results: &[R], errors: &[ErrorReport]) -> Result<(), Error> {
+    write_to(io::stdout().lock(), command, results, errors)
+}
+
+/// Writes the document of a command that wrote `output`: to standard error where standard output holds the file.
+pub(super) fn write_beside<R: Serialize>(
+    output: Option<&Path>,
+    command: &str,
+    results: &[R],
+    errors: &[ErrorReport],
+) -> Result<(), Error> {
+    match output.is_some_and(print::is_stdout) {
+        true => write_to(io::stderr().lock(), command, results, errors),
+        false => write(command, results, errors),
+    }
+}
+
+fn write_to<R: Serialize>(
+    out: impl Write,
+    command: &str,
+    results: &[R],
+    errors: &[ErrorReport],
+) -> Result<(), Error> {
     let envelope = Envelope {
         schema_version: SCHEMA_VERSION,
         command,
         results,
         errors,
     };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(out);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, Safe::new());
     envelope
         .serialize(&mut serializer)

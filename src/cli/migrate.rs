@@ -3,13 +3,12 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, tensors, write};
+use super::write::{self, TensorReport, tensors};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::gguf::{Endian, Gguf};
-use crate::io::{Inputs, output};
+use crate::io::Inputs;
 use crate::migrate::{self, Change, Migration, Options, Subject};
-use crate::plan::WriteError;
 use clap::ValueEnum;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -22,7 +21,7 @@ pub(super) struct Args {
     old: PathBuf,
     /// Output file
     #[arg(short, long, value_name = "NEW.gguf", required_unless_present = "dry_run")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
     /// Dialect to write: upstream (llama.cpp), atomic (AtomicChat's fork), ik (ik_llama.cpp)
     #[arg(long, value_name = "DIALECT", default_value = "upstream")]
     to: String,
@@ -70,8 +69,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let output = args.output.as_deref().filter(|_| !args.dry_run);
     // A wrong output path is told before the work of planning.
     if let Some(path) = output {
-        output::check(path, inputs, args.force).map_err(WriteError::from)?;
+        write::check(path, inputs, args.force)?;
     }
+    let output = output.map(|path| write::place(path, || default_name(old.path())));
+    let output = output.as_deref();
     let options = Options {
         to: &args.to,
         keep_centroids: args.keep_centroids,
@@ -86,14 +87,23 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         print::warn(warning);
     }
     if let Some(path) = output {
-        write(&migration.plan, path, inputs, args.force)?;
+        write::write(&migration.plan, path, inputs, args.force)?;
     }
     if args.json {
-        json::write("migrate", &[report(&migration, output)], &[])?;
+        json::write_beside(output, "migrate", &[report(&migration, output)], &[])?;
     } else {
-        print::stdout(&text(&migration, output))?;
+        print::report(&text(&migration, output), output)?;
     }
     Ok(Outcome::Done)
+}
+
+/// The name of the old file; of a split one without the number of the part, for the new one is whole.
+fn default_name(old: &Path) -> PathBuf {
+    let name = old.file_name().unwrap_or_default().to_string_lossy();
+    let whole = name
+        .split_once("-00001-of-")
+        .map(|(prefix, _)| format!("{prefix}.gguf"));
+    whole.unwrap_or_else(|| name.into_owned()).into()
 }
 
 fn text(migration: &Migration, output: Option<&Path>) -> Page {
@@ -118,7 +128,7 @@ fn text(migration: &Migration, output: Option<&Path>) -> Page {
     if let Some(path) = output {
         page.line(format!(
             "wrote {}: {}, {}, {}",
-            print::path(path),
+            print::output(path),
             HumanBytes(plan.file_len()),
             print::many(plan.metadata().len(), "key"),
             print::many(plan.tensors().len(), "tensor"),

@@ -20,7 +20,7 @@ mod write;
 use crate::arch::{Arch, Registry};
 use crate::convert::ConvertError;
 use crate::finding::{self, Finding};
-use crate::io::Inputs;
+use crate::io::{Inputs, guard};
 use crate::quant::recipe::FileType;
 use crate::{Error, Fault};
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -155,6 +155,16 @@ impl Command {
         }
     }
 
+    /// Where a file is written to, as it was given.
+    fn output(&self) -> Option<&Path> {
+        match self {
+            Command::Convert(args) => args.output.as_deref(),
+            Command::Quantize(args) => Some(&args.output),
+            Command::Migrate(args) => args.output.as_deref(),
+            _ => None,
+        }
+    }
+
     fn run(&self, inputs: &Inputs) -> Result<Outcome, Error> {
         match self {
             Command::Convert(args) => convert::run(args, inputs),
@@ -172,6 +182,7 @@ impl Command {
 /// Parses the command line and does what it says. Errors are told in one line on standard error, with `--json` also as
 /// a document on standard output.
 pub fn main() -> ExitCode {
+    guard::arm();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -181,7 +192,7 @@ pub fn main() -> ExitCode {
         (None, Some(args)) => Command::Convert(args),
         (None, None) => {
             let error = Error::Usage("no DRAFTER given; see gguf-conv --help".to_owned());
-            return fail(&error, "convert", false);
+            return fail(&error, "convert", false, None);
         }
     };
     let inputs = Inputs::new();
@@ -197,20 +208,20 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed(fault)) => ExitCode::from(fault.code()),
         Err(error) => {
             let (name, json) = command.json();
-            fail(&error, name, json)
+            fail(&error, name, json, command.output())
         }
     }
 }
 
 /// Tells an error.
-fn fail(error: &Error, command: &str, json: bool) -> ExitCode {
+fn fail(error: &Error, command: &str, json: bool, output: Option<&Path>) -> ExitCode {
     match error {
         // Who reads the output may stop early.
         Error::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
         Error::Stdout(_) => {}
         _ if json => {
             // Where standard output fails too, the exit code and standard error still tell.
-            let _ = json::write::<()>(command, &[], &[error.into()]);
+            let _ = json::write_beside::<()>(output, command, &[], &[error.into()]);
         }
         _ => {}
     }

@@ -23,6 +23,26 @@ pub(super) fn stdout_bytes(bytes: &[u8]) -> Result<(), Error> {
         .map_err(Error::Stdout)
 }
 
+/// Writes the report of a command that wrote `output`: to standard output, or to standard error where that holds the
+/// file.
+pub(super) fn report(page: &Page, output: Option<&Path>) -> Result<(), Error> {
+    match output.is_some_and(is_stdout) {
+        true => {
+            let text = page.text();
+            io::stderr()
+                .lock()
+                .write_all(text.as_bytes())
+                .map_err(Error::Stdout)
+        }
+        false => stdout(page),
+    }
+}
+
+/// Whether this output is standard output.
+pub(super) fn is_stdout(output: &Path) -> bool {
+    output.as_os_str() == "-"
+}
+
 /// Writes a remark to standard error.
 #[allow(clippy::print_stderr)]
 pub(super) fn tell(message: &str) {
@@ -54,6 +74,14 @@ pub(super) fn finding(finding: &Finding) -> String {
 /// A path as it can be shown.
 pub(super) fn path(path: &Path) -> String {
     text::name(path.as_os_str().as_encoded_bytes())
+}
+
+/// An output as it can be shown.
+pub(super) fn output(output: &Path) -> String {
+    match is_stdout(output) {
+        true => "standard output".to_owned(),
+        false => path(output),
+    }
 }
 
 /// A path as a word of a command that the user copies into a shell; `otherwise` where no such word can be shown.

@@ -3,12 +3,12 @@
 use super::json;
 use super::page::Page;
 use super::print;
-use super::write::{TensorReport, grid_line, tensors, write};
+use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes};
 use crate::Error;
 use crate::gguf::Gguf;
-use crate::io::{Inputs, output};
-use crate::plan::{Plan, Q4Grid, WriteError};
+use crate::io::Inputs;
+use crate::plan::{Plan, Q4Grid};
 use crate::quant::GgmlType;
 use crate::quant::recipe::{FileType, NamePattern, Override};
 use crate::quantize::imatrix::ImportanceMatrix;
@@ -16,7 +16,7 @@ use crate::quantize::{self, Importance, Options};
 use crate::text;
 use indicatif::HumanBytes;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,9 +34,9 @@ pub(super) struct Args {
     /// The GGUF to start from, best in bf16, f16 or f32; any part of a split one
     #[arg(value_name = "IN.gguf")]
     input: PathBuf,
-    /// Output file
+    /// Output file, a folder to write NAME-TYPE.gguf into, or - for standard output
     #[arg(short, long, value_name = "OUT.gguf")]
-    output: PathBuf,
+    pub(super) output: PathBuf,
     /// Type of the file
     #[arg(long, ignore_case = true, value_parser = outtypes(&[]))]
     outtype: String,
@@ -131,8 +131,9 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         importance: matrix.as_ref().map(|matrix| Importance { matrix, name: &name }),
     };
     if !args.dry_run {
-        output::check(&args.output, inputs, args.force).map_err(WriteError::from)?;
+        write::check(&args.output, inputs, args.force)?;
     }
+    let output = write::place(&args.output, || default_name(&args.input, options.file_type));
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings().iter().for_each(|warning| print::warn(warning));
     if args.verbose && args.imatrix.is_some() {
@@ -143,22 +144,32 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
     let mut grid = Q4Grid::default();
     if !args.dry_run {
-        grid = write(&plan, &args.output, inputs, args.force)?;
+        grid = write::write(&plan, &output, inputs, args.force)?;
     }
     if args.json {
-        json::write("quantize", &[report(args, &plan)], &[])?;
+        json::write_beside(Some(&output), "quantize", &[report(args, &output, &plan)], &[])?;
     } else {
-        let mut page = text(args, &plan);
+        let mut page = text(args, &output, &plan);
         let is_q4_0 = options.file_type == FileType::Q4_0;
         if let Some(line) = grid_line(grid).filter(|_| is_q4_0) {
             page.line(line);
         }
-        print::stdout(&page)?;
+        print::report(&page, Some(&output))?;
     }
     Ok(Outcome::Done)
 }
 
-fn text(args: &Args, plan: &Plan) -> Page {
+/// `NAME-TYPE.gguf`, where NAME loses the type that it ends in.
+fn default_name(input: &Path, file_type: FileType) -> PathBuf {
+    let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match stem.rsplit_once(['-', '.']) {
+        Some((name, last)) if FileType::from_name(&last.to_lowercase()).is_some() => name,
+        _ => &stem,
+    };
+    format!("{name}-{}.gguf", file_type.name().to_uppercase()).into()
+}
+
+fn text(args: &Args, output: &Path, plan: &Plan) -> Page {
     let mut page = Page::new();
     if args.dry_run {
         let rows: Vec<Vec<String>> = plan
@@ -174,7 +185,7 @@ fn text(args: &Args, plan: &Plan) -> Page {
     page.line(format!(
         "{} {}: {}, {} parameters, {:.2} bits per weight, {} of {} tensors changed their type",
         if args.dry_run { "would write" } else { "wrote" },
-        print::path(&args.output),
+        print::output(output),
         HumanBytes(plan.file_len()),
         print::count(plan.parameters()),
         plan.bits_per_weight(),
@@ -195,10 +206,10 @@ struct Report<'a> {
     tensors: Vec<TensorReport<'a>>,
 }
 
-fn report<'a>(args: &'a Args, plan: &'a Plan) -> Report<'a> {
+fn report<'a>(args: &'a Args, output: &Path, plan: &'a Plan) -> Report<'a> {
     Report {
         dry_run: args.dry_run,
-        output: args.output.display().to_string(),
+        output: output.display().to_string(),
         size_bytes: plan.file_len(),
         outtype: &args.outtype,
         warnings: plan.warnings(),

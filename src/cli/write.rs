@@ -1,10 +1,26 @@
 //! What the commands that write a GGUF share: the writing itself, and the planned tensors in JSON.
 
 use super::print;
-use crate::io::Inputs;
+use crate::io::{Inputs, output};
 use crate::plan::{Fit, Plan, PlannedTensor, Q4Grid, WriteError};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Refuses a wrong output path before the work of planning. What is written into a folder has its name later.
+pub(super) fn check(path: &Path, inputs: &Inputs, force: bool) -> Result<(), WriteError> {
+    match path.is_dir() {
+        true => Ok(()),
+        false => Ok(output::check(path, inputs, force)?),
+    }
+}
+
+/// The output that was asked for; in a folder, the one of this name.
+pub(super) fn place(asked: &Path, name: impl FnOnce() -> PathBuf) -> PathBuf {
+    match asked.is_dir() {
+        true => asked.join(name()),
+        false => asked.to_owned(),
+    }
+}
 
 /// Writes a planned file with a bar of progress. See [`Plan::write`].
 pub(super) fn write(plan: &Plan, path: &Path, inputs: &Inputs, force: bool) -> Result<Q4Grid, WriteError> {

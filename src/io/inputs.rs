@@ -122,7 +122,7 @@ impl Inputs {
     /// Maps the file at `path`, following symlinks.
     pub fn map(&self, path: &Path) -> Result<MappedFile, ReadError> {
         let (file, len) = self.open(path)?;
-        Ok(MappedFile::map(file, len)?)
+        Ok(MappedFile::map(file, len, path)?)
     }
 
     /// Maps a text of at most this length.

@@ -1,10 +1,12 @@
-//! Read-only memory maps of files: the only module that may hold `unsafe` code.
+//! Read-only memory maps of files. `unsafe` stands here and in [`guard`](super::guard) only.
 #![allow(unsafe_code)]
 
+use super::guard::{Watched, watch};
 use memmap2::Mmap;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
+use std::path::Path;
 
 /// A whole file as a byte slice. Pages are read when touched.
 #[derive(Debug)]
@@ -12,19 +14,23 @@ pub struct MappedFile {
     file: File,
     /// `None` for an empty file, which cannot be mapped.
     map: Option<Mmap>,
+    watched: Option<&'static Watched>,
 }
 
 impl MappedFile {
-    /// Maps `file`, a regular one of this length.
-    pub(super) fn map(file: File, len: u64) -> io::Result<MappedFile> {
+    /// Maps `file`, a regular one of this length that was opened at `path`.
+    pub(super) fn map(file: File, len: u64, path: &Path) -> io::Result<MappedFile> {
         if len == 0 {
-            return Ok(MappedFile { file, map: None });
+            let (map, watched) = (None, None);
+            return Ok(MappedFile { file, map, watched });
         }
-        // SAFETY: the map is read-only and private to this process. As with every mapped input, another process that
-        // truncates the file meanwhile ends this one with SIGBUS, and one that writes to it changes what is read; no
-        // length or offset is read twice after it was checked, so neither leads to an access outside the map.
+        // SAFETY: the map is read-only and private to this process. Another process that writes to the file changes what
+        // is read; no length or offset is read twice after it was checked, so that does not lead outside the map. One
+        // that truncates it makes reading a SIGBUS, which `guard` answers.
         let map = unsafe { Mmap::map(&file)? };
-        Ok(MappedFile { file, map: Some(map) })
+        let watched = watch(&map, path);
+        let map = Some(map);
+        Ok(MappedFile { file, map, watched })
     }
 
     /// The file itself, open for reading.
@@ -46,5 +52,13 @@ impl Deref for MappedFile {
 
     fn deref(&self) -> &[u8] {
         self.map.as_deref().unwrap_or_default()
+    }
+}
+
+impl Drop for MappedFile {
+    fn drop(&mut self) {
+        if let Some(watched) = self.watched {
+            watched.forget();
+        }
     }
 }

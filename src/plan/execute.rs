@@ -102,47 +102,87 @@ impl Plan<'_> {
             .flat_map(|(index, tensor)| chunks(index, tensor))
             .collect();
         let grid = Mutex::new(Q4Grid::default());
-        let write = |buffers: &mut Buffers, chunk: &Chunk| {
-            let offset = self.layout.offsets[chunk.tensor];
-            let (bytes, of_chunk) =
-                write_chunk(&self.tensors[chunk.tensor], chunk, offset, &output, buffers)?;
-            // Nothing that holds the lock can panic.
-            *grid.lock().unwrap_or_else(PoisonError::into_inner) += of_chunk;
-            progress(bytes);
-            Ok(bytes)
+        // Nothing that holds the lock can panic.
+        let count = |of_chunk| *grid.lock().unwrap_or_else(PoisonError::into_inner) += of_chunk;
+        let place = |chunk: &Chunk| {
+            let ty = self.tensors[chunk.tensor].ty;
+            let before = chunk.start / ty.block_len() * ty.block_bytes();
+            self.layout.offsets[chunk.tensor] + before as u64
         };
-        // Of several failures the first in the file's order is reported, so that a run can be repeated.
-        let failure = output.flush_meanwhile(|wrote| {
-            chunks
-                .par_iter()
-                .map_init(Buffers::default, |buffers, chunk| {
-                    write(buffers, chunk).map(wrote).err()
-                })
-                .find_map_first(|error| error)
-        })?;
-        match failure {
-            Some(error) => Err(error),
-            None => {
-                output.commit()?;
-                Ok(grid.into_inner().unwrap_or_else(PoisonError::into_inner))
+        if output.is_stream() {
+            // A few chunks a core are encoded at a time and then written in order.
+            for several in chunks.chunks(8 * rayon::current_num_threads()) {
+                let encoded: Vec<_> = several
+                    .par_iter()
+                    .map_init(Buffers::default, |buffers, chunk| {
+                        let (piece, of_chunk) = encode_chunk(&self.tensors[chunk.tensor], chunk, buffers)?;
+                        count(of_chunk);
+                        Ok(piece.bytes().to_vec())
+                    })
+                    .collect::<Result<_, WriteError>>()?;
+                for (chunk, bytes) in several.iter().zip(&encoded) {
+                    output.write_at(bytes, place(chunk))?;
+                    progress(bytes.len() as u64);
+                }
             }
+        } else {
+            let write = |buffers: &mut Buffers, chunk: &Chunk| -> Result<u64, WriteError> {
+                let (piece, of_chunk) = encode_chunk(&self.tensors[chunk.tensor], chunk, buffers)?;
+                match piece {
+                    Piece::InFile { file, from, bytes } => output.copy_at(file, from, bytes, place(chunk))?,
+                    Piece::Made(bytes) => output.write_at(bytes, place(chunk))?,
+                }
+                count(of_chunk);
+                let written = piece.bytes().len() as u64;
+                progress(written);
+                Ok(written)
+            };
+            // Of several failures the first in the file's order is reported, so that a run can be repeated.
+            let failure = output.flush_meanwhile(|wrote| {
+                chunks
+                    .par_iter()
+                    .map_init(Buffers::default, |buffers, chunk| {
+                        write(buffers, chunk).map(wrote).err()
+                    })
+                    .find_map_first(|error| error)
+            })?;
+            failure.map_or(Ok(()), Err)?;
+        }
+        output.commit()?;
+        Ok(grid.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The bytes of a chunk as they are written.
+#[derive(Clone, Copy)]
+enum Piece<'a> {
+    /// As they stand in a file.
+    InFile {
+        file: &'a MappedFile,
+        from: u64,
+        bytes: &'a [u8],
+    },
+    /// Made for this output.
+    Made(&'a [u8]),
+}
+
+impl<'a> Piece<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Piece::InFile { bytes, .. } | Piece::Made(bytes) => bytes,
         }
     }
 }
 
-/// Encodes and writes one chunk; the number of bytes written, and how well Q4_0 fits.
-fn write_chunk(
-    tensor: &PlannedTensor,
+/// Encodes one chunk; how well Q4_0 fits it too.
+fn encode_chunk<'a>(
+    tensor: &'a PlannedTensor,
     chunk: &Chunk,
-    offset: u64,
-    output: &OutputFile,
-    buffers: &mut Buffers,
-) -> Result<(u64, Q4Grid), WriteError> {
-    let place = |ty: GgmlType| {
-        let bytes = |elements: usize| elements / ty.block_len() * ty.block_bytes();
-        (bytes(chunk.start), bytes(chunk.len))
-    };
-    let (from, len) = place(tensor.source.ty);
+    buffers: &'a mut Buffers,
+) -> Result<(Piece<'a>, Q4Grid), WriteError> {
+    let ty = tensor.source.ty;
+    let bytes = |elements: usize| elements / ty.block_len() * ty.block_bytes();
+    let (from, len) = (bytes(chunk.start), bytes(chunk.len));
     let source = tensor.source.data.get(from..from + len).ok_or_else(|| {
         encode_error(
             tensor,
@@ -153,35 +193,28 @@ fn write_chunk(
             },
         )
     })?;
-    let (to, _) = place(tensor.ty);
-    let to = offset + to as u64;
     if let Some((file, from)) = verbatim(tensor, source) {
-        output.copy_at(file, from, source, to)?;
-        return Ok((len as u64, Q4Grid::default()));
+        let bytes = source;
+        return Ok((Piece::InFile { file, from, bytes }, Q4Grid::default()));
     }
-    let encoded = if tensor.source.swap {
+    if tensor.source.swap {
         buffers.bytes.clear();
         buffers.bytes.extend(source);
         swap_blocks(tensor.ty, &mut buffers.bytes);
-        &buffers.bytes
     } else if tensor.source.ty == tensor.ty {
-        source
+        return Ok((Piece::Made(source), Q4Grid::default()));
     } else if tensor.ty == GgmlType::I32 {
         narrow_integers(tensor, chunk, source, &mut buffers.bytes)?;
-        &buffers.bytes
     } else {
         encode(tensor, chunk, source, buffers)?;
-        &buffers.bytes
-    };
-    output.write_at(encoded, to)?;
-    let written = encoded.len() as u64;
+    }
     let is_q4_0 = tensor.ty == GgmlType::Q4_0 && tensor.source.ty != GgmlType::Q4_0;
     let grid = if is_q4_0 {
         exact_blocks(tensor, buffers)?
     } else {
         Q4Grid::default()
     };
-    Ok((written, grid))
+    Ok((Piece::Made(&buffers.bytes), grid))
 }
 
 /// Where in which file these bytes of the tensor stand, if they go into the output as they are.

@@ -12,6 +12,7 @@ mod diff_containers;
 mod general_keys;
 mod hash;
 mod inspect;
+mod io;
 mod json;
 mod migrate;
 mod printing;

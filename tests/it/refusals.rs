@@ -524,8 +524,8 @@ fn outputs_that_would_destroy_something() {
     );
     refuse(
         USAGE,
-        &["no regular file"],
-        &[drafter.str(), "--force", "-o", drafter.str()],
+        &["is a device"],
+        &[drafter.str(), "--force", "-o", "/dev/null"],
     );
     refuse(
         USAGE,

@@ -2,16 +2,21 @@
 //!
 //! Data goes to a file without a name (Linux) or a temporary sibling (elsewhere, and on file systems that know no
 //! unnamed files), is synced, and only then gets the final name. A program that is killed, or a disk that fills up,
-//! leaves the final name as it was.
+//! leaves the final name as it was. Links are followed first, so that a link stays one. To standard output the same bytes
+//! go in order.
+
+mod pending;
+mod place;
 
 use super::inputs::{ChangedInput, Inputs};
 use super::mapped::MappedFile;
-use std::fs::File;
-use std::io;
+use pending::Pending;
+use place::Place;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc;
-use tempfile::NamedTempFile;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 
 /// Bytes between two flushes while a file is being written.
 const FLUSHED_AT_ONCE: u64 = 64 << 20;
@@ -25,8 +30,16 @@ pub enum OutputError {
     Exists(PathBuf),
     #[error("{} is one of the inputs; name another output", .0.display())]
     IsInput(PathBuf),
-    #[error("{} is no regular file, so it is not replaced; name another output", .0.display())]
-    NotAFile(PathBuf),
+    #[error("{} is {what}, where no file can appear; write to standard output with `-o -` and lead that there", path.display())]
+    NotAFile { path: PathBuf, what: &'static str },
+    #[error("{} is a folder; name a file in it", .0.display())]
+    Folder(PathBuf),
+    #[error(
+        "standard output is a terminal, which cannot show a file; lead it to a file or a pipe, or name an output"
+    )]
+    Terminal,
+    #[error("standard output cannot be written: {}", super::told(.0))]
+    Stdout(#[source] io::Error),
     #[error("the folder {} of the output does not exist; create it first", .0.display())]
     NoFolder(PathBuf),
     #[error(transparent)]
@@ -36,92 +49,121 @@ pub enum OutputError {
 }
 
 impl OutputError {
+    /// Whether the system is at fault, and not the path that was given.
+    pub fn is_system(&self) -> bool {
+        matches!(
+            self,
+            OutputError::Changed(_) | OutputError::Io { .. } | OutputError::Stdout(_)
+        )
+    }
+
     /// The file that it is about.
     pub fn path(&self) -> Option<&Path> {
         match self {
             OutputError::Exists(path)
             | OutputError::IsInput(path)
-            | OutputError::NotAFile(path)
+            | OutputError::NotAFile { path, .. }
+            | OutputError::Folder(path)
             | OutputError::NoFolder(path)
             | OutputError::Changed(ChangedInput { path })
             | OutputError::Io { path, .. } => Some(path),
+            OutputError::Terminal | OutputError::Stdout(_) => None,
         }
     }
 }
 
-/// A file that is being written and does not have its name yet.
+/// An output that is being written: a file that does not have its name yet, or standard output.
 #[derive(Debug)]
 pub struct OutputFile {
+    /// As it was given, for messages.
     path: PathBuf,
+    len: u64,
     inputs: Inputs,
     force: bool,
-    pending: Pending,
+    sink: Sink,
 }
 
 #[derive(Debug)]
-enum Pending {
-    /// A file without a name, which the system drops if it never gets one.
-    #[cfg(target_os = "linux")]
-    Unnamed(File),
-    /// A temporary file beside the final name, deleted when dropped.
-    Named(NamedTempFile),
+enum Sink {
+    File {
+        pending: Pending,
+        /// The final name, behind all links.
+        real: PathBuf,
+        /// Those of the file that is replaced.
+        permissions: Option<Permissions>,
+    },
+    Stdout(Mutex<Stream>),
 }
 
-/// Refuses an output path that is one of the inputs, or exists where `force` is not set, or is no regular file.
+/// Standard output and how many bytes went there.
+#[derive(Debug)]
+struct Stream {
+    out: File,
+    written: u64,
+}
+
+/// Refuses an output path that leads to one of the inputs, to an existing file where `force` is not set, to a folder, or
+/// to what is no regular file. `-` is standard output, unless that is a terminal.
 pub fn check(path: &Path, inputs: &Inputs, force: bool) -> Result<(), OutputError> {
-    let parent = parent(path);
-    if !parent.is_dir() {
-        return Err(OutputError::NoFolder(parent.to_owned()));
-    }
-    let Ok(meta) = path.symlink_metadata() else {
-        return Ok(());
-    };
-    if inputs.contains(path) {
-        return Err(OutputError::IsInput(path.to_owned()));
-    }
-    // A link is replaced, not what it leads to.
-    if !meta.is_file() && !meta.is_symlink() {
-        return Err(OutputError::NotAFile(path.to_owned()));
-    }
-    if !force {
-        return Err(OutputError::Exists(path.to_owned()));
-    }
-    Ok(())
+    place::find(path, inputs, force).map(drop)
 }
 
 impl OutputFile {
     /// Begins a file of `len` bytes, all zero. See [`check`] for when `path` is refused.
     pub fn create(path: &Path, len: u64, inputs: &Inputs, force: bool) -> Result<OutputFile, OutputError> {
-        check(path, inputs, force)?;
         let fail = |source| OutputError::Io {
             path: path.to_owned(),
             source,
         };
-        let pending = Pending::create(path).map_err(fail)?;
-        let output = OutputFile {
+        let sink = match place::find(path, inputs, force)? {
+            Place::Stdout => Sink::Stdout(Mutex::new(Stream {
+                out: stdout_file().map_err(OutputError::Stdout)?,
+                written: 0,
+            })),
+            Place::File(real, permissions) => {
+                let pending = Pending::create(&real).map_err(fail)?;
+                pending.file().set_len(len).map_err(fail)?;
+                Sink::File {
+                    pending,
+                    real,
+                    permissions,
+                }
+            }
+        };
+        Ok(OutputFile {
             path: path.to_owned(),
+            len,
             inputs: inputs.clone(),
             force,
-            pending,
-        };
-        output.file().set_len(len).map_err(fail)?;
-        Ok(output)
-    }
-
-    fn file(&self) -> &File {
-        match &self.pending {
-            #[cfg(target_os = "linux")]
-            Pending::Unnamed(file) => file,
-            Pending::Named(file) => file.as_file(),
-        }
-    }
-
-    /// Writes `bytes` at `offset`. Threads may write at different places at the same time.
-    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), OutputError> {
-        write_all_at(self.file(), bytes, offset).map_err(|source| OutputError::Io {
-            path: self.path.clone(),
-            source,
+            sink,
         })
+    }
+
+    /// Whether the bytes must come in order, one after another.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.sink, Sink::Stdout(_))
+    }
+
+    /// Writes `bytes` at `offset`. To a file threads may write at different places at the same time; in a stream each
+    /// place lies behind the one before, and zeros fill what is between.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), OutputError> {
+        let result = match &self.sink {
+            Sink::File { pending, .. } => write_all_at(pending.file(), bytes, offset),
+            Sink::Stdout(stream) => lock(stream).write_at(bytes, offset),
+        };
+        result.map_err(|source| self.error(source))
+    }
+
+    /// Why writing failed. What was to be written may be mapped, and an input that shrank cannot be read for it.
+    fn error(&self, source: io::Error) -> OutputError {
+        match (self.inputs.check_unchanged(), &self.sink) {
+            (Err(changed), _) => changed.into(),
+            (Ok(()), Sink::Stdout(_)) => OutputError::Stdout(source),
+            (Ok(()), Sink::File { .. }) => OutputError::Io {
+                path: self.path.clone(),
+                source,
+            },
+        }
     }
 
     /// Writes `bytes`, which stand in `source` at `from`, at `offset`; on Linux the kernel copies them from file to
@@ -133,11 +175,20 @@ impl OutputFile {
         bytes: &[u8],
         offset: u64,
     ) -> Result<(), OutputError> {
-        let done = copy_range(source.file(), from, self.file(), offset, bytes.len());
+        let done = match &self.sink {
+            Sink::File { pending, .. } => {
+                copy_range(source.file(), from, pending.file(), offset, bytes.len())
+            }
+            Sink::Stdout(_) => 0,
+        };
         // Where the kernel cannot copy, or stopped early, writing does the rest or finds the reason.
         match bytes.get(done..) {
             None | Some([]) => Ok(()),
-            Some(rest) => self.write_at(rest, offset + done as u64),
+            Some(rest) => {
+                // It stops early too where the source has become shorter.
+                self.inputs.check_unchanged()?;
+                self.write_at(rest, offset + done as u64)
+            }
         }
     }
 
@@ -149,9 +200,13 @@ impl OutputFile {
     ) -> Result<T, OutputError> {
         let written = AtomicU64::new(0);
         let (wake, woken) = mpsc::channel();
-        let flushed = |()| self.file().sync_data();
+        let flushed = |()| match &self.sink {
+            Sink::File { pending, .. } => pending.file().sync_data(),
+            Sink::Stdout(_) => Ok(()),
+        };
         let (result, flushes) = std::thread::scope(|scope| {
-            let flusher = scope.spawn(|| woken.into_iter().try_for_each(flushed));
+            let flusher = std::thread::Builder::new()
+                .spawn_scoped(scope, move || woken.into_iter().try_for_each(flushed));
             let result = work(&|bytes| {
                 let before = written.fetch_add(bytes, Relaxed);
                 if before / FLUSHED_AT_ONCE != (before + bytes) / FLUSHED_AT_ONCE {
@@ -161,80 +216,75 @@ impl OutputFile {
             });
             drop(wake);
             let panicked = |_| Err(io::Error::other("the thread that flushes the output panicked"));
-            (result, flusher.join().unwrap_or_else(panicked))
+            // Without a thread to spare, `commit` does all of it.
+            let flushes = flusher.map_or(Ok(()), |flusher| flusher.join().unwrap_or_else(panicked));
+            (result, flushes)
         });
         // The system reports a failed flush once, so it counts though `commit` flushes again.
-        flushes.map_err(|source| OutputError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
+        flushes.map_err(|source| self.error(source))?;
         Ok(result)
     }
 
     /// Makes sure that no input changed meanwhile and that the data is on the disk, then gives the file its name.
     pub fn commit(self) -> Result<(), OutputError> {
+        if let Sink::Stdout(stream) = &self.sink {
+            let result = lock(stream).write_at(&[], self.len);
+            result.map_err(|source| self.error(source))?;
+            return Ok(self.inputs.check_unchanged()?);
+        }
+        let Sink::File { pending, .. } = &self.sink else {
+            return Ok(());
+        };
+        let synced = pending.file().sync_all();
+        synced.map_err(|source| self.error(source))?;
         self.inputs.check_unchanged()?;
         // What was opened since the beginning is not replaced either.
         check(&self.path, &self.inputs, self.force)?;
-        let path = self.path.clone();
-        let result = self.file().sync_all().and_then(|()| match self.pending {
-            #[cfg(target_os = "linux")]
-            Pending::Unnamed(file) => link(&file, &self.path, self.force),
-            Pending::Named(file) if self.force => file.persist(&self.path).map(drop).map_err(|e| e.error),
-            Pending::Named(file) => file.persist_noclobber(&self.path).map(drop).map_err(|e| e.error),
-        });
-        result.map_err(|source| match source.kind() {
+        let OutputFile {
+            path, force, sink, ..
+        } = self;
+        let Sink::File {
+            pending,
+            real,
+            permissions,
+        } = sink
+        else {
+            return Ok(());
+        };
+        let named = pending.name(&real, force, permissions);
+        named.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => OutputError::Exists(path.clone()),
-            _ => OutputError::Io {
-                path: path.clone(),
-                source,
-            },
+            _ => OutputError::Io { path, source },
         })?;
         // The name itself is on the disk once the folder is; not every system can sync a folder.
-        let _ = File::open(parent(&path)).and_then(|folder| folder.sync_all());
+        let _ = File::open(parent(&real)).and_then(|folder| folder.sync_all());
         Ok(())
     }
 }
 
-impl Pending {
-    fn create(path: &Path) -> io::Result<Pending> {
-        #[cfg(target_os = "linux")]
-        if let Some(file) = unnamed_file(parent(path)) {
-            return Ok(Pending::Unnamed(file));
-        }
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".gguf-conv-").suffix(".part");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        builder.tempfile_in(parent(path)).map(Pending::Named)
+impl Stream {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let gap = offset
+            .checked_sub(self.written)
+            .ok_or_else(|| io::Error::other("a stream cannot go back"))?;
+        io::copy(&mut io::Read::take(io::repeat(0), gap), &mut self.out)?;
+        self.out.write_all(bytes)?;
+        self.written = offset + bytes.len() as u64;
+        Ok(())
     }
 }
 
-/// A file without a name in this folder, where the file system has such files.
-#[cfg(target_os = "linux")]
-fn unnamed_file(folder: &Path) -> Option<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let file = rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok()?;
-    // Naming it later goes through /proc.
-    Path::new("/proc/self/fd").is_dir().then(|| file.into())
+fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives an unnamed file its name. Links never replace, so with `force` the file gets a temporary name first.
-#[cfg(target_os = "linux")]
-fn link(file: &File, path: &Path, force: bool) -> io::Result<()> {
-    use rustix::fs::{AtFlags, CWD, linkat};
-    use std::os::fd::AsRawFd;
-    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let link_as = |name: &Path| linkat(CWD, source.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW);
-    if force && path.symlink_metadata().is_ok() {
-        let temporary = tempfile::Builder::new()
-            .prefix(".gguf-conv-")
-            .suffix(".part")
-            .make_in(parent(path), |name| link_as(name).map_err(io::Error::from))?;
-        return temporary.persist(path).map(drop).map_err(|e| e.error);
-    }
-    link_as(path).map_err(io::Error::from)
+/// Standard output as a file, without the buffer by lines.
+fn stdout_file() -> io::Result<File> {
+    #[cfg(unix)]
+    let handle = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let handle = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned()?;
+    Ok(handle.into())
 }
 
 fn parent(path: &Path) -> &Path {
@@ -340,7 +390,7 @@ mod tests {
         }
         assert!(matches!(
             check(folder.path(), &Inputs::new(), true),
-            Err(OutputError::NotAFile(_))
+            Err(OutputError::Folder(_))
         ));
         assert!(matches!(
             check(&folder.path().join("no/out"), &Inputs::new(), false),
@@ -389,5 +439,40 @@ mod tests {
         written.unwrap().unwrap();
         output.commit().unwrap();
         assert!(std::fs::read(&out).unwrap().iter().all(|byte| *byte == 7));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_a_replaced_file_keeps_its_mode() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        symlink("real", &link).unwrap();
+        let write = || {
+            let output = OutputFile::create(&link, 3, &Inputs::new(), true).unwrap();
+            output.write_at(b"new", 0).unwrap();
+            output.commit().unwrap();
+        };
+        // At first it leads to nothing.
+        write();
+        std::fs::set_permissions(&real, Permissions::from_mode(0o640)).unwrap();
+        std::fs::write(&real, "old!").unwrap();
+        write();
+        assert!(link.is_symlink() && !real.is_symlink());
+        assert_eq!(std::fs::read(&real).unwrap(), b"new");
+        assert_eq!(real.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        std::fs::remove_file(&real).unwrap();
+        symlink("/dev/null", &real).unwrap();
+        let device = check(&link, &Inputs::new(), true);
+        assert!(matches!(
+            device,
+            Err(OutputError::NotAFile { what: "a device", .. })
+        ));
+        std::fs::remove_file(&real).unwrap();
+        symlink("link", &real).unwrap();
+        assert!(matches!(
+            check(&link, &Inputs::new(), true),
+            Err(OutputError::Io { .. })
+        ));
     }
 }
