@@ -408,7 +408,7 @@ mod tests {
         for kept in [[1e6, 3.0, 0.0], [1e-6, 1e-13, 0.0], [0.0; 3]] {
             assert_eq!(read(&kept), kept);
         }
-        let two = |power| 2f32.powi(power);
+        let two = |power| 2f64.powi(power) as f32;
         assert_eq!(read(&[1.5 * two(127), two(120), 0.0]), [1.5, two(-7), 0.0]);
         assert_eq!(read(&[1.25 * two(-120), two(-130)]), [1.25, two(-10)]);
     }
