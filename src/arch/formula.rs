@@ -1,5 +1,6 @@
 //! Formulas over named numbers: `heads * head_dim`, `head_dim.full / 2`. Left to right, no precedence.
 
+use super::Number;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -13,7 +14,7 @@ pub struct Formula {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Operand {
-    Number(f64),
+    Number(Number),
     Name(String),
 }
 
@@ -58,6 +59,14 @@ impl Formula {
         }
     }
 
+    /// The number, where the formula is nothing but one.
+    pub fn as_number(&self) -> Option<&Number> {
+        match (&self.first, self.rest.as_slice()) {
+            (Operand::Number(number), []) => Some(number),
+            _ => None,
+        }
+    }
+
     /// The names in it.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let operands = std::iter::once(&self.first).chain(self.rest.iter().map(|(_, operand)| operand));
@@ -67,18 +76,21 @@ impl Formula {
         })
     }
 
-    /// The value, with names looked up by `value_of`; the first name that has no value is the error.
-    pub fn eval(&self, value_of: &dyn Fn(&str) -> Option<f64>) -> Result<f64, String> {
+    /// The value, with names looked up by `value_of`. Integers stay integers as long as divisions leave no remainder.
+    /// The error is the first name that has no value, or words for a result that is none.
+    pub fn eval(&self, value_of: &dyn Fn(&str) -> Option<Number>) -> Result<Number, String> {
         let value = |operand: &Operand| match operand {
-            Operand::Number(number) => Ok(*number),
+            Operand::Number(number) => Ok(number.clone()),
             Operand::Name(name) => value_of(name).ok_or_else(|| name.clone()),
         };
         let mut result = value(&self.first)?;
         for (operator, operand) in &self.rest {
-            match operator {
-                Operator::Times => result *= value(operand)?,
-                Operator::Over => result /= value(operand)?,
-            }
+            let operand = value(operand)?;
+            let (next, word) = match operator {
+                Operator::Times => (result.times(&operand), "*"),
+                Operator::Over => (result.over(&operand), "/"),
+            };
+            result = next.ok_or_else(|| format!("{result} {word} {operand}"))?;
         }
         Ok(result)
     }
@@ -86,8 +98,15 @@ impl Formula {
 
 impl Operand {
     fn parse(word: &str) -> Operand {
-        word.parse()
-            .map_or_else(|_| Operand::Name(word.to_owned()), Operand::Number)
+        let integer = word.parse().map(Number::Integer);
+        let number = integer.or_else(|_| word.parse().map(Number::Real));
+        number.map_or_else(
+            |_: std::num::ParseFloatError| match word.parse() {
+                Ok(truth) => Operand::Number(Number::Bool(truth)),
+                Err(_) => Operand::Name(word.to_owned()),
+            },
+            Operand::Number,
+        )
     }
 }
 
@@ -110,9 +129,14 @@ mod tests {
 
     #[test]
     fn operators_apply_from_left_to_right() {
-        let value_of = |name: &str| (name == "head_dim.full").then_some(64.0);
+        let value_of = |name: &str| (name == "head_dim.full").then_some(Number::Integer(64));
         let eval = |text| Formula::parse(text).unwrap().eval(&value_of);
-        assert_eq!(eval("2 * head_dim.full / 4"), Ok(32.0));
+        assert_eq!(eval("2 * head_dim.full / 4"), Ok(Number::Integer(32)));
+        assert_eq!(
+            eval("head_dim.full / 3 * 0.5"),
+            Ok(Number::Real(64.0 / 3.0 * 0.5))
+        );
+        assert_eq!(eval("1 / 0"), Err("1 / 0".to_owned()));
         assert_eq!(eval("heads * 2"), Err("heads".to_owned()));
         assert!(Formula::parse("2 *").is_err());
         assert!(Formula::parse("2 + 2").is_err());

@@ -1,388 +1,59 @@
 //! Reads `arch/*.toml`: what an architecture's numbers, metadata and tensors are and how they are spelled.
 //!
-//! The files' format is described in `arch/README.md`. They are compiled in; `--arch FILE` reads another.
+//! The files' format is described in `arch/README.md`. They are compiled in; `--arch FILE` reads another. A file as it is
+//! written is an [`ArchSpec`]; an [`Arch`] is one in which every name that is used exists, so that what works with it
+//! needs to look for none in vain.
 
 mod dialect;
 mod formula;
+mod number;
 mod numbers;
 mod pattern;
+mod places;
 mod registry;
+mod spec;
+mod validate;
 
 pub use dialect::{Dialect, ExtraKey};
 pub use formula::Formula;
+pub use number::{Bounds, Kind, Misfit, Number, ScalarType};
 pub(crate) use numbers::Numbers;
-pub use numbers::UnknownNumber;
+pub use numbers::{UnknownNumber, ValueError};
 pub use pattern::{Match, Pattern};
 pub use registry::Registry;
+pub use spec::*;
+pub(crate) use validate::{FILE_TYPE, IS_SLIDING};
 
-use crate::gguf::{Value, ValueType};
 use crate::io::{Inputs, ReadError, TextLimit};
-use crate::quant::GgmlType;
-use serde::Deserialize;
+use places::Places;
+use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-/// An architecture.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// An architecture that was found to be sound.
+#[derive(Debug)]
 pub struct Arch {
-    /// `general.architecture` of the files it describes.
-    pub architecture: String,
-    /// `general.architecture` of the targets that a drafter of this kind drafts for.
-    pub target: String,
-    /// `model_type` in `config.json`.
-    pub model_types: Vec<String>,
-    /// `architectures` in `config.json`, by which one without `model_type` is known.
-    #[serde(default, rename = "architectures")]
-    pub classes: Vec<String>,
-    /// `tokenizer.ggml.model` of the files it describes.
-    pub tokenizer: String,
-    /// How the kinds of layers are known.
-    pub layer_types: LayerTypes,
-    /// Settings that `config.json` must not change.
-    #[serde(default, rename = "expect")]
-    pub expectations: Vec<Expectation>,
-    /// Named numbers, each after those its formulas use.
-    #[serde(default, rename = "hparam")]
-    pub hparams: Vec<HparamSpec>,
-    /// Metadata in the order of the file.
-    #[serde(default)]
-    pub metadata: Vec<MetadataSpec>,
-    /// Tensors.
-    #[serde(default, rename = "tensor")]
-    pub tensors: Vec<TensorSpec>,
-    /// Source tensors that are left out.
-    #[serde(default, rename = "ignore")]
-    pub ignored: Vec<IgnoreSpec>,
-    /// Numbers that a drafter and its target must share.
-    #[serde(default, rename = "pair")]
-    pub pairs: Vec<PairSpec>,
-    /// Groups of tensors that are written on demand only.
-    #[serde(default, rename = "group")]
-    pub groups: Vec<GroupSpec>,
-    /// What the runtime demands of the metadata's values.
-    #[serde(default, rename = "rule")]
-    pub rules: Vec<Rule>,
-    /// Tensor types that no weight may have.
-    #[serde(default, deserialize_with = "ggml_types")]
-    pub unusable: Vec<GgmlType>,
-    /// How other programs spell all this.
-    #[serde(default, rename = "dialect")]
-    pub dialects: Vec<Dialect>,
-    /// Numbers that may be assumed where nothing gives them.
-    #[serde(default, rename = "assume")]
-    pub assumptions: Vec<Assumption>,
+    spec: ArchSpec,
+    /// Position of each number by its name.
+    hparams: HashMap<String, usize>,
 }
 
-/// How the kinds of layers are known.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerTypes {
-    /// JSON pointer.
-    pub config: String,
-    /// Word for a layer with a sliding window.
-    pub sliding: String,
-    /// Word for a layer that sees everything.
-    pub full: String,
-    /// With a config that lists none: each layer of this number is full, and the last, as transformers has it.
-    pub full_every: Option<std::num::NonZeroUsize>,
-    /// Without a config: the source tensor whose first axis is as long as a head of its layer.
-    pub head_dim_of: Pattern,
-    /// The target's key for the length of a sliding layer's heads.
-    pub target_sliding: String,
-    /// The target's key for the length of a full layer's heads.
-    pub target_full: String,
-}
+impl Deref for Arch {
+    type Target = ArchSpec;
 
-/// A setting of `config.json` that must be absent, null, or one of the given values.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expectation {
-    /// JSON pointer.
-    pub config: String,
-    /// Values that are understood.
-    pub one_of: Vec<serde_json::Value>,
-}
-
-/// A named number and where it comes from.
-///
-/// A name that ends in `.sliding` or `.full` speaks for the layers of that kind; formulas that are read for a certain
-/// layer may leave the ending off. `true` counts as 1; `false` and null count as absent.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HparamSpec {
-    /// Name.
-    pub name: String,
-    /// Whether it may stay unknown.
-    #[serde(default)]
-    pub optional: bool,
-    /// Origins, the first that has the number wins.
-    pub from: Vec<Origin>,
-}
-
-/// Where a number comes from.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-pub enum Origin {
-    /// `config.json`, by JSON pointer; `{full}` and `{sliding}` stand for the first layer of that kind.
-    Config {
-        /// JSON pointer.
-        config: String,
-        /// What to multiply it by.
-        times: Option<Formula>,
-        /// Whether to cut off what is behind the point.
-        #[serde(default)]
-        floor: bool,
-        /// Name of a number without which this origin is passed over.
-        when: Option<String>,
-    },
-    /// Length of an axis (outermost is 0) of a source tensor.
-    Axis {
-        /// The tensor.
-        axis_of: String,
-        /// The axis.
-        axis: usize,
-        /// What to divide it by.
-        divide: Option<Formula>,
-    },
-    /// Number of layers that have this source tensor.
-    Layers {
-        /// Name with `{l}`.
-        layers_of: Pattern,
-    },
-    /// A key of the target's metadata.
-    Target {
-        /// The key.
-        target: String,
-        /// Where the value is an array: take the entry of the layer whose keys and values the drafter reads.
-        of_layer: Option<LayerKind>,
-        /// Pass over a value that is no array.
-        #[serde(default)]
-        array_only: bool,
-    },
-    /// Length of an array in the target's metadata.
-    TargetLen {
-        /// The key.
-        target_len: String,
-    },
-    /// Number of elements that are 1 in a tensor of the target.
-    TargetOnes {
-        /// The tensor.
-        target_ones: String,
-    },
-    /// A formula over numbers known already.
-    Formula {
-        /// The formula.
-        formula: Formula,
-        /// Name of a number without which this origin is passed over.
-        when: Option<String>,
-    },
-}
-
-/// A kind of layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LayerKind {
-    /// With a sliding window.
-    Sliding,
-    /// Seeing everything.
-    Full,
-}
-
-impl LayerKind {
-    /// `sliding` or `full`, as in names and patterns.
-    pub fn name(self) -> &'static str {
-        match self {
-            LayerKind::Sliding => "sliding",
-            LayerKind::Full => "full",
-        }
+    fn deref(&self) -> &ArchSpec {
+        &self.spec
     }
 }
 
-/// A metadata key and its value.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MetadataSpec {
-    /// The key.
-    pub key: String,
-    /// Type of a single value.
-    #[serde(rename = "type")]
-    pub ty: Option<ScalarType>,
-    /// A single value.
-    pub value: Option<Formula>,
-    /// An array by layer instead.
-    pub by_layer: Option<ByLayer>,
-    /// Whether the key is left out when its value is unknown.
-    #[serde(default)]
-    pub optional: bool,
-    /// Written only when this group of tensors is.
-    pub group: Option<String>,
-    /// What the runtime does without the key; where this and `may_lack` are absent, it refuses the file.
-    pub without: Option<String>,
-    /// Whether nothing is lost without the key.
-    #[serde(default)]
-    pub may_lack: bool,
-}
-
-/// An array with an entry for each layer.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ByLayer {
-    /// Name of a number without which the single value is written.
-    pub when: Option<String>,
-    /// Type of the elements.
-    #[serde(rename = "type")]
-    pub ty: ScalarType,
-    /// Value of an element.
-    pub value: Formula,
-}
-
-/// Types of metadata values that an architecture file can ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum ScalarType {
-    U32,
-    I32,
-    F32,
-    Bool,
-}
-
-impl ScalarType {
-    /// A number as a value of this type. Casts from f64 saturate.
-    pub(crate) fn value(self, number: f64) -> Value {
-        match self {
-            ScalarType::U32 => Value::U32(number as u32),
-            ScalarType::I32 => Value::I32(number as i32),
-            ScalarType::F32 => Value::F32(number as f32),
-            ScalarType::Bool => Value::Bool(number != 0.0),
-        }
-    }
-
-    /// What a GGUF calls it.
-    pub(crate) fn value_type(self) -> ValueType {
-        self.value(0.0).value_type()
-    }
-}
-
-/// A tensor.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorSpec {
-    /// Name in the checkpoint; absent for tensors that are computed.
-    pub hf: Option<Pattern>,
-    /// Name in the GGUF.
-    pub gguf: Pattern,
-    /// Lengths, outermost first.
-    pub shape: Vec<Formula>,
-    /// Names of source tensors that serve where the first is missing.
-    #[serde(default)]
-    pub instead: Vec<String>,
-    /// Name of the target's tensor that serves where the checkpoint has none.
-    pub from_target: Option<String>,
-    /// How it is computed.
-    pub generate: Option<Generator>,
-    /// A fixed type.
-    #[serde(default, rename = "type", deserialize_with = "ggml_type")]
-    pub ty: Option<GgmlType>,
-    /// Whether it takes the output type; `false` keeps it in F32.
-    #[serde(default = "yes")]
-    pub quantize: bool,
-    /// Whether it may be missing.
-    #[serde(default)]
-    pub optional: bool,
-    /// Written only when this group is asked for.
-    pub group: Option<String>,
-}
-
-/// Tensors that no checkpoint holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Generator {
-    /// Divisors of the rotary frequencies of full layers: `rotated_pairs` ones, then 1e30, which stops the rest.
-    RopeFreqs,
-}
-
-/// A source tensor that is left out.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IgnoreSpec {
-    /// Name in the checkpoint.
-    pub hf: Pattern,
-    /// Why.
-    pub reason: String,
-    /// A source tensor whose data it must repeat.
-    pub same_as: Option<String>,
-}
-
-/// A number that a drafter and its target must share.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PairSpec {
-    /// What it is, in words.
-    pub what: String,
-    /// The drafter's number.
-    pub hparam: String,
-    /// The drafter's number where the first is unknown.
-    pub or: Option<String>,
-    /// The target's key.
-    pub target: String,
-    /// Where the key holds an array: the entry of the layer whose keys and values the drafter reads.
-    pub of_layer: Option<LayerKind>,
-    /// Whether only `check` compares it, and conversion does not.
-    #[serde(default)]
-    pub check_only: bool,
-}
-
-/// A group of tensors that is written on demand only.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupSpec {
-    /// Name.
-    pub name: String,
-    /// What it is, in words.
-    pub what: String,
-    /// Why the runtime refuses a file that holds it; absent where it does not.
-    pub refused: Option<String>,
-}
-
-/// What the runtime demands of two values.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// The keys.
-    pub keys: [String; 2],
-    /// How their values must relate.
-    pub must: Relation,
-}
-
-/// How two values relate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Relation {
-    /// They are the same.
-    Agree,
-    /// They are not the same.
-    Differ,
-}
-
-/// A number that may be assumed where nothing gives it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Assumption {
-    /// The number.
-    pub number: String,
-    /// Its value.
-    pub formula: Formula,
-    /// Why it may be assumed, in words.
-    pub because: String,
-}
-
-/// An architecture file that cannot be read.
+/// An architecture file that cannot be read or is not sound.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {message}", path.display())]
+#[error("{}{}: {message}", path.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
 pub struct ArchError {
     /// The file.
     pub path: PathBuf,
+    /// Where in it, counted from 1.
+    pub line: Option<usize>,
     /// What is wrong.
     pub message: String,
     /// Set where the file could not be opened or read.
@@ -397,25 +68,56 @@ impl Arch {
         Arch::parse(include_str!("../../arch/gemma4_assistant.toml"), path)
     }
 
-    /// Gemma 4 itself, the target, as compiled in: only its tensors' names and shapes.
-    pub fn gemma4() -> Result<Arch, ArchError> {
-        let path = Path::new("arch/gemma4.toml");
-        Arch::parse(include_str!("../../arch/gemma4.toml"), path)
-    }
-
     /// Reads an architecture file.
     pub fn read(inputs: &Inputs, path: &Path) -> Result<Arch, ArchError> {
         let text = inputs.text(path, TextLimit::SETTINGS).map_err(|e| ArchError {
             path: path.to_owned(),
+            line: None,
             message: e.to_string(),
             io: Some(e),
         })?;
         Arch::parse(&text, path)
     }
 
+    /// Reads the text of an architecture file; `path` is what errors call it.
+    pub fn parse(text: &str, path: &Path) -> Result<Arch, ArchError> {
+        let error = |line, message: String| ArchError {
+            path: path.to_owned(),
+            line,
+            message,
+            io: None,
+        };
+        let malformed = |e: toml::de::Error| {
+            let line = e.span().map(|span| places::line_at(text, span.start));
+            error(line, e.message().replace('\n', " "))
+        };
+        let spec: ArchSpec = toml::from_str(text).map_err(malformed)?;
+        if let Err(fault) = validate::validate(&spec) {
+            let places = Places::of(text).map_err(malformed)?;
+            return Err(error(Some(places.line_of(&fault.at)), fault.message));
+        }
+        let names = spec.hparams.iter().enumerate();
+        let hparams = names.map(|(at, spec)| (spec.name.clone(), at)).collect();
+        Ok(Arch { spec, hparams })
+    }
+
     /// Whether models of this architecture draft for those of another.
     pub(crate) fn is_drafter(&self) -> bool {
         self.target != self.architecture
+    }
+
+    /// What is said of a number.
+    pub(crate) fn hparam(&self, name: &str) -> Option<&HparamSpec> {
+        self.spec.hparams.get(*self.hparams.get(name)?)
+    }
+
+    /// The limits of a number that is listed layer by layer, by its name with or without a kind of layer behind it.
+    pub(crate) fn by_layer_bounds(&self, name: &str) -> Option<Bounds> {
+        let of_kind = |kind: LayerKind| self.hparam(&format!("{name}.{}", kind.name()));
+        let spec = self
+            .hparam(name)
+            .or_else(|| LayerKind::ALL.into_iter().find_map(of_kind));
+        spec.map(HparamSpec::bounds)
     }
 
     /// What is said of the tensor of this name, upstream's in a GGUF.
@@ -426,54 +128,5 @@ impl Arch {
     /// What is said of a group of tensors.
     pub(crate) fn group(&self, name: &str) -> Option<&GroupSpec> {
         self.groups.iter().find(|group| group.name == name)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Arch, ArchError> {
-        toml::from_str(text).map_err(|e| ArchError {
-            path: path.to_owned(),
-            message: e.to_string(),
-            io: None,
-        })
-    }
-}
-
-fn ggml_type<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<GgmlType>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let unknown = || serde::de::Error::custom(format!("unknown tensor type {name:?}"));
-    GgmlType::from_name(&name).map(Some).ok_or_else(unknown)
-}
-
-fn ggml_types<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<GgmlType>, D::Error> {
-    let names = Vec::<String>::deserialize(deserializer)?;
-    let unknown = |name| serde::de::Error::custom(format!("unknown tensor type {name:?}"));
-    names
-        .iter()
-        .map(|name| GgmlType::from_name(name).ok_or_else(|| unknown(name)))
-        .collect()
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_compiled_in_file_is_read_and_its_names_are_unique() {
-        let arch = Arch::gemma4_assistant().unwrap();
-        assert_eq!(arch.architecture, "gemma4-assistant");
-        let mut names: Vec<String> = arch.tensors.iter().map(|t| t.gguf.to_string()).collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), arch.tensors.len());
-        for spec in &arch.metadata {
-            assert!(
-                spec.by_layer.is_some() || (spec.ty.is_some() && spec.value.is_some()),
-                "{}",
-                spec.key
-            );
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! Named numbers of a drafter, and what an architecture's formulas make of them.
 
-use super::{Formula, Generator, LayerKind, MetadataSpec, ScalarType, TensorSpec};
-use crate::gguf::{Array, Value};
+use super::validate::IS_SLIDING;
+use super::{Formula, Generator, LayerKind, MetadataSpec, Misfit, Number, TensorSpec};
+use crate::gguf::Value;
 use std::collections::HashMap;
 
 /// Most elements of a tensor that is computed; a head of 512 has 256 pairs. Numbers come from files.
@@ -17,28 +18,38 @@ pub struct UnknownNumber {
     pub formula: String,
 }
 
+/// Why a metadata key has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ValueError {
+    #[error(transparent)]
+    Unknown(#[from] UnknownNumber),
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+}
+
 /// The numbers of a drafter by name, and the kind of each layer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Numbers {
-    values: HashMap<String, f64>,
+    values: HashMap<String, Number>,
     /// Numbers that a file lists layer by layer.
-    by_layer: HashMap<String, Vec<f64>>,
+    by_layer: HashMap<String, Vec<Number>>,
     /// The kind of each layer, once it is known.
     pub layers: Vec<LayerKind>,
 }
 
 impl Numbers {
     /// A number by name; for a certain layer also by the part of a name in front of `.sliding` or `.full`.
-    pub(crate) fn get(&self, name: &str, layer: Option<usize>) -> Option<f64> {
+    pub(crate) fn get(&self, name: &str, layer: Option<usize>) -> Option<Number> {
         let listed = layer.and_then(|layer| self.by_layer.get(name)?.get(layer));
         if let Some(value) = listed.or_else(|| self.values.get(name)) {
-            return Some(*value);
+            return Some(value.clone());
         }
         let kind = self.layers.get(layer?)?;
-        if name == "is_sliding" {
-            return Some((*kind == LayerKind::Sliding).into());
+        if name == IS_SLIDING {
+            return Some(Number::Bool(*kind == LayerKind::Sliding));
         }
-        self.values.get(&format!("{name}.{}", kind.name())).copied()
+        self.values.get(&format!("{name}.{}", kind.name())).cloned()
     }
 
     /// Whether the number is known.
@@ -46,17 +57,24 @@ impl Numbers {
         self.values.contains_key(name)
     }
 
+    /// Whether the number is known, and not `false`.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.values
+            .get(name)
+            .is_some_and(|value| *value != Number::Bool(false))
+    }
+
     /// Adds or replaces a number.
-    pub(crate) fn set(&mut self, name: &str, value: f64) {
+    pub(crate) fn set(&mut self, name: &str, value: Number) {
         self.values.insert(name.to_owned(), value);
     }
 
     /// Adds a number for each layer. For the kinds of layers that are known already, the first of a kind speaks for it.
-    pub(crate) fn set_by_layer(&mut self, name: &str, values: Vec<f64>) {
-        for kind in [LayerKind::Sliding, LayerKind::Full] {
+    pub(crate) fn set_by_layer(&mut self, name: &str, values: Vec<Number>) {
+        for kind in LayerKind::ALL {
             let first = self.layers.iter().position(|k| *k == kind);
-            if let Some(&value) = first.and_then(|layer| values.get(layer)) {
-                self.set(&format!("{name}.{}", kind.name()), value);
+            if let Some(value) = first.and_then(|layer| values.get(layer)) {
+                self.set(&format!("{name}.{}", kind.name()), value.clone());
             }
         }
         self.by_layer.insert(name.to_owned(), values);
@@ -81,13 +99,13 @@ impl Numbers {
         name
     }
 
-    /// A number that counts something, if it is known and whole.
+    /// A number that counts something, if it is known.
     pub(crate) fn count(&self, name: &str) -> Option<usize> {
-        self.get(name, None).and_then(whole)
+        self.get(name, None)?.as_count()
     }
 
     /// The value of a formula, `layer` being the one it is read for.
-    pub(crate) fn eval(&self, formula: &Formula, layer: Option<usize>) -> Result<f64, UnknownNumber> {
+    pub(crate) fn eval(&self, formula: &Formula, layer: Option<usize>) -> Result<Number, UnknownNumber> {
         let unknown = |name| UnknownNumber {
             name,
             formula: formula.to_string(),
@@ -96,26 +114,30 @@ impl Numbers {
     }
 
     /// What a key holds; `None` for an optional one whose numbers are not known.
-    pub(crate) fn key(&self, spec: &MetadataSpec) -> Result<Option<Value>, UnknownNumber> {
-        let applies = |when: &Option<String>| when.as_ref().is_none_or(|name| self.get(name, None).is_some());
+    pub(crate) fn key(&self, spec: &MetadataSpec) -> Result<Option<Value>, ValueError> {
+        let applies = |when: &Option<String>| when.as_ref().is_none_or(|name| self.is_set(name));
+        if !applies(&spec.when) {
+            return Ok(None);
+        }
         if let Some(by_layer) = spec.by_layer.as_ref().filter(|by_layer| applies(&by_layer.when)) {
             if self.layers.is_empty() {
                 return Err(UnknownNumber {
                     name: "the kind of each layer".to_owned(),
                     formula: by_layer.value.to_string(),
-                });
+                }
+                .into());
             }
             let values = (0..self.layers.len()).map(|layer| self.eval(&by_layer.value, Some(layer)));
-            let values = values.collect::<Result<Vec<f64>, _>>()?;
-            return Ok(Some(array(by_layer.ty, values).into()));
+            let values = values.collect::<Result<Vec<Number>, _>>()?;
+            return Ok(Some(by_layer.ty.array(&values)?.into()));
         }
         let (Some(ty), Some(formula)) = (spec.ty, &spec.value) else {
             return Ok(None);
         };
         match self.eval(formula, None) {
-            Ok(value) => Ok(Some(ty.value(value))),
+            Ok(value) => Ok(Some(ty.value(&value)?)),
             Err(_) if spec.optional => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -123,7 +145,7 @@ impl Numbers {
     pub(crate) fn shape(&self, spec: &TensorSpec, layer: Option<usize>) -> Result<Vec<u64>, UnknownNumber> {
         let length = |formula: &Formula| {
             let value = self.eval(formula, layer)?;
-            whole(value).map(|n| n as u64).ok_or_else(|| UnknownNumber {
+            value.as_count().map(|n| n as u64).ok_or_else(|| UnknownNumber {
                 name: format!("{value}, which is no length,"),
                 formula: formula.to_string(),
             })
@@ -150,28 +172,14 @@ impl Numbers {
             })?;
         match generator {
             Generator::RopeFreqs => {
-                let rotated = self.count("rotated_pairs").ok_or_else(|| UnknownNumber {
-                    name: "rotated_pairs".to_owned(),
+                let name = generator.number();
+                let rotated = self.count(name).ok_or_else(|| UnknownNumber {
+                    name: name.to_owned(),
                     formula: spec.gguf.to_string(),
                 })?;
                 let factor = |pair| if pair < rotated as u64 { 1.0 } else { 1e30 };
                 Ok((0..elements).map(factor).collect())
             }
         }
-    }
-}
-
-/// A whole number that fits, or nothing.
-pub(crate) fn whole(value: f64) -> Option<usize> {
-    (value >= 0.0 && value.fract() == 0.0 && value < 2_f64.powi(53)).then_some(value as usize)
-}
-
-// Casts from f64 saturate; counts were read from files as whole numbers below 2^53.
-fn array(ty: ScalarType, values: Vec<f64>) -> Array {
-    match ty {
-        ScalarType::U32 => Array::U32(values.into_iter().map(|v| v as u32).collect()),
-        ScalarType::I32 => Array::I32(values.into_iter().map(|v| v as i32).collect()),
-        ScalarType::F32 => Array::F32(values.into_iter().map(|v| v as f32).collect()),
-        ScalarType::Bool => Array::Bool(values.into_iter().map(|v| v != 0.0).collect()),
     }
 }

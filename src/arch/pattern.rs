@@ -24,6 +24,11 @@ impl Pattern {
         Pattern(text.to_owned())
     }
 
+    /// The pattern as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether the pattern has a place for a layer.
     pub fn is_by_layer(&self) -> bool {
         self.0.contains(LAYER)

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use std::path::Path;
 
 /// The files that are compiled in, the drafter that is meant where nothing tells first.
-const BUILTIN: [(&str, &str); 2] = [
+pub(super) const BUILTIN: [(&str, &str); 2] = [
     (
         "arch/gemma4_assistant.toml",
         include_str!("../../arch/gemma4_assistant.toml"),

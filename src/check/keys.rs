@@ -2,7 +2,8 @@
 
 use super::{CONVERT, Findings, MIGRATE};
 use crate::arch::{MetadataSpec, Relation, ScalarType};
-use crate::facts::drafter::{DrafterGguf, in_words, number};
+use crate::facts::drafter::{DrafterGguf, in_words};
+use crate::facts::{Fault, Provenance, broken_rules, differ};
 use crate::gguf::{Value, ValueType};
 use crate::text::escape;
 
@@ -59,6 +60,17 @@ fn check_value(
         findings.error("key-type", name, message, MIGRATE);
         return;
     }
+    let is_it = |from: &Provenance| matches!(from, Provenance::Key(key) if *key == name);
+    let outside = drafter.faults.iter().find_map(|fault| match fault {
+        Fault::Value { from, found, allowed } if is_it(from) => {
+            Some(format!("key {name} is {found}; it must be {allowed}"))
+        }
+        _ => None,
+    });
+    if let Some(message) = outside {
+        findings.error("key-value", name, message, CONVERT);
+        return;
+    }
     let layers = drafter.numbers.count("layers");
     if let (Value::Array(array), Some(layers)) = (value, layers.filter(|_| spec.by_layer.is_some()))
         && array.len() != layers
@@ -97,6 +109,7 @@ fn wrong_type(spec: &MetadataSpec, value: &Value) -> Option<String> {
                 ScalarType::U32 | ScalarType::I32 => matches!(element, ValueType::U32 | ValueType::I32),
                 ScalarType::F32 => element == ValueType::F32,
                 ScalarType::Bool => matches!(element, ValueType::Bool | ValueType::U32 | ValueType::I32),
+                ScalarType::String => element == ValueType::String,
             }
         }),
         scalar => spec.ty.is_some_and(|ty| scalar.value_type() == ty.value_type()),
@@ -112,55 +125,27 @@ fn wrong_type(spec: &MetadataSpec, value: &Value) -> Option<String> {
     Some(single.into_iter().chain(list).collect::<Vec<_>>().join(" or "))
 }
 
-/// Whether two values are other numbers; a single one stands for as many as there are layers.
-fn differ(expected: &Value, found: &Value) -> bool {
-    let list = |value: &Value| match value {
-        Value::Array(array) => (0..array.len()).map(|i| number(&array.get(i)?)).collect(),
-        single => Some(vec![number(single)]).and_then(|one| one.into_iter().collect::<Option<Vec<f64>>>()),
-    };
-    let (Some(expected), Some(found)) = (list(expected), list(found)) else {
-        return false;
-    };
-    let len = expected.len().max(found.len());
-    let at = |list: &[f64], i: usize| {
-        if list.len() == 1 {
-            list.first().copied()
-        } else {
-            list.get(i).copied()
-        }
-    };
-    (0..len).any(|i| at(&expected, i) != at(&found, i))
-}
-
 fn check_rules(drafter: &DrafterGguf, findings: &mut Findings) {
-    for rule in &drafter.arch.rules {
-        let [first, second] = &rule.keys;
-        let (Some(a), Some(b)) = (drafter.key(first), drafter.key(second)) else {
+    for rule in broken_rules(drafter.arch, |key| drafter.key(key).map(|key| key.value)) {
+        let [Some(a), Some(b)] = rule.keys.each_ref().map(|key| drafter.key(key)) else {
             continue;
         };
         let (a_name, b_name) = (escape(a.found), escape(b.found));
-        let agree = !differ(a.value, b.value);
-        match rule.must {
-            Relation::Differ if agree => findings.error(
-                "rule",
-                a_name.clone(),
-                format!(
-                    "keys {a_name} and {b_name} are both {}, and llama.cpp refuses a file where they are the same",
-                    in_words(a.value)
-                ),
+        let (message, hint) = match rule.must {
+            Relation::Differ => (
+                format!("keys {a_name} and {b_name} are both {}", in_words(a.value)),
                 "convert the checkpoint again; if the values are true, this drafter does not run in llama.cpp",
             ),
-            Relation::Agree if !agree => findings.error(
-                "rule",
-                a_name.clone(),
+            Relation::Agree => (
                 format!(
-                    "key {a_name} is {} and {b_name} is {}, and llama.cpp refuses a file where they are not the same",
+                    "key {a_name} is {} and {b_name} is {}",
                     in_words(a.value),
                     in_words(b.value)
                 ),
                 CONVERT,
             ),
-            Relation::Agree | Relation::Differ => {}
-        }
+        };
+        let message = format!("{message}, and llama.cpp refuses {}", rule.refused);
+        findings.error("rule", a_name, message, hint);
     }
 }

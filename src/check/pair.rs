@@ -2,10 +2,10 @@
 
 use super::{Findings, tensors};
 use crate::arch::Arch;
-use crate::convert::{compared_keys, vocabulary_difference};
-use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, TensorEntry, kind_of};
-use crate::gguf::{Array, Gguf, Strings};
+use crate::facts::vocabulary::{self, TOKENS, VocabularyDifference};
+use crate::facts::{Fault, Mismatch, MismatchKind, Provenance, Target, mismatches};
+use crate::gguf::Gguf;
 use crate::io::kind::{FileKind, Wanted};
 use crate::text::escape;
 use bstr::ByteSlice;
@@ -49,25 +49,34 @@ pub(super) fn check(drafter: &DrafterGguf, target: &Gguf, source: Target, findin
 }
 
 fn check_numbers(drafter: &DrafterGguf, source: Target, findings: &mut Findings) {
-    let numbers = &drafter.numbers;
-    for pair in &drafter.arch.pairs {
-        let ours = numbers
-            .get(&pair.hparam, None)
-            .or_else(|| numbers.get(pair.or.as_deref()?, None));
-        let Some(ours) = ours else { continue };
-        let message = match source.number(&pair.target, pair.of_layer) {
-            Ok(Some(theirs)) if theirs == ours => continue,
-            Ok(Some(theirs)) => format!(
-                "{} is {ours} in the drafter and {theirs} in the target",
-                pair.what
+    for Mismatch { pair, kind } in mismatches(drafter.arch, &drafter.numbers, source) {
+        let what = &pair.what;
+        let message = match kind {
+            MismatchKind::Differs { ours, theirs } => {
+                format!("{what} is {ours} in the drafter and {theirs} in the target")
+            }
+            MismatchKind::Outside { found, allowed } => {
+                format!("{what} is {found} in the target; it must be {allowed}")
+            }
+            MismatchKind::Missing => format!(
+                "the target has no {}, so its {what} cannot be compared",
+                pair.target
             ),
-            Ok(None) => format!(
-                "the target has no {}, so its {} cannot be compared",
-                pair.target, pair.what
-            ),
-            Err(error) => error.kind.to_string(),
+            MismatchKind::Unreadable(error) => error.kind.to_string(),
         };
         findings.error("pair", pair.target.clone(), message, OTHER_TARGET);
+    }
+    for fault in &drafter.faults {
+        if let Fault::Value {
+            from: Provenance::Target(key),
+            found,
+            allowed,
+        } = fault
+            && drafter.arch.pairs.iter().all(|pair| pair.target != *key)
+        {
+            let message = format!("key {key} is {found} in the target; it must be {allowed}");
+            findings.error("pair", key.clone(), message, OTHER_TARGET);
+        }
     }
 }
 
@@ -104,27 +113,14 @@ fn check_factors(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) 
 fn check_vocabulary(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) {
     const WAY_OUT: &str =
         "convert the drafter with --tokenizer target, or use the drafter that was made for this target";
-    const KEY: &str = "tokenizer.ggml.tokens";
-    fn tokens(gguf: &Gguf) -> Option<&Strings> {
-        match gguf.metadata().array(KEY) {
-            Ok(Array::String(tokens)) => Some(tokens),
-            _ => None,
-        }
-    }
-    let (Some(ours), Some(theirs)) = (tokens(drafter.gguf), tokens(target)) else {
-        return; // the drafter's is a finding already, and a target without one cannot be compared
-    };
-    if let Some(difference) = vocabulary_difference(ours, theirs) {
+    let VocabularyDifference { tokens, keys } = vocabulary::compare(drafter.gguf.metadata(), target);
+    if let Some(difference) = tokens {
         let message = format!("the vocabularies differ: {difference}");
-        findings.error("vocabulary", KEY.to_owned(), message, WAY_OUT);
+        findings.error("vocabulary", TOKENS.to_owned(), message, WAY_OUT);
     }
-    // Its tokenizer is told another way, and to take that one over would spoil the drafter.
-    let is_ollamas = matches!(target.kind(), FileKind::OllamaModel(_));
-    for key in compared_keys().filter(|_| !is_ollamas) {
-        if drafter.gguf.metadata().get(&key) != target.metadata().get(&key) {
-            let message = format!("{key} differs from the target's");
-            findings.warning("vocabulary", key, message, WAY_OUT);
-        }
+    for key in keys {
+        let message = format!("{key} differs from the target's");
+        findings.warning("vocabulary", key.to_owned(), message, WAY_OUT);
     }
 }
 

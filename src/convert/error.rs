@@ -70,6 +70,13 @@ pub enum ConvertError {
     },
     #[error("architecture file: {0} at that point")]
     UnknownNumber(#[from] UnknownNumber),
+    #[error("{}: {key} cannot be written: it would be {found}; expected {expected}; correct config.json", path.display())]
+    KeyValue {
+        path: PathBuf,
+        key: String,
+        found: String,
+        expected: &'static str,
+    },
     #[error("{}: cannot tell sliding from full layers: {why}; add the drafter's config.json", path.display())]
     LayerKinds { path: PathBuf, why: String },
 
@@ -115,8 +122,8 @@ pub enum ConvertError {
     TargetNumber {
         path: PathBuf,
         what: String,
-        target: f64,
-        drafter: f64,
+        target: String,
+        drafter: String,
     },
     #[error(
         "{}: its tokenizer is of the kind {found}, the drafter's is {expected}; put the drafter's tokenizer.json and \
@@ -159,6 +166,7 @@ impl ConvertError {
             | ConvertError::NoModelType { path }
             | ConvertError::TargetTokenizer { path, .. }
             | ConvertError::ConfigValue { path, .. }
+            | ConvertError::KeyValue { path, .. }
             | ConvertError::MissingNumber { path, .. }
             | ConvertError::LayerKinds { path, .. }
             | ConvertError::MissingTensor { path, .. }

@@ -4,26 +4,35 @@ use super::error::ConvertError;
 use super::hparams::Hparams;
 use super::options::{Options, TokenizerSource};
 use super::vocab;
-use crate::arch::MetadataSpec;
+use crate::arch::{MetadataSpec, Number, ValueError};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::tokenizer::Tokenizer;
-use crate::facts::Derived;
-use crate::gguf::{Array, Gguf, Metadata, Value};
-use crate::io::kind::FileKind;
+use crate::facts::{Derived, vocabulary};
+use crate::gguf::{Gguf, Metadata};
 use crate::text::escape;
 use std::path::Path;
 
-/// Writes one key of the architecture file.
+/// Writes one key of the architecture file; `path` is what the numbers were taken from.
 pub(super) fn write_key(
     metadata: &mut Metadata,
     spec: &MetadataSpec,
     hparams: &Hparams,
     options: Options,
+    path: &Path,
 ) -> Result<(), ConvertError> {
     if spec.group.is_some() && !options.keep_centroids {
         return Ok(());
     }
-    if let Some(value) = hparams.numbers.key(spec)? {
+    let value = hparams.numbers.key(spec).map_err(|error| match error {
+        ValueError::Unknown(unknown) => ConvertError::from(unknown),
+        ValueError::Misfit(misfit) => ConvertError::KeyValue {
+            path: path.to_owned(),
+            key: spec.key.clone(),
+            found: misfit.found,
+            expected: misfit.allowed,
+        },
+    })?;
+    if let Some(value) = value {
         metadata.set(spec.key.as_str(), value);
     }
     Ok(())
@@ -37,10 +46,7 @@ pub(super) fn copy_sampling(metadata: &mut Metadata, derived: &mut Vec<Derived>,
         .filter(|(key, _)| key.starts_with(b"general.sampling."))
     {
         metadata.set(key, value.clone());
-        let value = value
-            .as_f64()
-            .or_else(|| value.as_u64().map(|n| n as f64))
-            .map_or_else(String::new, |n| n.to_string());
+        let value = Number::from_value(value).map_or_else(String::new, |number| number.to_string());
         derived.push(Derived {
             name: escape(key),
             value,
@@ -120,25 +126,19 @@ fn check_vocabulary(
     target: &Gguf,
     warnings: &mut Vec<String>,
 ) -> Result<(), ConvertError> {
-    let Some(Value::Array(Array::String(ours))) = metadata.get("tokenizer.ggml.tokens") else {
-        return Ok(());
-    };
-    if let Some(difference) = vocab::difference(ours, vocab::tokens(target)?) {
+    vocab::tokens(target)?;
+    let found = vocabulary::compare(metadata, target);
+    if let Some(difference) = found.tokens {
         return Err(ConvertError::TargetVocabulary {
             path: target.path().to_owned(),
             difference,
         });
     }
-    if matches!(target.kind(), FileKind::OllamaModel(_)) {
-        return Ok(()); // it tells the same tokenizer in another way
-    }
-    for key in vocab::compared_keys() {
-        if metadata.get(&key) != target.metadata().get(&key) {
-            warnings.push(format!(
-                "{key} differs from the target's, and llama.cpp may refuse to speculate; \
-                 --tokenizer target takes the target's tokenizer"
-            ));
-        }
+    for key in found.keys {
+        warnings.push(format!(
+            "{key} differs from the target's, and llama.cpp may refuse to speculate; \
+             --tokenizer target takes the target's tokenizer"
+        ));
     }
     Ok(())
 }

@@ -20,4 +20,3 @@ pub(crate) use model_id::size_label;
 pub use options::{Options, TokenizerSource};
 pub use plan::{Conversion, plan};
 pub use tensors::Ignored;
-pub(crate) use vocab::{compared_keys, difference as vocabulary_difference};

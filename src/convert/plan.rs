@@ -3,16 +3,15 @@
 use super::error::ConvertError;
 use super::fields::wrong_types;
 use super::general::General;
-use super::hparams::{Hparams, Sources};
+use super::hparams::Hparams;
 use super::keys::{copy_sampling, write_key, write_vocabulary};
 use super::options::Options;
 use super::tensors::Ignored;
 use super::tensors::source_tensors;
 use super::types::{assign_types, settle};
-use crate::arch::Arch;
+use crate::arch::{Arch, FILE_TYPE, Number};
 use crate::checkpoint::{Checkpoint, CheckpointError, kind_of_config};
-use crate::facts::Derived;
-use crate::facts::Target;
+use crate::facts::{CheckpointFacts, Derived, Mismatch, MismatchKind, Target, broken_rules, mismatches};
 use crate::gguf::{Endian, Gguf, Metadata};
 use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::plan::{Plan, PlannedTensor};
@@ -58,13 +57,13 @@ pub fn plan<'a>(
         None => {}
     }
     checkpoint.refuse_quantized()?;
-    let sources = Sources {
+    let facts = CheckpointFacts {
         arch,
         checkpoint,
         config,
         target: target_source,
     };
-    let mut hparams = Hparams::resolve(sources)?;
+    let mut hparams = Hparams::resolve(facts)?;
     if let Some(target) = target_source {
         check_pair(arch, &hparams, target)?;
     }
@@ -77,7 +76,9 @@ pub fn plan<'a>(
     let (sourced, ignored) = source_tensors(arch, checkpoint, target, &hparams, options, &mut warnings)?;
     let file_type = settle(options, &sourced);
     let tensors = assign_types(sourced, file_type, options, &hparams);
-    hparams.numbers.set("file_type", file_type.id().into());
+    hparams
+        .numbers
+        .set(FILE_TYPE, Number::from(u64::from(file_type.id())));
 
     let mut metadata = Metadata::default();
     metadata.set("general.architecture", arch.architecture.as_str());
@@ -88,7 +89,7 @@ pub fn plan<'a>(
     }
     general.write(&mut metadata, tensors.iter().map(PlannedTensor::elements).sum());
     for spec in &arch.metadata {
-        write_key(&mut metadata, spec, &hparams, options)?;
+        write_key(&mut metadata, spec, &hparams, options, checkpoint.path())?;
     }
     warnings.extend(wrong_types(checkpoint)?);
     let rows = hparams.numbers.count("vocab").unwrap_or(0);
@@ -101,7 +102,7 @@ pub fn plan<'a>(
         &arch.tokenizer,
         &mut warnings,
     )?;
-    warn_of_refusals(arch, &hparams, options, &tensors, &mut warnings);
+    warn_of_refusals(arch, &metadata, options, &tensors, &mut warnings);
 
     let plan = Plan::new(metadata, tensors, Endian::Little, warnings)?;
     let source_name = general.folder_name().to_owned();
@@ -168,35 +169,36 @@ fn check_config(arch: &Arch, checkpoint: &Checkpoint, config: &Json) -> Result<(
 
 /// Drafter and target agree on every number that they must share.
 fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), ConvertError> {
-    let path = || target.gguf.path().to_owned();
-    for pair in arch.pairs.iter().filter(|pair| !pair.check_only) {
-        let ours = hparams
-            .numbers
-            .get(&pair.hparam, None)
-            .or_else(|| hparams.numbers.get(pair.or.as_deref()?, None));
-        let Some(ours) = ours else { continue };
-        let theirs = target.number(&pair.target, pair.of_layer)?;
-        let theirs = theirs.ok_or_else(|| ConvertError::TargetKey {
-            path: path(),
+    let path = target.gguf.path().to_owned();
+    let mut found = mismatches(arch, &hparams.numbers, target);
+    let Some(Mismatch { pair, kind }) = found.find(|mismatch| !mismatch.pair.check_only) else {
+        return Ok(());
+    };
+    Err(match kind {
+        MismatchKind::Differs { ours, theirs } => ConvertError::TargetNumber {
+            path,
+            what: pair.what.clone(),
+            target: theirs.to_string(),
+            drafter: ours.to_string(),
+        },
+        MismatchKind::Outside { found, allowed } => ConvertError::ConfigValue {
+            path,
             key: pair.target.clone(),
-        })?;
-        if ours != theirs {
-            let what = pair.what.clone();
-            return Err(ConvertError::TargetNumber {
-                path: path(),
-                what,
-                target: theirs,
-                drafter: ours,
-            });
-        }
-    }
-    Ok(())
+            found: found.to_string(),
+            expected: allowed,
+        },
+        MismatchKind::Missing => ConvertError::TargetKey {
+            path,
+            key: pair.target.clone(),
+        },
+        MismatchKind::Unreadable(error) => error.into(),
+    })
 }
 
 /// What stock llama.cpp would not load.
 fn warn_of_refusals(
     arch: &Arch,
-    hparams: &Hparams,
+    metadata: &Metadata,
     options: Options,
     tensors: &[PlannedTensor],
     warnings: &mut Vec<String>,
@@ -210,11 +212,11 @@ fn warn_of_refusals(
             "llama.cpp will not load this file: it refuses the tensors of the centroid head".to_owned(),
         );
     }
-    if hparams.numbers.get("backbone", None) == hparams.numbers.get("hidden", None) {
-        warnings.push(
-            "llama.cpp will not load this file: it refuses a drafter as wide as its target \
-             (embedding_length_out equal to embedding_length)"
-                .to_owned(),
-        );
+    for rule in broken_rules(arch, |key| metadata.get(key)) {
+        let keys = rule.keys.join(", ");
+        warnings.push(format!(
+            "llama.cpp will not load this file: it refuses {} ({keys})",
+            rule.refused
+        ));
     }
 }

@@ -111,32 +111,3 @@ pub(super) fn tokens(gguf: &Gguf) -> Result<&Strings, GgufError> {
         })),
     }
 }
-
-/// Keys of the tokenizer that llama.cpp compares between drafter and target, besides the tokens.
-pub(crate) fn compared_keys() -> impl Iterator<Item = String> {
-    const NAMES: [&str; 5] = [
-        "model",
-        "bos_token_id",
-        "eos_token_id",
-        "add_bos_token",
-        "add_eos_token",
-    ];
-    NAMES.iter().map(|name| format!("tokenizer.ggml.{name}"))
-}
-
-/// How two vocabularies differ, in words, if they do: in length, or at the first token with another text.
-pub(crate) fn difference(drafter: &Strings, target: &Strings) -> Option<String> {
-    if let Some((id, (ours, theirs))) = drafter
-        .iter()
-        .zip(target.iter())
-        .enumerate()
-        .find(|(_, (ours, theirs))| ours != theirs)
-    {
-        let (ours, theirs) = (escape(ours), escape(theirs));
-        return Some(format!(
-            "token {id} is \"{ours}\" in the drafter and \"{theirs}\" in the target"
-        ));
-    }
-    let (ours, theirs) = (drafter.len(), target.len());
-    (ours != theirs).then(|| format!("the drafter has {ours} tokens, the target {theirs}"))
-}

@@ -1,8 +1,16 @@
-//! What is known of a drafter and its target: numbers from keys, shapes and the target's metadata.
+//! What is known of a drafter and its target, whatever holds them: numbers from the config, keys, shapes and the target's
+//! metadata, and what must hold between them.
 
+mod checkpoint;
 pub(crate) mod drafter;
+mod resolve;
+mod rules;
 mod target;
+pub(crate) mod vocabulary;
 
+pub(crate) use checkpoint::CheckpointFacts;
+pub(crate) use resolve::{Facts, Fault, Provenance, Resolution, file_of, resolve};
+pub(crate) use rules::{Mismatch, MismatchKind, broken_rules, differ, mismatches};
 pub(crate) use target::Target;
 pub use target::TargetError;
 

@@ -1,6 +1,6 @@
 //! The target's GGUF as a source: its numbers, and which of its layers a drafter reads.
 
-use crate::arch::{Arch, LayerKind, Origin};
+use crate::arch::{Arch, LayerKind, Number, Origin};
 use crate::gguf::{Array, FormatError, Gguf, GgufError, KeyError, Tensor, Value};
 use crate::io::kind::{FileKind, Wanted};
 use crate::text::escape;
@@ -68,7 +68,7 @@ impl<'a> Target<'a> {
 
     /// A number; of an array, the entry of the layer of this kind whose keys and values a drafter reads.
     /// `None` where the key is absent.
-    pub(crate) fn number(&self, key: &str, of_layer: Option<LayerKind>) -> Result<Option<f64>, GgufError> {
+    pub(crate) fn number(&self, key: &str, of_layer: Option<LayerKind>) -> Result<Option<Number>, GgufError> {
         let Some(value) = self.gguf.metadata().get(key) else {
             return Ok(None);
         };
@@ -81,7 +81,8 @@ impl<'a> Target<'a> {
         };
         let number = scalar
             .as_ref()
-            .and_then(|v| v.as_f64().or_else(|| v.as_u64().map(|n| n as f64)));
+            .and_then(Number::from_value)
+            .filter(|number| !matches!(number, Number::List(_)));
         let wrong_type = || KeyError::Type {
             key: key.to_owned(),
             expected: "a number, or an array with one for each layer",
@@ -91,7 +92,7 @@ impl<'a> Target<'a> {
     }
 
     /// The number that an origin finds in the target; `None` where the target lacks it, and for origins elsewhere.
-    pub(crate) fn origin(&self, origin: &Origin) -> Result<Option<f64>, GgufError> {
+    pub(crate) fn origin(&self, origin: &Origin) -> Result<Option<Number>, GgufError> {
         match origin {
             Origin::Target {
                 target: key,
@@ -106,11 +107,13 @@ impl<'a> Target<'a> {
             }
             Origin::TargetLen { target_len } => {
                 let array = self.gguf.metadata().get(target_len).and_then(Value::as_array);
-                Ok(array.map(|array| array.len() as f64))
+                Ok(array.map(|array| Number::from(array.len() as u64)))
             }
             Origin::TargetOnes { target_ones } => {
                 let tensor = self.gguf.tensor(target_ones)?;
-                Ok(tensor.and_then(|tensor| ones(&tensor)).map(|count| count as f64))
+                Ok(tensor
+                    .and_then(|tensor| ones(&tensor))
+                    .map(|count| Number::from(count as u64)))
             }
             Origin::Config { .. } | Origin::Axis { .. } | Origin::Layers { .. } | Origin::Formula { .. } => {
                 Ok(None)

@@ -34,6 +34,16 @@ pub enum MigrateError {
         number: String,
         has_target: bool,
     },
+    #[error(
+        "{}: {key} cannot be written: it would be {found}; expected {expected}; convert the checkpoint again",
+        path.display()
+    )]
+    KeyValue {
+        path: PathBuf,
+        key: String,
+        found: String,
+        expected: &'static str,
+    },
     #[error("{}: tensor {name} is missing and cannot be computed; convert the checkpoint again", path.display())]
     MissingTensor { path: PathBuf, name: String },
     #[error(
@@ -84,6 +94,7 @@ impl MigrateError {
             MigrateError::Target(error) => error.path(),
             MigrateError::Architecture { path, .. }
             | MigrateError::MissingKey { path, .. }
+            | MigrateError::KeyValue { path, .. }
             | MigrateError::MissingTensor { path, .. }
             | MigrateError::Generate { path, .. }
             | MigrateError::Clash { path, .. }

@@ -1,8 +1,8 @@
 //! The metadata of a migrated drafter.
 
 use super::{Change, Job, MigrateError, Subject, architecture};
-use crate::arch::MetadataSpec;
-use crate::facts::drafter::{Key, in_words, number};
+use crate::arch::{MetadataSpec, Number, ScalarType, ValueError};
+use crate::facts::drafter::{Key, in_words};
 use crate::gguf::{Metadata, Value};
 use crate::text::escape;
 use bstr::BStr;
@@ -167,7 +167,15 @@ impl Job<'_, '_> {
             Ok(Some(value)) => value,
             Ok(None) => return Ok(()),
             Err(_) if spec.may_lack => return Ok(()),
-            Err(unknown) => {
+            Err(ValueError::Misfit(misfit)) => {
+                return Err(MigrateError::KeyValue {
+                    path: self.drafter.gguf.path().to_owned(),
+                    key: spec.key.clone(),
+                    found: misfit.found,
+                    expected: misfit.allowed,
+                });
+            }
+            Err(ValueError::Unknown(unknown)) => {
                 return Err(MigrateError::MissingKey {
                     path: self.drafter.gguf.path().to_owned(),
                     key: spec.key.clone(),
@@ -228,13 +236,12 @@ impl Job<'_, '_> {
 
 /// The value in the type that the architecture asks for, where it has another and loses nothing.
 fn retyped(value: &Value, spec: &MetadataSpec) -> Option<Value> {
-    let found = number(value)?;
-    let retyped = spec.ty?.value(found);
-    let is_other = retyped.value_type() != value.value_type();
-    let keeps_number = match retyped {
-        // Of a wider float the nearest narrower one is what the runtime would read.
-        Value::F32(_) => true,
-        _ => number(&retyped) == Some(found),
+    let ty = spec.ty?;
+    let found = match (ty, Number::from_value(value)?) {
+        (ScalarType::Bool, Number::Integer(n @ (0 | 1))) => Number::Bool(n == 1),
+        (_, found) => found,
     };
-    (is_other && keeps_number).then_some(retyped)
+    // Of a wider float the nearest narrower one is what the runtime would read.
+    let retyped = ty.value(&found).ok()?;
+    (ty.value_type() != value.value_type()).then_some(retyped)
 }

@@ -9,8 +9,8 @@ pub use error::MigrateError;
 
 use crate::arch::{Arch, Dialect};
 use crate::convert::size_label;
-use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
+use crate::facts::{Provenance, Target};
 use crate::gguf::{Endian, Gguf, Metadata};
 use crate::io::kind::{FileKind, Wanted};
 use crate::plan::{Plan, PlannedTensor};
@@ -97,7 +97,7 @@ impl Change {
 pub fn plan<'a>(
     arch: &'a Arch,
     gguf: &'a Gguf,
-    target: Option<&Gguf>,
+    target: Option<&'a Gguf>,
     options: Options,
 ) -> Result<Migration<'a>, MigrateError> {
     let to = dialect(arch, options.to)?;
@@ -180,7 +180,9 @@ impl Job<'_, '_> {
             .drafter
             .derived
             .iter()
-            .filter(|derived| derived.from.starts_with("assumed") && is_used(&derived.from))
+            .filter(|derived| {
+                matches!(derived.from, Provenance::Assumed(_)) && is_used(&derived.from.to_string())
+            })
             .map(|derived| format!("{} = {}: {}", derived.name, derived.value, derived.from))
             .collect();
         let arch = self.drafter.arch;

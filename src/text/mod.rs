@@ -3,7 +3,9 @@
 mod escape;
 mod fit;
 mod glob;
+mod nearest;
 
 pub use escape::{escape, is_hidden};
 pub use fit::{cut, cut_middle, dims, line, name, width};
 pub use glob::Glob;
+pub use nearest::nearest;

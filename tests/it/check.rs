@@ -629,3 +629,34 @@ fn norms_and_scales_of_zeros() {
         });
     }
 }
+
+/// The architecture file's bounds hold for keys too.
+#[test]
+fn numbers_out_of_bounds() {
+    for (name, value, words) in [
+        ("context_length", Value::U32(0), "it must be an integer from 1 to"),
+        (
+            "attention.sliding_window",
+            Value::U32(0),
+            "it must be an integer from 1 to",
+        ),
+        (
+            "attention.layer_norm_rms_epsilon",
+            Value::F32(0.0),
+            "it must be a number above 0 and at most 1",
+        ),
+        (
+            "attention.layer_norm_rms_epsilon",
+            Value::F32(-1.0),
+            "is -1; it must be",
+        ),
+        (
+            "rope.freq_base",
+            Value::F32(f32::NAN),
+            "is NaN; it must be a number above 0",
+        ),
+        ("attention.head_count", Value::U32(0), "is 0; it must be"),
+    ] {
+        finds("key-value", words, |parts| parts.set(&key(name), value));
+    }
+}

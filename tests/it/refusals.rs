@@ -630,3 +630,77 @@ fn wrong_usage() {
     let output = program().output().unwrap();
     assert_eq!(output.status.code(), Some(USAGE));
 }
+
+/// Numbers have types and bounds: nothing is cut off, rounded or wrapped on its way from the config into a key.
+#[test]
+fn numbers_of_the_config_that_are_none() {
+    for (key, value, allowed) in [
+        ("max_position_embeddings", "-5", "an integer from 1 to 2147483647"),
+        (
+            "max_position_embeddings",
+            "1e12",
+            "an integer from 1 to 2147483647",
+        ),
+        (
+            "max_position_embeddings",
+            "1000000000000",
+            "an integer from 1 to 2147483647",
+        ),
+        (
+            "max_position_embeddings",
+            "131072.5",
+            "an integer from 1 to 2147483647",
+        ),
+        ("sliding_window", "-1", "an integer from 1 to 2147483647"),
+        ("sliding_window", "\"32\"", "an integer from 1 to 2147483647"),
+        ("num_key_value_heads", "3.7", "an integer from 1 to 65536"),
+        ("num_key_value_heads", "true", "an integer from 1 to 65536"),
+        ("rms_norm_eps", "-1", "a number above 0 and at most 1"),
+        ("rms_norm_eps", "1e300", "a number above 0 and at most 1"),
+        ("use_double_wide_mlp", "1", "true or false"),
+        (
+            "rope_parameters/full_attention/partial_rotary_factor",
+            "50",
+            "a number from 0 to 1",
+        ),
+        ("rope_parameters/full_attention/rope_theta", "{}", "a number"),
+    ] {
+        let drafter = Drafter::copy_of("mini-dense");
+        drafter.edit_json("config.json", |config| {
+            let pointer = format!("/text_config/{key}");
+            *config.pointer_mut(&pointer).unwrap() = serde_json::from_str(value).unwrap();
+        });
+        refuse_drafter(&drafter.path, &["config.json", key, allowed]);
+    }
+    // Small enough for the config's f64, not for the key's f32.
+    let drafter = Drafter::copy_of("mini-dense");
+    drafter.edit_json("config.json", |config| {
+        config["text_config"]["rms_norm_eps"] = 1e-60.into();
+    });
+    refuse_drafter(&drafter.path, &["layer_norm_rms_epsilon", "1e-60", "f32"]);
+}
+
+/// Every command that reads an architecture takes one, and tells the line.
+#[test]
+fn an_architecture_file_that_is_not_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let arch = folder.path().join("mine.toml");
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("arch/gemma4_assistant.toml"))
+            .unwrap();
+    std::fs::write(&arch, text.replace("value = \"hidden\"", "value = \"hiden\"")).unwrap();
+    let drafter = fixture("mini-dense/drafter-q8_0.gguf");
+    let target = fixture("mini-dense/target-bf16.gguf");
+    let (drafter, target, arch) = (path_str(&drafter), path_str(&target), path_str(&arch));
+    for args in [
+        vec!["check", drafter],
+        vec!["inspect", drafter],
+        vec!["diff", drafter, drafter],
+        vec!["migrate", drafter, "--dry-run"],
+        vec!["verify", drafter, "--target", target],
+        vec!["convert", drafter],
+    ] {
+        let args = [&args[..], &["--arch", arch]].concat();
+        refuse(INPUT, &["mine.toml:", "\"hiden\"", "nearest are hidden"], &args);
+    }
+}

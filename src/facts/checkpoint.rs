@@ -1,0 +1,41 @@
+//! A drafter's checkpoint as a source of numbers.
+
+use super::{Facts, Target};
+use crate::arch::{Arch, Pattern};
+use crate::checkpoint::Checkpoint;
+use serde_json::Value as Json;
+
+/// A checkpoint, its config, and the target's GGUF.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CheckpointFacts<'a> {
+    pub arch: &'a Arch,
+    pub checkpoint: &'a Checkpoint,
+    pub config: Option<&'a Json>,
+    pub target: Option<Target<'a>>,
+}
+
+impl<'a> Facts<'a> for CheckpointFacts<'a> {
+    fn arch(&self) -> &'a Arch {
+        self.arch
+    }
+
+    fn config(&self) -> Option<&Json> {
+        self.config
+    }
+
+    fn shape(&self, hf_name: &str) -> Option<Vec<u64>> {
+        let tensor = self.checkpoint.tensor(hf_name)?;
+        Some(tensor.shape.iter().map(|&n| n as u64).collect())
+    }
+
+    fn count(&self, hf_name: &Pattern) -> usize {
+        let tensors = self.checkpoint.tensors();
+        tensors
+            .filter(|tensor| hf_name.matches(&tensor.plain_name()).is_some())
+            .count()
+    }
+
+    fn target(&self) -> Option<Target<'a>> {
+        self.target
+    }
+}
