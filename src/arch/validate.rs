@@ -763,7 +763,7 @@ mod tests {
             &["model.norm.weight", "the source of output_norm.weight already"],
         );
         refuse(
-            "hf = \"model.norm.weight\"\n",
+            "hf = \"model.layers.{l}.layer_scalar\"\n",
             "",
             &["a.toml:", "comes from nowhere"],
         );

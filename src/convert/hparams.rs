@@ -1,7 +1,7 @@
 //! The drafter's numbers: from its `config.json`, or from its tensors and the target where there is none.
 
 use super::ConvertError;
-use crate::arch::{Arch, Match, Numbers};
+use crate::arch::{Arch, IS_SLIDING, Match, Numbers};
 use crate::checkpoint::Checkpoint;
 use crate::facts::{CheckpointFacts, Derived, Fault, Provenance, file_of, resolve};
 use serde_json::Value as Json;
@@ -27,7 +27,11 @@ impl Hparams {
             numbers: found.numbers,
             derived: derived
                 .map(|number| Derived {
-                    name: number.name,
+                    // What people call it.
+                    name: match number.name.as_str() {
+                        IS_SLIDING => "layer kinds".to_owned(),
+                        _ => number.name,
+                    },
                     value: number.value,
                     from: number.from.to_string(),
                 })

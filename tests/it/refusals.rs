@@ -255,7 +255,7 @@ fn configs_of_other_models_or_with_unknown_settings() {
     );
     with(
         |c| c["text_config"]["hidden_size"] = json!("64"),
-        &["/text_config/hidden_size is \"64\"; expected a number"],
+        &["/text_config/hidden_size is \"64\"; expected an integer"],
     );
     with(
         |c| c["text_config"]["num_hidden_layers"] = json!(1e18),
