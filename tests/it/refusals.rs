@@ -259,11 +259,11 @@ fn configs_of_other_models_or_with_unknown_settings() {
     );
     with(
         |c| c["text_config"]["num_hidden_layers"] = json!(1e18),
-        &["layer_types"],
+        &["num_hidden_layers is 1e18; expected an integer from 1 to 512"],
     );
     with(
         |c| c["text_config"]["intermediate_size"] = json!(-5),
-        &["ffn_width"],
+        &["intermediate_size is -5; expected an integer from 1"],
     );
     with(
         |c| c["text_config"]["sliding_window"] = json!(null),
