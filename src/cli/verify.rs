@@ -169,8 +169,11 @@ impl PromptArgs {
 
 fn text(report: &Report) -> Page {
     let mut page = Page::new();
-    let verdict = if report.verdict.ok { "ok" } else { "NOT OK" };
-    page.line(format!("{verdict}: {}", report.verdict.line));
+    page.line(format!(
+        "{}: {}",
+        report.verdict.outcome.name(),
+        report.verdict.line
+    ));
     let mut section = |title: String, rows: Vec<Vec<String>>| page.section(title, &rows);
     if !report.findings.is_empty() {
         let row = |finding: &Finding| {

@@ -4,6 +4,7 @@ use super::attention::{KvCache, attend};
 use super::block::Block;
 use super::config::Config;
 use super::error::ModelError;
+use super::finite::{Place, Watch};
 use super::head::{Centroids, Head};
 use super::matrix::{Matrix, Pass};
 use super::ops::{argmax, weighted_rms_norm};
@@ -102,6 +103,7 @@ pub struct Drafter<'a> {
     rope_sliding: Rope,
     centroids: Option<Centroids<'a>>,
     window: Window,
+    watch: Watch,
 }
 
 impl<'a> Drafter<'a> {
@@ -136,6 +138,7 @@ impl<'a> Drafter<'a> {
                 Head::Centroid => Some(Centroids::load(weights, &config, vocab)?),
             },
             window,
+            watch: Watch::default(),
             config,
         })
     }
@@ -143,6 +146,11 @@ impl<'a> Drafter<'a> {
     /// Its numbers.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where a draft first gave a NaN or an infinity, if any did; then nothing drafted since means anything.
+    pub fn non_finite(&self) -> Option<Place> {
+        self.watch.first()
     }
 
     /// Width of the target's hidden state.
@@ -174,7 +182,8 @@ impl<'a> Drafter<'a> {
         let full = self.rope_full.angles(positions.iter().copied());
         let sliding = self.rope_sliding.angles(positions.iter().copied());
         let mut y = self.pre_projection.mul(inputs, pass);
-        for block in &self.blocks {
+        self.watch.look(&y, Place::Input);
+        for (l, block) in self.blocks.iter().enumerate() {
             let kind = block.config.kind;
             let angles = match kind {
                 LayerKind::Full => &full,
@@ -189,18 +198,21 @@ impl<'a> Drafter<'a> {
             let ffn = block.feed_forward(&y, pass);
             block.add_feed_forward(&mut y, ffn);
             block.scale_output(&mut y);
+            self.watch.look(&y, Place::Layer(l));
         }
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
-        Outputs {
-            logits: match &self.centroids {
-                None => self.token_embd.mul(&y, pass),
-                Some(centroids) => y
-                    .chunks_exact(self.config.width)
-                    .flat_map(|y| centroids.logits(&self.token_embd, y))
-                    .collect(),
-            },
-            states: self.post_projection.mul(&y, pass),
-        }
+        self.watch.look(&y, Place::Hidden);
+        let logits = match &self.centroids {
+            None => self.token_embd.mul(&y, pass),
+            Some(centroids) => y
+                .chunks_exact(self.config.width)
+                .flat_map(|y| centroids.logits(&self.token_embd, y))
+                .collect(),
+        };
+        let states = self.post_projection.mul(&y, pass);
+        self.watch.look(&logits, Place::Logits);
+        self.watch.look(&states, Place::State);
+        Outputs { logits, states }
     }
 
     /// Drafts `count` tokens after `token`, which will stand at `position`; `hidden` is the target's hidden state of

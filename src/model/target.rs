@@ -6,6 +6,7 @@ use super::config::Config;
 use super::drafter::SharedKv;
 use super::error::ModelError;
 use super::experts::Experts;
+use super::finite::{Place, Watch};
 use super::matrix::{Matrix, Pass};
 use super::ops::{add, gate, rms_norm, soft_cap, weighted_rms_norm};
 use super::rope::{Angles, Rope};
@@ -29,6 +30,7 @@ pub struct Target<'a> {
     rope_sliding: Rope,
     shared_full: usize,
     shared_sliding: usize,
+    watch: Watch,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl<'a> Target<'a> {
             rope_sliding,
             shared_full: shared(LayerKind::Full)?,
             shared_sliding: shared(LayerKind::Sliding)?,
+            watch: Watch::default(),
             config,
         })
     }
@@ -148,6 +151,11 @@ impl<'a> Target<'a> {
     /// Size of the vocabulary.
     pub fn vocab(&self) -> usize {
         self.vocab
+    }
+
+    /// Where a pass first gave a NaN or an infinity, if any did; then nothing computed since means anything.
+    pub fn non_finite(&self) -> Option<Place> {
+        self.watch.first()
     }
 
     /// Refuses a prompt that is empty, names unknown tokens, or is longer than the context.
@@ -219,6 +227,7 @@ impl<'a> Target<'a> {
             .per_layer
             .as_ref()
             .map(|p| p.forward(tokens, &y, &self.config, pass));
+        self.watch.look(&y, Place::Input);
         let full = self.rope_full.angles(positions.clone());
         let sliding = self.rope_sliding.angles(positions.clone());
         for (l, layer) in self.layers.iter().enumerate() {
@@ -235,6 +244,7 @@ impl<'a> Target<'a> {
                 input.add(&mut y, rows, self.config.eps, pass);
             }
             layer.block.scale_output(&mut y);
+            self.watch.look(&y, Place::Layer(l));
         }
         state.len = positions.end;
         for (cache, layer) in state.caches.iter_mut().zip(&self.config.layers) {
@@ -243,6 +253,7 @@ impl<'a> Target<'a> {
             }
         }
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
+        self.watch.look(&y, Place::Hidden);
         y
     }
 
@@ -252,6 +263,7 @@ impl<'a> Target<'a> {
         if let Some(cap) = self.config.soft_cap {
             soft_cap(&mut logits, cap);
         }
+        self.watch.look(&logits, Place::Logits);
         logits
     }
 }

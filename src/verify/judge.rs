@@ -1,17 +1,23 @@
 //! From figures to a verdict.
 
-use super::report::Verdict;
+use super::report::{Outcome, Verdict};
 use super::speculate::Acceptance;
 use super::words::code;
 use crate::finding::Finding;
+use crate::text::escape;
 use std::path::Path;
 
 /// First guesses accepted below which a drafter has nothing to do with its target.
 const STRANGER: f64 = 0.05;
 /// The same for its surprise, as a part of that of a blind guesser.
 const STRANGER_SURPRISE: f64 = 0.7;
-/// First guesses accepted below which something is amiss, or the text unusual.
-const POOR: f64 = 0.25;
+/// Share of drafted tokens accepted below which something is amiss, or the text unusual: trained drafters have 0.6 and
+/// more on code, drafters with a matrix negated or two layers exchanged 0.35 and less.
+const LOW: f64 = 0.4;
+/// Fewer drafted tokens than this decide nothing.
+const LEAST_DRAFTED: usize = 40;
+/// More than this are never asked for.
+const MOST_NEEDED: usize = 400;
 /// Part of its source's accepted tokens a round that a quantized drafter must reach.
 const LEAST_OF_SOURCE: f64 = 0.5;
 /// Fewer drafts than this say nothing.
@@ -70,12 +76,97 @@ pub fn acceptance(ours: Figures, source: Option<Figures>, reasons: &[String]) ->
         let message = format!("{}: {figures}{also}", stranger(reasons));
         return Some(Finding::error(code::PAIR, message));
     }
-    ours.first_rate().is_some_and(|first| first < POOR).then(|| {
-        let message = format!(
-            "{figures}, which is little; another --prompt, or --source with its checkpoint, tells more"
-        );
-        Finding::warning(code::DRAFTS, message)
-    })
+    evidence(counts, &figures, source.is_some())
+}
+
+/// What the number of drafted tokens allows to say: too few for a verdict, or enough and few of them accepted.
+fn evidence(counts: &Acceptance, figures: &str, has_source: bool) -> Option<Finding> {
+    let decide = match has_source {
+        true => "another --prompt, nearer to what the model is used for, tells more",
+        false => {
+            "--source with the checkpoint it was converted from tells whether the file or the pair is at fault"
+        }
+    };
+    let warning =
+        |message: String, hint: String| Some(Finding::warning(code::ACCEPTANCE, message).hint(hint));
+    match Evidence::of(counts) {
+        Evidence::Enough => None,
+        // The source's tensors and drafts are proof enough.
+        Evidence::TooFew { .. } if has_source => None,
+        Evidence::TooFew { needed } => warning(
+            format!("{figures}: too few drafts to decide anything, about {needed} are needed"),
+            format!(
+                "generate more tokens (--generate {})",
+                needed.next_multiple_of(64)
+            ),
+        ),
+        Evidence::Low { interval } => warning(
+            format!("{figures}, which is low: between {}", between(interval)),
+            decide.to_owned(),
+        ),
+    }
+}
+
+/// An interval of shares in words.
+fn between((low, high): (f64, f64)) -> String {
+    format!("{:.0}% and {:.0}% with 95% confidence", low * 100.0, high * 100.0)
+}
+
+/// What a number of drafted and accepted tokens says by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Evidence {
+    /// At least [`LOW`] of the drafts are accepted, or so it seems after many.
+    Enough,
+    /// The interval holds both good and low rates.
+    TooFew {
+        /// Drafted tokens after which this rate would be decided.
+        needed: usize,
+    },
+    /// Less is accepted.
+    Low {
+        /// The 95% interval of the rate.
+        interval: (f64, f64),
+    },
+}
+
+impl Evidence {
+    fn of(counts: &Acceptance) -> Evidence {
+        let (accepted, drafted) = (counts.accepted, counts.drafted);
+        let interval = wilson(accepted, drafted);
+        let rate = counts.rate().unwrap_or(0.0);
+        // After so many tokens a rate beside the border is told by where it lies.
+        let settled = drafted >= MOST_NEEDED;
+        if drafted >= LEAST_DRAFTED && (interval.1 < LOW || (settled && rate < LOW)) {
+            Evidence::Low { interval }
+        } else if drafted >= LEAST_DRAFTED && (interval.0 >= LOW || settled) {
+            Evidence::Enough
+        } else {
+            // Wilson's interval of this rate leaves the border out from about here on.
+            let needed = Z * Z * LOW * (1.0 - LOW) / (rate - LOW).powi(2);
+            let needed = needed.clamp(LEAST_DRAFTED as f64, MOST_NEEDED as f64) as usize;
+            Evidence::TooFew {
+                needed: needed.max(drafted + 1).min(MOST_NEEDED),
+            }
+        }
+    }
+}
+
+/// The two-sided 95% quantile of the normal distribution.
+const Z: f64 = 1.96;
+
+/// Wilson's score interval of a share at 95% (E. B. Wilson, 1927); all of it where nothing was counted.
+pub fn wilson(hits: usize, of: usize) -> (f64, f64) {
+    if of == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, p) = (of as f64, hits as f64 / of as f64);
+    let centre = p + Z * Z / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (
+        ((centre - spread) / scale).max(0.0),
+        ((centre + spread) / scale).min(1.0),
+    )
 }
 
 /// The sentence for a drafter of something else.
@@ -89,7 +180,7 @@ pub fn stranger(reasons: &[String]) -> String {
     }
 }
 
-/// The line that a person reads.
+/// The outcome, and the line that a person reads.
 pub fn verdict(
     findings: &[Finding],
     drafter: &Path,
@@ -98,44 +189,99 @@ pub fn verdict(
     source: Option<&Acceptance>,
     has_source: bool,
 ) -> Verdict {
-    let name = |path: &Path| {
-        path.file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned()
-    };
+    let name = |path: &Path| escape(path.file_name().unwrap_or(path.as_os_str()).as_encoded_bytes());
     let (drafter, target) = (name(drafter), name(target));
-    let faults: Vec<&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
-    let line = match faults.as_slice() {
-        [] => {
-            let faithful = if has_source {
-                "holds what its source holds and "
-            } else {
-                ""
-            };
-            let accepted = ours.filter(|ours| ours.drafted > 0).map(|ours| {
-                let (a, d) = (ours.accepted, ours.drafted);
-                let beside = source.map(|s| format!(" (its source {} of {})", s.accepted, s.drafted));
-                format!(
-                    "{a} of {d} drafted tokens are accepted{}",
-                    beside.unwrap_or_default()
-                )
-            });
-            let accepted =
-                accepted.unwrap_or_else(|| "nothing was generated, so acceptance is unknown".to_owned());
-            format!("{drafter} {faithful}drafts for {target}: {accepted}")
-        }
-        [one] => format!("{drafter} is not good for {target}: {}", one.message),
-        [first, rest @ ..] => {
-            format!(
-                "{drafter} is not good for {target}: {} (and {} more)",
-                first.message,
-                rest.len()
-            )
-        }
+    let errors: Vec<&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
+    if let [first, rest @ ..] = errors.as_slice() {
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        return Verdict::new(
+            Outcome::NotOk,
+            format!("{drafter} is not good for {target}: {}{more}", first.message),
+        );
+    }
+    let faithful = match has_source {
+        true => "holds what its source holds and ",
+        false => "",
     };
-    Verdict {
-        ok: faults.is_empty(),
-        line,
+    let counts = ours.filter(|ours| ours.drafted > 0).map(|ours| {
+        let beside = source.map(|s| format!(" (its source {} of {})", s.accepted, s.drafted));
+        let (a, d) = (ours.accepted, ours.drafted);
+        format!(
+            "{a} of {d} drafted tokens are accepted{}",
+            beside.unwrap_or_default()
+        )
+    });
+    let counts = counts.unwrap_or_else(|| "nothing was drafted, so acceptance is unknown".to_owned());
+    let (outcome, remark) = match ours.map_or(
+        Evidence::TooFew {
+            needed: LEAST_DRAFTED,
+        },
+        Evidence::of,
+    ) {
+        Evidence::Enough => (Outcome::Ok, String::new()),
+        // The source's tensors and drafts are proof without a single accepted token.
+        Evidence::TooFew { .. } if has_source => (Outcome::Ok, String::new()),
+        Evidence::TooFew { needed } => {
+            let remark = format!("; too few drafts, about {needed} are needed");
+            (Outcome::NotDecided, remark)
+        }
+        Evidence::Low { interval } => (
+            Outcome::Low,
+            format!(", which is low: between {}", between(interval)),
+        ),
+    };
+    Verdict::new(
+        outcome,
+        format!("{drafter} {faithful}drafts for {target}: {counts}{remark}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(accepted: usize, drafted: usize) -> Acceptance {
+        Acceptance {
+            rounds: drafted.div_ceil(3),
+            drafted,
+            accepted,
+            by_position: Vec::new(),
+        }
+    }
+
+    /// Values of R's `binom::binom.confint(method = "wilson")`.
+    #[test]
+    fn wilsons_interval() {
+        let near = |(low, high): (f64, f64), expected: (f64, f64)| {
+            assert!(
+                (low - expected.0).abs() < 5e-4 && (high - expected.1).abs() < 5e-4,
+                "{low} {high}"
+            );
+        };
+        near(wilson(24, 312), (0.0522, 0.1120));
+        near(wilson(0, 6), (0.0, 0.3903));
+        near(wilson(0, 0), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_rate_is_called_good_or_low_only_where_the_counts_decide_it() {
+        for (accepted, drafted) in [(98, 101), (89, 127), (85, 138), (80, 155)] {
+            assert_eq!(Evidence::of(&counts(accepted, drafted)), Evidence::Enough);
+        }
+        for (accepted, drafted) in [(24, 312), (63, 196), (51, 231)] {
+            assert!(matches!(
+                Evidence::of(&counts(accepted, drafted)),
+                Evidence::Low { .. }
+            ));
+        }
+        for (accepted, drafted) in [(0, 0), (0, 6), (6, 6), (24, 50)] {
+            let Evidence::TooFew { needed } = Evidence::of(&counts(accepted, drafted)) else {
+                panic!("{accepted} of {drafted}");
+            };
+            assert!((LEAST_DRAFTED..=MOST_NEEDED).contains(&needed) && needed > drafted);
+        }
     }
 }

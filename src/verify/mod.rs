@@ -9,6 +9,7 @@ mod compare;
 mod drafts;
 mod dump;
 mod explain;
+mod finite;
 mod judge;
 mod overlay;
 mod plausible;
@@ -380,6 +381,16 @@ impl Run {
             writer.after_prompt(|moment| forward(&target, &drafter, source_drafter.as_ref(), moment, steps)),
         );
         let (output, acceptance) = writer.speculate(&drafter, limits);
+        let source_place = source_drafter.as_ref().and_then(Drafter::non_finite);
+        let models = ((&target, &files.target), (&drafter, &files.drafter));
+        if let Some(fault) = finite::fault(models.0, models.1, source_place) {
+            // No figure of such a run is one.
+            return Ok(Run {
+                findings: vec![fault],
+                prompt,
+                ..Run::default()
+            });
+        }
 
         let mut agreement: Vec<Differences> = Vec::new();
         let mut rehearsal = source_drafter.as_ref().map(|source| {
@@ -417,7 +428,8 @@ impl Run {
         );
         // The comparison with a source names what is wrong. Without one, or where it found nothing and yet little is
         // accepted, trials do.
-        let fault = match source.is_none() || (!has_faults && judged.is_some()) {
+        let fault = match source.is_none() || (!has_faults && judged.as_ref().is_some_and(Finding::is_error))
+        {
             true => repair::find_fault(&ours, &config, options.head, options.window, &probes)?,
             false => None,
         };

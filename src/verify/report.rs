@@ -1,6 +1,6 @@
 //! What a verification found, for people and for programs.
 
-use super::compare::{self, Comparison, Outcome};
+use super::compare::{self, Comparison};
 use super::drafts::{Differences, StepDifference};
 use super::speculate::Acceptance;
 use crate::finding::Finding;
@@ -41,13 +41,53 @@ pub struct Report {
     pub checkpoints: Option<CheckpointReport>,
 }
 
-/// Good or bad.
+/// Good or bad, with the line that says why.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Verdict {
-    /// Whether there is no fault.
+    /// Which of them.
+    pub outcome: Outcome,
+    /// Whether the file is proven good: [`Outcome::Ok`].
     pub ok: bool,
     /// One line.
     pub line: String,
+}
+
+impl Verdict {
+    pub(super) fn new(outcome: Outcome, line: String) -> Verdict {
+        Verdict {
+            outcome,
+            ok: outcome == Outcome::Ok,
+            line,
+        }
+    }
+}
+
+/// What a verification comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nothing is wrong, and the target accepts its drafts or its source proves it.
+    Ok,
+    /// Nothing is wrong that shows, and little is accepted.
+    Low,
+    /// Nothing is wrong that shows, and too little was drafted to say more.
+    NotDecided,
+    /// There are errors.
+    NotOk,
+}
+
+impl Outcome {
+    /// In words: `NOT OK`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Low => "low acceptance",
+            Outcome::NotDecided => "not decided",
+            Outcome::NotOk => "NOT OK",
+        }
+    }
 }
 
 /// One tensor against the source's.
@@ -165,8 +205,8 @@ pub struct CheckpointReport {
 impl From<&Comparison> for TensorReport {
     fn from(comparison: &Comparison) -> TensorReport {
         let (compared, error) = match &comparison.outcome {
-            Outcome::Compared(error) => (true, error.clone()),
-            Outcome::Shape(_) | Outcome::NotInSource => (false, Default::default()),
+            compare::Outcome::Compared(error) => (true, error.clone()),
+            compare::Outcome::Shape(_) | compare::Outcome::NotInSource => (false, Default::default()),
         };
         TensorReport {
             name: comparison.name.clone(),

@@ -10,6 +10,10 @@ pub mod code {
     pub const WEIGHTS: &str = "weights";
     /// What is drafted.
     pub const DRAFTS: &str = "drafts";
+    /// A model that computes NaN or infinity.
+    pub const NON_FINITE: &str = "non-finite";
+    /// Too little was drafted, or accepted, for a verdict.
+    pub const ACCEPTANCE: &str = "acceptance";
 }
 
 /// Most items that [`list`] names.

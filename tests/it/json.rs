@@ -355,6 +355,7 @@ struct Verify {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Verdict {
+    outcome: String,
     ok: bool,
     line: String,
 }

@@ -24,4 +24,5 @@ mod quantize_options;
 mod refusals;
 mod sources;
 mod structure;
+mod verdicts;
 mod verify;
