@@ -331,7 +331,9 @@ fn every_command_names_what_a_gguf_is() {
     let source = fixture("mini-dense/drafter");
     let text = |text: &str| Value::from(text);
     let tokens = || Value::Array(Array::String(["a"].iter().collect()));
-    let kinds: [(&[(&str, Value)], Option<&str>, &str); 7] = [
+    // Keys, a tensor, and what every command calls such a file.
+    type Odd<'a> = (&'a [(&'a str, Value)], Option<&'a str>, &'a str);
+    let kinds: [Odd; 7] = [
         (
             &[
                 ("general.architecture", text("gemma4")),
@@ -493,7 +495,8 @@ fn a_target_of_ollamas_converter() {
 fn split(whole: &Path, folder: &Path, count: usize) -> Vec<PathBuf> {
     let whole = Parts::read(whole);
     let each = whole.tensors.len().div_ceil(count);
-    let part = |(no, tensors): (usize, &[(String, Vec<u64>, GgmlType, Vec<u8>)])| {
+    type Tensors = [(String, Vec<u64>, GgmlType, Vec<u8>)];
+    let part = |(no, tensors): (usize, &Tensors)| {
         let mut metadata = if no == 0 {
             whole.metadata.clone()
         } else {

@@ -433,7 +433,7 @@ fn the_program_tells_and_exits_accordingly() {
         "--tokens",
         "2,946,422",
         "--generate",
-        "16",
+        "96",
     ];
     let (text, _) = crate::common::succeed(&[&arguments[..], &["--threads", "1"]].concat());
     assert!(
