@@ -7,7 +7,8 @@ cd "$(dirname "$0")"
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf safetensors round_trip migrate)
+[ ${#targets[@]} -gt 0 ] ||
+    targets=(gguf safetensors round_trip migrate check diff config tokenizer imatrix hash_list arch)
 
 # What libFuzzer needs to see of the code: coverage by counters, and the operands of comparisons.
 flags="--cfg fuzzing -Cpasses=sancov-module"
@@ -30,22 +31,43 @@ headers() {
     done
 }
 
-for target in "${targets[@]}"; do
-    mkdir -p "corpus/$target" artifacts
-    # Seeds: the malformed files, and the small pairs cut behind their headers.
-    case $target in
+# Seeds: the malformed files, the small pairs cut behind their headers, and the texts as they are.
+seed() {
+    mkdir -p "corpus/$1" artifacts
+    case $1 in
         safetensors)
-            cp ../fixtures/bad/*.safetensors "corpus/$target"
+            cp ../fixtures/bad/*.safetensors "corpus/$1"
             for file in ../fixtures/mini-*/drafter/model.safetensors; do
-                head -c 6000 "$file" > "corpus/$target/$(echo "$file" | cut -d / -f 3)"
+                head -c 6000 "$file" > "corpus/$1/$(echo "$file" | cut -d / -f 3)"
+            done
+            ;;
+        config | tokenizer)
+            for file in ../fixtures/mini-*/drafter/"$1.json"; do
+                cp "$file" "corpus/$1/$(echo "$file" | cut -d / -f 3)"
+            done
+            ;;
+        arch) cp ../arch/*.toml "corpus/$1" ;;
+        hash_list)
+            for file in ../fixtures/mini-*/SHA256SUMS; do
+                cp "$file" "corpus/$1/$(echo "$file" | cut -d / -f 3)"
             done
             ;;
         *)
-            cp ../fixtures/bad/*.gguf "corpus/$target"
-            headers "$target"
+            cp ../fixtures/bad/*.gguf "corpus/$1"
+            headers "$1"
             ;;
     esac
-    # No input may take over 1 s or 512 MB.
-    "$program/$target" "corpus/$target" -max_total_time="$seconds" -timeout=1 -rss_limit_mb=512 \
-        -max_len=100000 -artifact_prefix="artifacts/$target-" -print_final_stats=1
-done
+}
+
+# No input may take over 1 s or 512 MB. Where one process takes the other's time, libFuzzer counts it too.
+run() {
+    "$program/$1" "corpus/$1" -max_total_time="$seconds" -timeout=$((2 * $(nproc))) -rss_limit_mb=512 \
+        -max_len=100000 -artifact_prefix="artifacts/$1-" -print_final_stats=1 > "artifacts/$1.log" 2>&1 ||
+        { tail -n 40 "artifacts/$1.log" && return 1; }
+    echo "$1: $(sed -n 's/^stat::number_of_executed_units: *//p' "artifacts/$1.log") inputs"
+}
+
+for target in "${targets[@]}"; do seed "$target"; done
+export -f run
+export program seconds
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} bash -c 'set -euo pipefail; run {}'

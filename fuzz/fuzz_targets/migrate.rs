@@ -44,7 +44,10 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn assert_is_planned(written: &Gguf, plan: &Plan) {
-    assert_eq!(scratch::shown(written.metadata()), scratch::shown(plan.metadata()));
+    assert_eq!(
+        scratch::shown(written.metadata()),
+        scratch::shown(plan.metadata())
+    );
     let names = written.tensors().map(|info| escape(&info.name));
     assert!(names.eq(plan.tensors().iter().map(|tensor| escape(tensor.name.as_bytes()))));
     for (info, tensor) in written.tensors().zip(plan.tensors()) {
