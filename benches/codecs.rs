@@ -48,7 +48,7 @@ fn encode(c: &mut Criterion, name: &str, importance: Option<&[f32]>) {
     let x = weights();
     let mut group = group(c, name);
     for ty in GgmlType::all().filter(|ty| ty.can_encode()) {
-        if importance.is_some() && !(ty.is_quantized() && ty != GgmlType::Q8_0) {
+        if importance.is_none() && ty.needs_importance() || importance.is_some() && !ty.is_quantized() {
             continue;
         }
         let mut blocks = vec![0; bytes_of(ty)];

@@ -147,7 +147,11 @@ impl Error {
             })
             | Error::Importance(ImportanceError::Read { source: e, .. })
             | Error::Read { source: e, .. } => read_fault(e),
-            Error::Quantize(QuantizeError::NoEncoder(_) | QuantizeError::TensorType { .. })
+            Error::Quantize(
+                QuantizeError::NoEncoder(_)
+                | QuantizeError::TensorType { .. }
+                | QuantizeError::NoImportance { given: false, .. },
+            )
             | Error::Migrate(MigrateError::Dialect { .. }) => Fault::Usage,
             Error::Convert(error) => convert_fault(error),
             Error::Write(WriteError::Output(error)) if error.is_system() => Fault::System,
@@ -166,7 +170,7 @@ impl Error {
 
 fn convert_fault(error: &ConvertError) -> Fault {
     match error {
-        ConvertError::TokenizerWithoutTarget => Fault::Usage,
+        ConvertError::TokenizerWithoutTarget | ConvertError::NoImportance { .. } => Fault::Usage,
         error => error.read().map_or(Fault::Input, read_fault),
     }
 }

@@ -5,6 +5,7 @@ use crate::checkpoint::CheckpointError;
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, LayoutError};
 use crate::io::ReadError;
+use crate::quant::GgmlType;
 use std::path::{Path, PathBuf};
 
 /// Why a conversion stops. Each message names the file, the tensor or key, and the way out.
@@ -33,6 +34,11 @@ pub enum ConvertError {
          or pass --target with the target's GGUF to take its tokenizer", path.display()
     )]
     NoTokenizer { path: PathBuf },
+    #[error(
+        "tensor {name} in {ty} would keep nothing of use without weights from an importance matrix, of which convert knows \
+         none; convert to bf16, then run gguf-conv quantize with --imatrix"
+    )]
+    NoImportance { name: String, ty: GgmlType },
     #[error("--tokenizer target needs --target with the target's GGUF")]
     TokenizerWithoutTarget,
     #[error("{}: model_type is {found}, not {expected}; this is no Gemma 4 drafter", path.display())]
@@ -178,7 +184,7 @@ impl ConvertError {
             | ConvertError::TargetKey { path, .. }
             | ConvertError::TargetVocabulary { path, .. }
             | ConvertError::VocabularySize { path, .. } => Some(path),
-            ConvertError::TokenizerWithoutTarget => None,
+            ConvertError::TokenizerWithoutTarget | ConvertError::NoImportance { .. } => None,
         }
     }
 }

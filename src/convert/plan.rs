@@ -75,7 +75,7 @@ pub fn plan<'a>(
     }
     let (sourced, ignored) = source_tensors(arch, checkpoint, target, &hparams, options, &mut warnings)?;
     let file_type = settle(options, &sourced);
-    let tensors = assign_types(sourced, file_type, options, &hparams);
+    let tensors = assign_types(sourced, file_type, options, &hparams)?;
     hparams
         .numbers
         .set(FILE_TYPE, Number::from(u64::from(file_type.id())));

@@ -1,5 +1,6 @@
 //! Which type each tensor gets: the architecture file says what stays F32, `llama-quantize`'s recipe the rest.
 
+use super::error::ConvertError;
 use super::hparams::Hparams;
 use super::options::Options;
 use super::tensors::Sourced;
@@ -23,7 +24,7 @@ pub(super) fn assign_types<'a>(
     file_type: FileType,
     options: Options,
     hparams: &Hparams,
-) -> Vec<PlannedTensor<'a>> {
+) -> Result<Vec<PlannedTensor<'a>>, ConvertError> {
     let described: Vec<recipe::Tensor> = sourced
         .iter()
         .map(|(spec, tensor)| recipe::Tensor {
@@ -61,7 +62,13 @@ pub(super) fn assign_types<'a>(
             if options.qat && tensor.is_quantized_anew() && tensor.ty == GgmlType::Q4_0 {
                 tensor.fit = Fit::Grid;
             }
-            tensor
+            if tensor.is_quantized_anew() && recipe::needs_importance(file_type, &tensor.name, tensor.ty) {
+                return Err(ConvertError::NoImportance {
+                    name: tensor.name,
+                    ty: tensor.ty,
+                });
+            }
+            Ok(tensor)
         });
     typed.collect()
 }

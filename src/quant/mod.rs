@@ -34,9 +34,20 @@ struct Decode {
     dot: fn(isa: Isa, blocks: &[u8], x: &[f32]) -> f32,
 }
 
-/// Finite numbers to whole blocks. Without `importance` any number of rows in one go, since
-/// no block then depends on another; with it one row, and a weight for each of its columns.
-type Encode = fn(isa: Isa, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
+/// Writes whole blocks of numbers, which are finite where the type is quantized.
+#[derive(Debug, Clone, Copy)]
+enum Encode {
+    Any(EncodeAny),
+    /// The type has too few bits to be of use without weights.
+    Weighted(EncodeWeighted),
+}
+
+/// Without `importance` any number of rows in one go, since no block then depends on another; with it one row, and a weight
+/// for each of its columns.
+type EncodeAny = fn(isa: Isa, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]);
+
+/// One row, and a weight for each of its columns.
+type EncodeWeighted = fn(isa: Isa, row: &[f32], importance: &[f32], blocks: &mut [u8]);
 
 /// The two directions of one tensor type.
 #[derive(Debug)]
@@ -78,6 +89,9 @@ pub enum QuantError {
     /// The type can only be read.
     #[error("{0} can be read but not written")]
     Unsupported(GgmlType),
+    /// The type has too few bits to be encoded without weights.
+    #[error("{0} has too few bits to be encoded without an importance matrix")]
+    NoImportance(GgmlType),
     /// The row length is no multiple of the block length.
     #[error("a row of {row_len} elements does not divide into {ty} blocks of {}", ty.block_len())]
     RowLength {
@@ -120,6 +134,11 @@ impl GgmlType {
     /// Whether [`GgmlType::encode`] can write this type; [`GgmlType::decode`] reads all of them.
     pub fn can_encode(self) -> bool {
         self.codec().encode.is_some()
+    }
+
+    /// Whether [`GgmlType::encode`] wants a weight for each column.
+    pub fn needs_importance(self) -> bool {
+        matches!(self.codec().encode, Some(Encode::Weighted(_)))
     }
 
     /// The decoder by itself, chosen once for loops over many pieces.
@@ -180,12 +199,32 @@ impl GgmlType {
         }
         // Small pieces, so that a piece which was looked through is still at hand to be encoded.
         let piece = if importance.is_some() { row_len } else { PIECE };
+        match (encode, importance) {
+            (Encode::Any(encode), _) => self.encode_pieces(isa, rows, blocks, piece, |numbers, blocks| {
+                encode(isa, numbers, importance, blocks);
+            }),
+            (Encode::Weighted(encode), Some(weights)) => {
+                self.encode_pieces(isa, rows, blocks, piece, |numbers, blocks| {
+                    encode(isa, numbers, weights, blocks);
+                })
+            }
+            (Encode::Weighted(_), None) => Err(QuantError::NoImportance(self)),
+        }
+    }
+
+    /// Encodes `piece` elements at a time.
+    fn encode_pieces(
+        self,
+        isa: Isa,
+        rows: &[f32],
+        blocks: &mut [u8],
+        piece: usize,
+        encode: impl Fn(&[f32], &mut [u8]),
+    ) -> Result<(), QuantError> {
         let blocks = blocks.chunks_mut(piece / self.block_len() * self.block_bytes());
         for (i, (numbers, blocks)) in rows.chunks(piece).zip(blocks).enumerate() {
-            self.encode_piece(isa, numbers, blocks, |numbers, blocks| {
-                encode(isa, numbers, importance, blocks);
-            })
-            .map_err(|error| error.moved_by(i * piece))?;
+            self.encode_piece(isa, numbers, blocks, &encode)
+                .map_err(|error| error.moved_by(i * piece))?;
         }
         Ok(())
     }

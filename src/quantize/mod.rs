@@ -94,6 +94,20 @@ pub enum QuantizeError {
         pattern: String,
         nearest: String,
     },
+    #[error(
+        "{}: tensor {name} in {ty} would keep nothing of use without weights from an importance matrix; {}", path.display(),
+        if *given {
+            "the one that is given has none for it: make it for this model, or name another type with --tensor-type"
+        } else {
+            "pass one with --imatrix, or choose a type that needs none, as iq3_s, q2_k or any larger one"
+        }
+    )]
+    NoImportance {
+        path: PathBuf,
+        name: String,
+        ty: GgmlType,
+        given: bool,
+    },
 }
 
 impl QuantizeError {
@@ -106,7 +120,8 @@ impl QuantizeError {
             | QuantizeError::Integers { path, .. }
             | QuantizeError::ImportanceSize { path, .. }
             | QuantizeError::ImportanceUnmatched { path, .. }
-            | QuantizeError::TensorType { path, .. } => Some(path),
+            | QuantizeError::TensorType { path, .. }
+            | QuantizeError::NoImportance { path, .. } => Some(path),
             QuantizeError::NoEncoder(..) => None,
         }
     }
@@ -157,6 +172,7 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
         let mut planned = PlannedTensor::new(name, tensor.info.dims.clone(), choice.ty, source);
         planned.wanted = choice.wanted;
         planned.fit = fit(gguf, &planned, options)?;
+        check_importance(gguf, &planned, options)?;
         tensors.push(planned);
     }
     let metadata = metadata(gguf, options);
@@ -280,6 +296,21 @@ fn told_of_importance(
         ));
     }
     Ok(told)
+}
+
+/// A tensor that gets so few bits has weights to spend them by.
+fn check_importance(gguf: &Gguf, tensor: &PlannedTensor, options: Options) -> Result<(), QuantizeError> {
+    let needed =
+        tensor.is_quantized_anew() && recipe::needs_importance(options.file_type, &tensor.name, tensor.ty);
+    if needed && !matches!(tensor.fit, Fit::Importance(_)) {
+        return Err(QuantizeError::NoImportance {
+            path: gguf.path().to_owned(),
+            name: escape(tensor.name.as_bytes()),
+            ty: tensor.ty,
+            given: options.importance.is_some(),
+        });
+    }
+    Ok(())
 }
 
 /// What the mixtures ask about the model. Numbers that the file does not have count as 0.

@@ -46,7 +46,26 @@ fn every_file_is_llama_quantizes_to_the_byte() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 30);
+    assert_eq!(compared, 54);
+}
+
+#[test]
+fn types_of_few_bits_are_refused_without_an_importance_matrix() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("never.gguf");
+    let target = fixture("mini-dense").join("target-bf16.gguf");
+    let args = ["--outtype", "iq2_xxs", "-o", path_str(&out)];
+    let quantize = [&["quantize", path_str(&target)], &args[..]].concat();
+    refuse(
+        2,
+        &["blk.4.attn_output.weight in IQ2_XXS", "--imatrix"],
+        &quantize,
+    );
+    let drafter = fixture("mini-dense").join("drafter");
+    let args = ["--outtype", "iq3_xxs", "-o", path_str(&out)];
+    let convert = [&[path_str(&drafter)], &args[..]].concat();
+    refuse(2, &["in IQ3_XXS", "quantize with --imatrix"], &convert);
+    assert!(!out.exists());
 }
 
 #[test]

@@ -4,21 +4,27 @@
 
 use super::number::{f16_bits, f16_value};
 use super::{decode_elements, encode_each};
-use crate::quant::Codec;
+use crate::quant::{Codec, Encode};
 
 pub(in crate::quant) static F32: Codec = Codec {
     decode: decode_elements!(f32::from_le_bytes),
-    encode: Some(|isa, row, _, bytes| encode_each(isa, row, bytes, f32::to_le_bytes)),
+    encode: Some(Encode::Any(|isa, row, _, bytes| {
+        encode_each(isa, row, bytes, f32::to_le_bytes)
+    })),
 };
 
 pub(in crate::quant) static F16: Codec = Codec {
     decode: decode_elements!(|b| f16_value(u16::from_le_bytes(b))),
-    encode: Some(|isa, row, _, bytes| encode_each(isa, row, bytes, |v| f16_bits(v).to_le_bytes())),
+    encode: Some(Encode::Any(|isa, row, _, bytes| {
+        encode_each(isa, row, bytes, |v| f16_bits(v).to_le_bytes())
+    })),
 };
 
 pub(in crate::quant) static BF16: Codec = Codec {
     decode: decode_elements!(|b| bf16_value(u16::from_le_bytes(b))),
-    encode: Some(|isa, row, _, bytes| encode_each(isa, row, bytes, |v| bf16_bits(v).to_le_bytes())),
+    encode: Some(Encode::Any(|isa, row, _, bytes| {
+        encode_each(isa, row, bytes, |v| bf16_bits(v).to_le_bytes())
+    })),
 };
 
 #[inline(always)]

@@ -2,16 +2,20 @@
 //!
 //! IQ4_NL: 32 elements; d: f16, levels (16 bytes). Value: d * GRID[q].
 //! IQ4_XS: 8 groups of 32 elements; d: f16, high 2 bits of the scales (u16), low 4 bits (4 bytes), levels (128 bytes,
-//! stripes of 16). Value: d * (scale - 32) * GRID[q]. Layouts: `ggml-common.h`; rounding: `quantize_iq4_nl`.
+//! stripes of 16). Value: d * (scale - 32) * GRID[q]. Layouts: `ggml-common.h`; rounding: `quantize_iq4_nl`,
+//! `quantize_iq4_xs`.
 
-use super::number::{read_f16, write_f16};
+use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, Groups, LANES, load};
-use super::{decode_blocks, planes};
-use crate::quant::Codec;
+use super::{decode_blocks, planes, scales};
+use crate::quant::{Codec, Encode};
 use fearless_simd::{Select, Simd, SimdBase, dispatch, f32x16};
 
 const GROUP: usize = 32;
 const NL_BYTES: usize = 18;
+/// Of a block of IQ4_XS.
+const LEN: usize = 256;
+const XS_BYTES: usize = 136;
 
 /// What the levels stand for (`kvalues_iq4nl` of `ggml-common.h`).
 const GRID: [i8; 16] = [
@@ -20,14 +24,16 @@ const GRID: [i8; 16] = [
 
 pub(in crate::quant) static IQ4_NL: Codec = Codec {
     decode: decode_blocks!(decode_nl),
-    encode: Some(|isa, row, importance, blocks| {
+    encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode_nl(simd, row, importance, blocks));
-    }),
+    })),
 };
 
 pub(in crate::quant) static IQ4_XS: Codec = Codec {
     decode: decode_blocks!(decode_xs),
-    encode: None,
+    encode: Some(Encode::Any(|isa, row, importance, blocks| {
+        dispatch!(isa.level(), simd => encode_xs(simd, row, importance, blocks));
+    })),
 };
 
 #[inline(always)]
@@ -36,7 +42,7 @@ fn decode_nl<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; NL_BYTES], out:
 }
 
 #[inline(always)]
-fn decode_xs<S: Simd>(simd: S, block: &[u8; 136], out: &mut [f32; 256]) {
+fn decode_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], out: &mut [f32; LEN]) {
     let d = read_f16([block[0], block[1]]);
     let high = u16::from_le_bytes([block[2], block[3]]);
     let (low, levels) = block[4..].split_at(4);
@@ -74,26 +80,98 @@ fn encode_nl<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: 
                 search::importance_weights(simd, &groups, &importance, &sigma2.into())
             }
         };
-        let (scales, levels) = search_grid(simd, &groups, &weights);
+        let scales = search_grid(simd, &groups, &weights);
+        let levels = levels(simd, &groups, scales);
+        let scales: [f32; LANES] = scales.into();
         for (lane, block) in blocks.as_chunks_mut::<NL_BYTES>().0.iter_mut().enumerate() {
             [block[0], block[1]] = write_f16(scales[lane]);
-            let mut group = [0; GROUP];
-            for (level, row) in group.iter_mut().zip(&levels) {
-                *level = row[lane] as u8;
-            }
-            planes::pack::<4, 16>(&group, &mut block[2..]);
+            write_group(&levels, lane, &mut block[2..]);
         }
     }
+}
+
+#[inline(always)]
+fn encode_xs<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
+    /// Groups a block.
+    const GROUPS: usize = LEN / GROUP;
+    let batches = row
+        .chunks(LANES * GROUP)
+        .zip(blocks.chunks_mut(LANES / GROUPS * XS_BYTES));
+    for (i, (x, blocks)) in batches.enumerate() {
+        let groups = search::columns::<S, GROUP>(simd, x);
+        let weights = match importance {
+            None => search::squares(&groups),
+            Some(importance) => {
+                let importance = search::columns(simd, &importance[i * LANES * GROUP..][..x.len()]);
+                let mut sigma2 = [0.0; LANES];
+                for (x, sigma2) in x.chunks(LEN).zip(sigma2.chunks_mut(GROUPS)) {
+                    sigma2.fill(scales::sum_of_squares(x) * (2.0 / LEN as f32));
+                }
+                search::importance_weights(simd, &groups, &importance, &sigma2)
+            }
+        };
+        let found: [f32; LANES] = search_grid(simd, &groups, &weights).into();
+
+        let mut stored = found;
+        let blocks = blocks.as_chunks_mut::<XS_BYTES>().0;
+        for (block, scales) in blocks.iter_mut().zip(stored.as_chunks_mut::<GROUPS>().0) {
+            let d = scales::largest(scales) / -32.0;
+            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+            [block[0], block[1]] = write_f16(d);
+            let mut high = 0;
+            for (g, scale) in scales.iter_mut().enumerate() {
+                let level = nearest_int(inverse * *scale).clamp(-32, 31);
+                *scale = d * level as f32;
+                let code = (level + 32) as u16;
+                high |= (code >> 4) << (2 * g);
+                let low = (code & 0x0f) as u8;
+                block[4 + g / 2] = if g % 2 == 0 {
+                    low
+                } else {
+                    block[4 + g / 2] | low << 4
+                };
+            }
+            [block[2], block[3]] = high.to_le_bytes();
+        }
+        let levels = levels(simd, &groups, f32x16::from_slice(simd, &stored));
+        for (lane, bytes) in blocks
+            .iter_mut()
+            .flat_map(|block| block[8..].as_chunks_mut::<{ GROUP / 2 }>().0)
+            .enumerate()
+        {
+            write_group(&levels, lane, bytes);
+        }
+    }
+}
+
+/// The levels of group `lane` as they are stored.
+#[inline(always)]
+fn write_group(levels: &Groups<GROUP>, lane: usize, bytes: &mut [u8]) {
+    let mut group = [0; GROUP];
+    for (level, row) in group.iter_mut().zip(levels) {
+        *level = row[lane] as u8;
+    }
+    planes::pack::<4, 16>(&group, bytes);
+}
+
+/// The indices of the grid points nearest to the elements, with these scales.
+#[inline(always)]
+fn levels<S: Simd>(simd: S, x: &Groups<GROUP>, scales: f32x16<S>) -> Groups<GROUP> {
+    let zero = f32x16::splat(simd, 0.0);
+    let inverses = scales
+        .simd_eq(0.0)
+        .select(zero, f32x16::splat(simd, 1.0) / scales);
+    let mut levels = *x;
+    for row in &mut levels {
+        *row = nearest_point(inverses * load(simd, row), &INDICES).into();
+    }
+    levels
 }
 
 /// Tries 16 scales around the one that puts the element largest in magnitude on the grid's lowest point, and takes
 /// the one whose points, rescaled by least squares, leave the smallest error weighted by `weights`.
 #[inline(always)]
-fn search_grid<S: Simd>(
-    simd: S,
-    x: &Groups<GROUP>,
-    weights: &Groups<GROUP>,
-) -> ([f32; LANES], Groups<GROUP>) {
+fn search_grid<S: Simd>(simd: S, x: &Groups<GROUP>, weights: &Groups<GROUP>) -> f32x16<S> {
     let zero = f32x16::splat(simd, 0.0);
     let one = f32x16::splat(simd, 1.0);
     let lowest = f32::from(GRID[0]);
@@ -113,14 +191,7 @@ fn search_grid<S: Simd>(
         scales = better.select(sum_qx / sum_q2, scales);
         best = better.select(scales * sum_qx, best);
     }
-    scales = amax.simd_lt(ALL_ZERO).select(zero, scales);
-
-    let inverses = scales.simd_eq(0.0).select(zero, one / scales);
-    let mut levels = *x;
-    for row in &mut levels {
-        *row = nearest_point(inverses * load(simd, row), &INDICES).into();
-    }
-    (scales.into(), levels)
+    amax.simd_lt(ALL_ZERO).select(zero, scales)
 }
 
 /// The sums of w * q * x and of w * q * q over the grid points q that `inverse` gives.

@@ -8,18 +8,18 @@ use super::block32::{Block32, LEN};
 use super::number::{inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
 use super::{decode_blocks, planes, scales};
-use crate::quant::Codec;
+use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u8x32};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
         pub(in crate::quant) static $name: Codec = Codec {
             decode: decode_blocks!(decode::<_, $centred, $bits, $bytes>),
-            encode: Some(|isa, row, importance, blocks| {
+            encode: Some(Encode::Any(|isa, row, importance, blocks| {
                 dispatch!(isa.level(), simd => {
                     encode::<_, $centred, $bits, $bytes>(simd, row, importance, blocks);
                 });
-            }),
+            })),
         };
     };
 }

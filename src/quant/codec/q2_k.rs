@@ -7,7 +7,7 @@
 use super::number::{read_f16, write_f16};
 use super::search::{self, LANES, Trials};
 use super::{decode_blocks, planes, scales};
-use crate::quant::Codec;
+use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, dispatch};
 
 const LEN: usize = 256;
@@ -16,9 +16,9 @@ const GROUP: usize = 16;
 
 pub(in crate::quant) static Q2_K: Codec = Codec {
     decode: decode_blocks!(decode),
-    encode: Some(|isa, row, importance, blocks| {
+    encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode(simd, row, importance, blocks));
-    }),
+    })),
 };
 
 #[inline(always)]

@@ -7,7 +7,7 @@
 use super::number::{read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
 use super::{decode_blocks, planes, scales};
-use crate::quant::Codec;
+use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 
 const LEN: usize = 256;
@@ -18,26 +18,26 @@ const HEAD: usize = 16;
 
 pub(in crate::quant) static Q4_K: Codec = Codec {
     decode: decode_blocks!(decode::<_, 144>),
-    encode: Some(|isa, row, importance, blocks| {
+    encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -1.0,
             step: 0.1,
             steps: 20,
         };
         dispatch!(isa.level(), simd => encode::<_, 144>(simd, row, importance, 15, trials, blocks));
-    }),
+    })),
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
     decode: decode_blocks!(decode::<_, 176>),
-    encode: Some(|isa, row, importance, blocks| {
+    encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -0.5,
             step: 0.1,
             steps: 15,
         };
         dispatch!(isa.level(), simd => encode::<_, 176>(simd, row, importance, 31, trials, blocks));
-    }),
+    })),
 };
 
 #[inline(always)]

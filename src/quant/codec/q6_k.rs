@@ -6,7 +6,7 @@
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
 use super::{decode_blocks, planes, scales};
-use crate::quant::Codec;
+use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, dispatch};
 
 const LEN: usize = 256;
@@ -15,9 +15,9 @@ const GROUP: usize = 16;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
     decode: decode_blocks!(decode),
-    encode: Some(|isa, row, importance, blocks| {
+    encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode(simd, row, importance, blocks));
-    }),
+    })),
 };
 
 #[inline(always)]

@@ -12,12 +12,14 @@
 use super::block32::{Block32, LEN};
 use super::number::{inverse, read_f16, write_f16};
 use super::{decode_blocks, planes};
-use crate::quant::Codec;
+use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, dispatch};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
     decode: decode_blocks!(decode_q8_0),
-    encode: Some(|isa, row, _, blocks| dispatch!(isa.level(), simd => encode(simd, row, blocks))),
+    encode: Some(Encode::Any(
+        |isa, row, _, blocks| dispatch!(isa.level(), simd => encode(simd, row, blocks)),
+    )),
 };
 
 pub(in crate::quant) static Q8_1: Codec = Codec {

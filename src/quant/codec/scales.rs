@@ -80,8 +80,9 @@ pub(super) fn spread<const N: usize>(values: &[f32; N], top: u8) -> (f32, [u8; N
     (highest / f32::from(top), levels)
 }
 
-/// A scale for `values`, which are not negative, and their levels from 0 to `top`, with the smallest error weighted by
-/// `weights`: the best of nine trial scales, then, element after element, the level that is best given the others.
+/// A scale for `values` and their levels from 0 to `top`, with the smallest error weighted by `weights`: the best of nine
+/// trial scales, then, element after element, the level that is best given the others. A negative value, if the scale alone
+/// is of use, has the level that ggml's byte for it wraps to where ggml reads that byte.
 #[inline(always)]
 pub(super) fn positive<const N: usize>(values: &[f32; N], weights: &[f32; N], top: u8) -> (f32, [u8; N]) {
     let mut highest = 0.0;
@@ -98,7 +99,9 @@ pub(super) fn positive<const N: usize>(values: &[f32; N], weights: &[f32; N], to
         let inverse = (0.1 * f32::from(step) + f32::from(top)) / highest;
         let mut error = 0.0;
         for (v, w) in values.iter().zip(weights) {
-            let miss = v - 1.0 / inverse * nearest_up_to(top, inverse * v) as f32;
+            let level = nearest_up_to(top, inverse * v);
+            let level = if step == 0 { i32::from(level as u8) } else { level };
+            let miss = v - 1.0 / inverse * level as f32;
             error += w * miss * miss;
         }
         if step == 0 || error < best.0 {
@@ -115,7 +118,7 @@ pub(super) fn positive<const N: usize>(values: &[f32; N], weights: &[f32; N], to
         sum_l2 += w * l as f32 * l as f32;
     }
     for _ in 0..5 {
-        let before = levels;
+        let mut moved_one = false;
         for ((v, w), level) in values.iter().zip(weights).zip(&mut levels) {
             let l = f32::from(*level);
             let (rest_lx, rest_l2) = (sum_lx - w * v * l, sum_l2 - w * l * l);
@@ -125,10 +128,11 @@ pub(super) fn positive<const N: usize>(values: &[f32; N], weights: &[f32; N], to
                 let (moved_lx, moved_l2) = (rest_lx + w * v * l, rest_l2 + w * l * l);
                 if moved != i32::from(*level) && moved_lx * moved_lx * sum_l2 > sum_lx * sum_lx * moved_l2 {
                     (*level, sum_lx, sum_l2) = (moved as u8, moved_lx, moved_l2);
+                    moved_one = true;
                 }
             }
         }
-        if levels == before {
+        if !moved_one {
             break;
         }
     }

@@ -14,6 +14,7 @@ pub use overrides::{NamePattern, Override, Reading};
 
 use super::GgmlType;
 use mixture::{Importance, Place, Role};
+use std::collections::HashMap;
 
 /// What the mixtures ask about a model.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,7 +91,7 @@ pub fn choose(
     let values = names()
         .filter(|name| Role::of(name) == Role::AttentionValue)
         .count();
-    let (mut values_seen, mut downs_seen) = (0, 0);
+    let mut seen = HashMap::new();
 
     // Rules that count tensors count in llama.cpp's order.
     let mut order: Vec<usize> = (0..tensors.len()).collect();
@@ -119,23 +120,21 @@ pub fn choose(
             Some(ty) => ty,
             None if options.pure || !file_type.tensor_type().is_quantized() => file_type.tensor_type(),
             None if role == Role::Output || (tied && role == Role::TokenEmbedding) => {
-                let usual = || output_type(file_type, row_len);
+                let usual = || mixture::output_type(file_type, row_len);
                 options.output.unwrap_or_else(usual)
             }
             None => {
-                let (index, count) = match role {
-                    Role::AttentionValue => (post_increment(&mut values_seen), values),
-                    Role::FfnDown => {
-                        let seen = post_increment(&mut downs_seen);
-                        // Where the experts of a layer are tensors of their own, only the name tells the layer.
-                        let layer = layer(name).filter(|_| model.experts > 1);
-                        (layer.unwrap_or(seen), model.layers)
-                    }
-                    _ => (0, 0),
+                let index = post_increment(seen.entry(role).or_default());
+                let (layer, layers) = match role {
+                    Role::AttentionValue => (index, values),
+                    // Where the experts of a layer are tensors of their own, only the name tells the layer.
+                    _ if model.experts > 1 => (layer(name).unwrap_or(index), model.layers),
+                    _ => (index, model.layers),
                 };
                 let place = Place {
                     index,
-                    count,
+                    layer,
+                    layers,
                     shared_heads: model
                         .heads
                         .checked_div(model.kv_heads)
@@ -146,6 +145,7 @@ pub fn choose(
                     } else {
                         Importance::Absent
                     },
+                    matrices: dims.iter().skip(2).any(|dim| *dim > 1),
                 };
                 mixture::mixed(file_type, role, &place)
             }
@@ -170,14 +170,10 @@ pub fn is_token_embedding(name: &str) -> bool {
     Role::of(name) == Role::TokenEmbedding
 }
 
-/// The type of the output, which tied token embeddings share.
-fn output_type(file_type: FileType, row_len: u64) -> GgmlType {
-    let ty = file_type.tensor_type();
-    if ty == GgmlType::Q8_0 || !ty.fits_row(row_len) {
-        GgmlType::Q8_0
-    } else {
-        GgmlType::Q6_K
-    }
+/// Whether `llama-quantize` refuses to give the tensor of this name this type without weights from an importance matrix: the
+/// type has so few bits that nothing of use would be left. Tensors that keep their type are not asked about.
+pub fn needs_importance(file_type: FileType, name: &str, ty: GgmlType) -> bool {
+    mixture::needs_importance(file_type, name, ty)
 }
 
 /// The key that sorts tensors as llama.cpp does when it writes a file: by layer, those of none first, then by name.
