@@ -66,7 +66,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Threads could not be started.
-    #[error("threads cannot be started: {0}")]
+    #[error("threads cannot be started: {0}; raise the limit of processes or of memory")]
     Threads(String),
     /// The command line asks for what cannot be.
     #[error("{0}")]

@@ -161,6 +161,7 @@ impl Command {
             Command::Convert(args) => args.output.as_deref(),
             Command::Quantize(args) => Some(&args.output),
             Command::Migrate(args) => args.output.as_deref(),
+            Command::Verify(args) => args.dump.as_deref(),
             _ => None,
         }
     }

@@ -14,7 +14,10 @@ pub(super) fn limit(asked: Option<usize>) -> Result<(), Error> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(count(asked.or_else(from_environment), cores))
         .build_global()
-        .map_err(|e| Error::Threads(e.to_string()))
+        .map_err(|e| {
+            let text = e.to_string();
+            Error::Threads(text.split(" (os error").next().unwrap_or_default().to_owned())
+        })
 }
 
 /// How many threads to start on so many cores.

@@ -47,7 +47,7 @@ pub(super) struct Args {
     pub threads: Option<usize>,
     /// Write every intermediate of a forward pass, with the checkpoints where they are given
     #[arg(long, value_name = "F.safetensors")]
-    dump: Option<PathBuf>,
+    pub(super) dump: Option<PathBuf>,
     /// Replace the dump if it exists
     #[arg(long)]
     force: bool,
@@ -141,8 +141,8 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     };
     let report = verify::verify(inputs, &options)?;
     match args.json {
-        true => json::write("verify", &[&report], &[])?,
-        false => print::stdout(&text(&report))?,
+        true => json::write_beside(args.dump.as_deref(), "verify", &[&report], &[])?,
+        false => print::report(&text(&report), args.dump.as_deref())?,
     }
     Ok(Outcome::of(&report.findings, args.strict))
 }

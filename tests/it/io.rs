@@ -368,4 +368,34 @@ fn limits_of_the_system_are_errors_of_one_line() {
     let args = format!("'{}' -o '{}'", drafter.display(), out.display());
     assert!(limited("-f 16", &args).contains("ulimit -f"));
     assert!(folder_names(folder.path()).is_empty());
+    // Somewhere between too little to start with and enough, memory runs out. Whatever asks for it then, the program ends
+    // in order; below that the system's own loader fails.
+    let gguf = fixture("mini-dense/drafter-q8_0.gguf");
+    let starts = |kilobytes: u32| {
+        let script = format!("ulimit -v {kilobytes}; exec '{}' --version", program.display());
+        Command::new("bash")
+            .args(["-c", &script])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    let least = (1000..200_000)
+        .step_by(1000)
+        .find(|&kilobytes| starts(kilobytes))
+        .unwrap();
+    let mut told = 0;
+    for kilobytes in (least..least + 12_000).step_by(2000) {
+        let script = format!(
+            "ulimit -v {kilobytes}; exec '{}' verify '{}' --target '{}' --generate 0",
+            program.display(),
+            gguf.display(),
+            fixture(TARGET).display()
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{kilobytes}: {err}");
+        told += usize::from(err.contains("memory is short"));
+    }
+    assert!(told > 0);
 }
