@@ -7,10 +7,9 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     for text in data.split(|byte| *byte == b'\n') {
         if let Some(read) = parse_line(text) {
-            assert_eq!(
-                parse_line(line(&read.sum, &read.name).trim_ascii_end()),
-                Some(read)
-            );
+            let written = line(&read.sum, &read.name);
+            let written = written.strip_suffix(b"\n").unwrap_or(&written);
+            assert_eq!(parse_line(written), Some(read));
         }
     }
 });
