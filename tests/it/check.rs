@@ -660,3 +660,23 @@ fn numbers_out_of_bounds() {
         finds("key-value", words, |parts| parts.set(&key(name), value));
     }
 }
+
+/// They hold for the target's numbers as well, here and in a conversion that takes them from it.
+#[test]
+fn numbers_of_the_target_out_of_bounds() {
+    const WORDS: &str = "it must be an integer from 1 to";
+    let mut parts = Parts::read(&target());
+    parts.set("gemma4.attention.sliding_window", 0_u32);
+    let folder = tempfile::tempdir().unwrap();
+    let spoilt = folder.path().join("target.gguf");
+    parts.write(&spoilt);
+    let drafter = fixture("mini-dense/drafter-q8_0.gguf");
+    expect(&drafter, Some(&spoilt), "pair", WORDS);
+    let lone = folder.path().join("lone.safetensors");
+    std::fs::copy(fixture("mini-dense/drafter/model.safetensors"), &lone).unwrap();
+    refuse(
+        3,
+        &["gemma4.attention.sliding_window is 0; expected an integer from 1 to"],
+        &[path_str(&lone), "--target", path_str(&spoilt), "--dry-run"],
+    );
+}

@@ -1,0 +1,391 @@
+//! The sections of an architecture file, each in turn.
+
+use super::{At, Checked, FILE_TYPE, File, IS_SLIDING, among, distinct, pointer};
+use crate::arch::dialect::Dialect;
+use crate::arch::number::{Kind, Number, ScalarType};
+use crate::arch::spec::*;
+use crate::arch::{Formula, Pattern};
+use std::collections::HashMap;
+
+impl File<'_> {
+    pub(super) fn layer_types(&self, at: At) -> Checked {
+        let types = &self.spec.layer_types;
+        pointer(at.key("config"), &types.config)?;
+        if types.sliding == types.full {
+            return at.key("full").fault("both kinds of layers have the same word");
+        }
+        let head_dim = types.head_dim_of.as_str();
+        self.source(at.key("head_dim_of"), head_dim, Some(0))?;
+        self.target_key(at.key("target_sliding"), &types.target_sliding)?;
+        self.target_key(at.key("target_full"), &types.target_full)
+    }
+
+    pub(super) fn expectations(&self) -> Checked {
+        let list = &self.spec.expectations;
+        for (i, expectation) in list.iter().enumerate() {
+            pointer(At::item("expect", i).key("config"), &expectation.config)?;
+            if expectation.one_of.is_empty() {
+                return At::item("expect", i).fault("nothing is expected");
+            }
+        }
+        distinct("setting", list.iter().map(|one| one.config.as_str()), |i| {
+            At::item("expect", i).key("config")
+        })
+    }
+
+    pub(super) fn groups(&self) -> Checked {
+        distinct("group", self.group_names(), |i| At::item("group", i).key("name"))
+    }
+
+    pub(super) fn hparams(&self) -> Checked {
+        distinct("number", self.hparam_names(), |i| {
+            At::item("hparam", i).key("name")
+        })?;
+        for (i, spec) in self.spec.hparams.iter().enumerate() {
+            let at = At::item("hparam", i);
+            if [FILE_TYPE, IS_SLIDING].contains(&spec.name.as_str()) {
+                return at.key("name").fault(format!("{} is defined already", spec.name));
+            }
+            bounds(&at, spec)?;
+            if spec.from.is_empty() {
+                return at.key("from").fault(format!("{} comes from nowhere", spec.name));
+            }
+            let known = &self.spec.hparams[..i];
+            for (j, origin) in spec.from.iter().enumerate() {
+                self.origin(at.key("from").nth(j), origin, spec, known)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn origin(&self, at: At, origin: &Origin, spec: &HparamSpec, known: &[HparamSpec]) -> Checked {
+        let scaled = |at: At, formula: &Option<Formula>| match formula {
+            Some(formula) => self.formula(at, formula, known, false).map(drop),
+            None => Ok(()),
+        };
+        match origin {
+            Origin::Config {
+                config,
+                min,
+                max,
+                times,
+                when,
+                ..
+            } => {
+                pointer(at.key("config"), config)?;
+                if let (Some(min), Some(max)) = (min, max)
+                    && min.as_f64() > max.as_f64()
+                {
+                    return at
+                        .key("min")
+                        .fault(format!("nothing lies between {min} and {max}"));
+                }
+                scaled(at.key("times"), times)?;
+                self.when(at.key("when"), when, known)
+            }
+            Origin::Axis {
+                axis_of,
+                axis,
+                divide,
+            } => {
+                self.source(at.key("axis_of"), axis_of, Some(*axis))?;
+                scaled(at.key("divide"), divide)
+            }
+            Origin::Layers { layers_of } => {
+                if !layers_of.is_by_layer() {
+                    return at
+                        .key("layers_of")
+                        .fault(format!("{layers_of} has no place {{l}} for a layer"));
+                }
+                self.source(at.key("layers_of"), layers_of.as_str(), None)
+            }
+            Origin::Target { target, .. } => self.target_key(at.key("target"), target),
+            Origin::TargetLen { target_len } => self.target_key(at.key("target_len"), target_len),
+            Origin::TargetOnes { .. } => Ok(()),
+            Origin::Formula { formula, when } => {
+                let kind = self.formula(at.key("formula"), formula, known, false)?;
+                let is_number = |kind| matches!(kind, Kind::Integer | Kind::Real);
+                if let Some(kind) = kind
+                    && kind != spec.kind
+                    && !(is_number(kind) && is_number(spec.kind))
+                {
+                    return at.key("formula").fault(format!(
+                        "{formula} is of another type than {}, which is {}",
+                        spec.name,
+                        spec.bounds()
+                    ));
+                }
+                self.when(at.key("when"), when, known)
+            }
+        }
+    }
+
+    pub(super) fn metadata(&self) -> Checked {
+        distinct("key", self.keys(), |i| At::item("metadata", i).key("key"))?;
+        let hparams = &self.spec.hparams;
+        for (i, spec) in self.spec.metadata.iter().enumerate() {
+            let at = At::item("metadata", i);
+            let own = spec.key.strip_prefix(&self.spec.architecture);
+            if own.is_none_or(|rest| !rest.starts_with('.')) && !spec.key.starts_with("general.") {
+                return at.key("key").fault(format!(
+                    "key {} begins neither with {}. nor with general.",
+                    spec.key, self.spec.architecture
+                ));
+            }
+            match (spec.ty, &spec.value) {
+                (Some(ty), Some(value)) => {
+                    let kind = self.formula(at.key("value"), value, hparams, false)?;
+                    fits(at.key("value"), ty, kind, value)?;
+                }
+                (None, None) if spec.by_layer.as_ref().is_some_and(|list| list.when.is_none()) => {}
+                (Some(_), None) => return at.fault(format!("key {} has no value", spec.key)),
+                (None, Some(_)) => return at.fault(format!("key {} has no type", spec.key)),
+                (None, None) => return at.fault(format!("key {} has neither type nor value", spec.key)),
+            }
+            if let Some(by_layer) = &spec.by_layer {
+                let at = at.key("by_layer");
+                let kind = self.formula(at.key("value"), &by_layer.value, hparams, true)?;
+                fits(at.key("value"), by_layer.ty, kind, &by_layer.value)?;
+                self.when(at.key("when"), &by_layer.when, hparams)?;
+            }
+            self.when(at.key("when"), &spec.when, hparams)?;
+            self.group(at.key("group"), &spec.group)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tensors(&self) -> Checked {
+        let tensors = &self.spec.tensors;
+        let mut outputs = HashMap::new();
+        let mut sources = HashMap::new();
+        for (i, spec) in tensors.iter().enumerate() {
+            let at = At::item("tensor", i);
+            let name = spec.gguf.as_str();
+            if outputs.insert(name, i).is_some() {
+                return at.key("gguf").fault(format!("two tensors are called {name}"));
+            }
+            let own = spec.hf.iter().map(|hf| (at.key("hf"), hf.as_str()));
+            let instead = spec.instead.iter().enumerate();
+            let instead = instead.map(|(j, name)| (at.key("instead").nth(j), name.as_str()));
+            for (at, source) in own.chain(instead) {
+                if let Some(other) = sources.insert(source, name) {
+                    return at.fault(format!(
+                        "{source} is the source of {other} already, so not of {name}"
+                    ));
+                }
+            }
+            match (&spec.hf, spec.generate, &spec.from_target) {
+                (None, None, None) => {
+                    return at.fault(format!(
+                        "tensor {name} comes from nowhere: it has neither hf nor generate nor from_target"
+                    ));
+                }
+                (Some(_), Some(_), _) => {
+                    return at
+                        .key("generate")
+                        .fault(format!("tensor {name} has a source, so it cannot be generated"));
+                }
+                (Some(hf), None, _) if hf.is_by_layer() != spec.gguf.is_by_layer() => {
+                    return at.key("gguf").fault(format!(
+                        "only one of {hf} and {name} has a place {{l}} for a layer"
+                    ));
+                }
+                _ => {}
+            }
+            if let Some(generator) = spec.generate {
+                let needed = generator.number();
+                among(at.key("generate"), "number", needed, self.hparam_names())?;
+            }
+            if spec.shape.is_empty() {
+                return at.key("shape").fault(format!("tensor {name} has no axes"));
+            }
+            for (j, formula) in spec.shape.iter().enumerate() {
+                let at = at.key("shape").nth(j);
+                let kind = self.formula(at.clone(), formula, &self.spec.hparams, spec.gguf.is_by_layer())?;
+                if kind.is_some_and(|kind| kind != Kind::Integer) {
+                    return at.fault(format!("{formula} is no integer, so no length"));
+                }
+            }
+            self.group(at.key("group"), &spec.group)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn ignored(&self) -> Checked {
+        let ignored = &self.spec.ignored;
+        distinct("tensor", ignored.iter().map(|spec| spec.hf.as_str()), |i| {
+            At::item("ignore", i).key("hf")
+        })?;
+        let tensors = self.spec.tensors.iter();
+        let hf = tensors.filter_map(|spec| spec.hf.as_ref().map(Pattern::as_str));
+        for (i, spec) in ignored.iter().enumerate() {
+            let at = At::item("ignore", i);
+            if hf.clone().any(|known| known == spec.hf.as_str()) {
+                return at.key("hf").fault(format!(
+                    "{} is the source of a tensor, so it is not left out",
+                    spec.hf
+                ));
+            }
+            if let Some(same_as) = &spec.same_as {
+                among(at.key("same_as"), "source tensor", same_as, hf.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn pairs(&self) -> Checked {
+        for (i, spec) in self.spec.pairs.iter().enumerate() {
+            let at = At::item("pair", i);
+            among(at.key("hparam"), "number", &spec.hparam, self.hparam_names())?;
+            self.when(at.key("or"), &spec.or, &self.spec.hparams)?;
+            self.target_key(at.key("target"), &spec.target)?;
+        }
+        distinct(
+            "pair",
+            self.spec.pairs.iter().map(|spec| spec.what.as_str()),
+            |i| At::item("pair", i).key("what"),
+        )
+    }
+
+    pub(super) fn rules(&self) -> Checked {
+        for (i, rule) in self.spec.rules.iter().enumerate() {
+            let at = At::item("rule", i).key("keys");
+            for (j, key) in rule.keys.iter().enumerate() {
+                among(at.nth(j), "key", key, self.keys())?;
+            }
+            distinct("key", rule.keys.iter().map(String::as_str), |j| at.nth(j))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn assumptions(&self) -> Checked {
+        let list = &self.spec.assumptions;
+        for (i, assumption) in list.iter().enumerate() {
+            let at = At::item("assume", i);
+            among(
+                at.key("number"),
+                "number",
+                &assumption.number,
+                self.hparam_names(),
+            )?;
+            self.formula(at.key("formula"), &assumption.formula, &self.spec.hparams, false)?;
+        }
+        distinct("assumption of", list.iter().map(|one| one.number.as_str()), |i| {
+            At::item("assume", i).key("number")
+        })
+    }
+
+    pub(super) fn dialects(&self) -> Checked {
+        let dialects = &self.spec.dialects;
+        distinct(
+            "dialect",
+            dialects.iter().map(|dialect| dialect.name.as_str()),
+            |i| At::item("dialect", i).key("name"),
+        )?;
+        let own = [self.spec.architecture.as_str(), &self.spec.target];
+        for (i, dialect) in dialects.iter().enumerate() {
+            let at = At::item("dialect", i);
+            if own.contains(&dialect.architecture.as_str()) {
+                return at
+                    .key("architecture")
+                    .fault(format!("{} is no dialect's name", dialect.architecture));
+            }
+            self.dialect(at, dialect)?;
+        }
+        distinct(
+            "architecture",
+            dialects.iter().map(|dialect| dialect.architecture.as_str()),
+            |i| At::item("dialect", i).key("architecture"),
+        )
+    }
+
+    fn dialect(&self, at: At, dialect: &Dialect) -> Checked {
+        let keys = dialect.keys.keys();
+        let renamed = keys.map(|key| (at.key("keys").key(key), key));
+        let lacked = dialect.lacks.iter().enumerate();
+        let lacked = lacked.map(|(i, key)| (at.key("lacks").nth(i), key));
+        for (at, key) in renamed.chain(lacked) {
+            among(at, "key", key, self.bare_keys())?;
+        }
+        let theirs: Vec<(&String, &String)> = dialect.keys.iter().collect();
+        distinct("key", theirs.iter().map(|(_, theirs)| theirs.as_str()), |i| {
+            at.key("keys").key(theirs[i].0)
+        })?;
+        for (i, extra) in dialect.extra.iter().enumerate() {
+            if self.bare_keys().any(|key| key == extra.key) {
+                let at = at.key("extra").nth(i).key("key");
+                return at.fault(format!("{} is a key of upstream, so no extra one", extra.key));
+            }
+        }
+        for (i, group) in dialect.groups.iter().enumerate() {
+            among(at.key("groups").nth(i), "group", group, self.group_names())?;
+        }
+        let tensors = self.spec.tensors.iter().map(|spec| spec.gguf.as_str());
+        for ours in dialect.tensors.keys() {
+            among(at.key("tensors").key(ours), "tensor", ours, tensors.clone())?;
+        }
+        let theirs: Vec<(&String, &Pattern)> = dialect.tensors.iter().collect();
+        distinct("tensor", theirs.iter().map(|(_, theirs)| theirs.as_str()), |i| {
+            at.key("tensors").key(theirs[i].0)
+        })?;
+        for (i, name) in dialect.lacks_tensors.iter().enumerate() {
+            among(at.key("lacks_tensors").nth(i), "tensor", name, tensors.clone())?;
+        }
+        Ok(())
+    }
+}
+
+/// The limits of a number are of its type and leave something.
+fn bounds(at: &At, spec: &HparamSpec) -> Checked {
+    let limits = [("min", &spec.min), ("above", &spec.above), ("max", &spec.max)];
+    for (key, limit) in limits {
+        let Some(limit) = limit else { continue };
+        let is_right = match spec.kind {
+            Kind::Integer => matches!(limit, Number::Integer(_)),
+            Kind::Real => limit.as_f64().is_some_and(f64::is_finite),
+            Kind::Bool | Kind::Text => false,
+        };
+        if !is_right {
+            return at
+                .key(key)
+                .fault(format!("{limit} is no limit for {}", spec.name));
+        }
+    }
+    let [min, above, max] = limits.map(|(_, limit)| limit.as_ref().and_then(Number::as_f64));
+    if let Some(max) = max
+        && (min.is_some_and(|min| min > max) || above.is_some_and(|above| above >= max))
+    {
+        return at
+            .key("max")
+            .fault(format!("{} can be nothing at all", spec.name));
+    }
+    let bounds = HparamSpec::bounds(spec);
+    for (i, word) in spec.one_of.iter().enumerate() {
+        let word = match spec.list {
+            true => Number::List(vec![word.clone()]),
+            false => word.clone(),
+        };
+        if bounds.admit(word.clone()).is_none() {
+            return at
+                .key("one_of")
+                .nth(i)
+                .fault(format!("{word} is not allowed by the rest: {bounds}"));
+        }
+    }
+    Ok(())
+}
+
+/// A key's type can hold what the formula gives.
+fn fits(at: At, ty: ScalarType, kind: Option<Kind>, formula: &Formula) -> Checked {
+    let is_right = match kind {
+        None => matches!(ty, ScalarType::U32 | ScalarType::I32 | ScalarType::F32),
+        Some(Kind::Integer) => !matches!(ty, ScalarType::Bool | ScalarType::String),
+        Some(Kind::Real) => ty == ScalarType::F32,
+        Some(Kind::Bool) => ty == ScalarType::Bool,
+        Some(Kind::Text) => ty == ScalarType::String,
+    };
+    match is_right {
+        true => Ok(()),
+        false => at.fault(format!("{formula} does not go into a key of this type")),
+    }
+}

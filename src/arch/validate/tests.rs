@@ -1,0 +1,204 @@
+//! Every shipped file is sound, and what is misspelt, said twice or by half is told with its line.
+
+use crate::arch::registry::BUILTIN;
+use crate::arch::{Arch, ArchError};
+use std::ops::Range;
+use std::path::Path;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+fn parse(text: &str) -> Result<Arch, ArchError> {
+    Arch::parse(text, Path::new("a.toml"))
+}
+
+/// Keys whose texts name something in the same file, or a word that the program knows.
+const REFERENCES: [&str; 33] = [
+    "tokenizer",
+    "unusable",
+    "head_dim_of",
+    "target_sliding",
+    "target_full",
+    "type",
+    "axis_of",
+    "divide",
+    "layers_of",
+    "target",
+    "target_len",
+    "of_layer",
+    "formula",
+    "when",
+    "times",
+    "value",
+    "group",
+    "shape",
+    "generate",
+    "same_as",
+    "hparam",
+    "or",
+    "keys",
+    "must",
+    "lacks",
+    "groups",
+    "number",
+    "lacks_tensors",
+    "key",
+    "extra",
+    "tensors",
+    "from",
+    "by_layer",
+];
+
+/// The places of all texts that name something, and of keys of tables that do.
+fn references(table: &DeTable, is_top: bool, found: &mut Vec<Range<usize>>) {
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        // The architecture's own target, texts of a dialect's extra keys, and names that are given, not used.
+        let is_given = is_top && name == "target";
+        match value.get_ref() {
+            DeValue::Table(inner) if name == "keys" || name == "tensors" => {
+                found.extend(inner.keys().map(Spanned::span));
+            }
+            _ if is_given || (!REFERENCES.contains(&name) && !has_tables(value)) => {}
+            DeValue::Table(inner) => references(inner, false, found),
+            DeValue::Array(list) => {
+                for item in list.iter() {
+                    match item.get_ref() {
+                        DeValue::Table(inner) if name != "extra" => references(inner, false, found),
+                        DeValue::String(_) => found.push(item.span()),
+                        _ => {}
+                    }
+                }
+            }
+            DeValue::String(_) => found.push(value.span()),
+            _ => {}
+        }
+    }
+}
+
+fn has_tables(value: &Spanned<DeValue>) -> bool {
+    match value.get_ref() {
+        DeValue::Table(_) => true,
+        DeValue::Array(list) => list
+            .iter()
+            .any(|item| matches!(item.get_ref(), DeValue::Table(_))),
+        _ => false,
+    }
+}
+
+#[test]
+fn every_shipped_file_is_sound() {
+    for (path, text) in BUILTIN {
+        Arch::parse(text, Path::new(path)).unwrap();
+    }
+}
+
+#[test]
+fn a_reference_that_is_misspelt_is_told_with_its_line() {
+    for (path, text) in BUILTIN {
+        let root = DeTable::parse(text).unwrap();
+        let mut found = Vec::new();
+        references(root.get_ref(), true, &mut found);
+        assert!(found.len() > 80, "{path}: {} references", found.len());
+        for span in found {
+            // Behind the quote, where there is one.
+            let at = span.start + usize::from(text.as_bytes()[span.start] == b'"');
+            let misspelt = format!("{}x{}", &text[..at], &text[at..]);
+            let line = text[..at].matches('\n').count() + 1;
+            match parse(&misspelt) {
+                Err(error) => assert!(error.line.is_some(), "{path}:{line}: {error}"),
+                Ok(_) => panic!("{path}:{line}: {:?} misspelt is taken", &text[span]),
+            }
+        }
+    }
+}
+
+/// Replaces a text of the drafter's file and wants an error that holds the words.
+#[track_caller]
+fn refuse(from: &str, to: &str, words: &[&str]) {
+    let text = BUILTIN[0].1;
+    assert!(text.contains(from), "{from}");
+    let error = parse(&text.replacen(from, to, 1)).unwrap_err();
+    assert!(error.line.is_some(), "{error}");
+    let told = error.to_string();
+    assert!(!told.contains('\n'), "{told}");
+    for word in words {
+        assert!(told.contains(word), "{told}");
+    }
+}
+
+#[test]
+fn what_is_said_twice_or_by_half_is_refused() {
+    let again = |text: &str| format!("{text}\n{text}");
+    let norm =
+        "[[tensor]]\nhf = \"model.norm.weight\"\ngguf = \"output_norm.weight\"\nshape = [\"hidden\"]\n";
+    refuse(norm, &again(norm), &["two tensors", "output_norm.weight"]);
+    let other = norm.replace("output_norm", "other_norm");
+    refuse(
+        norm,
+        &format!("{norm}\n{other}"),
+        &["model.norm.weight", "the source of output_norm.weight already"],
+    );
+    refuse(
+        "hf = \"model.layers.{l}.layer_scalar\"\n",
+        "",
+        &["a.toml:", "comes from nowhere"],
+    );
+    refuse("value = \"context\"\n", "", &["context_length has no value"]);
+    refuse(
+        "type = \"u32\"\nvalue = \"context\"",
+        "value = \"context\"",
+        &["has no type"],
+    );
+    refuse(
+        "type = \"u32\"\nvalue = \"hidden\"",
+        "type = \"bool\"\nvalue = \"hidden\"",
+        &["hidden"],
+    );
+    refuse(
+        "name = \"hidden\"",
+        "name = \"layers\"",
+        &["\"layers\" stands twice"],
+    );
+    refuse(
+        "key = \"gemma4-assistant.context_length\"",
+        "key = \"gemma4-assistant.block_count\"",
+        &["stands twice"],
+    );
+    refuse(
+        "formula = \"layers\"",
+        "formula = \"context\"",
+        &["\"context\" is used before it is defined"],
+    );
+    refuse(
+        "min = 1\nmax = 512",
+        "min = 513\nmax = 512",
+        &["layers can be nothing at all"],
+    );
+    refuse(
+        "min = 1\nmax = 512",
+        "min = 1.5\nmax = 512",
+        &["no limit for layers"],
+    );
+    refuse(
+        "one_of = [0]\nfrom",
+        "one_of = [\"none\"]\nfrom",
+        &["is not allowed"],
+    );
+    refuse(
+        "value = \"hidden\"",
+        "value = \"hiden\"",
+        &["\"hiden\"", "nearest are hidden"],
+    );
+    refuse("axis = 1", "axis = 2", &["pre_projection.weight has 2 axes"]);
+    refuse(
+        "name = \"ik\"",
+        "name = \"atomic\"",
+        &["dialect \"atomic\" stands twice"],
+    );
+    refuse("optional = true", "optinal = true", &["optinal"]);
+    refuse(
+        "tokenizer = \"gemma4\"",
+        "tokenizer = \"gemma\"",
+        &["nearest are gemma4"],
+    );
+}
