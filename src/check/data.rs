@@ -8,18 +8,15 @@ use crate::storage::stats::Stats;
 use crate::text::escape;
 use bstr::{BStr, ByteSlice};
 
+const AGAIN: &str = "the file is damaged, or its source was: download or convert it again";
+
 /// Reads every tensor that can be read. What cannot be is told elsewhere: unknown types, byte order, ranges.
 pub(super) fn check(arch: &Arch, gguf: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) {
-    const AGAIN: &str = "the file is damaged, or its source was: download or convert it again";
     for tensor in gguf_tensors(gguf) {
         let Ok(numbers) = tensor.numbers() else { continue };
         let stats = Stats::of(&numbers, progress);
         let name = escape(tensor.name);
-        if stats.nan + stats.infinite > 0 {
-            let message = format!(
-                "tensor {name} holds {} NaN and {} infinities among {} numbers",
-                stats.nan, stats.infinite, stats.elements
-            );
+        if let Some(message) = not_finite(&name, &stats) {
             findings.error("nan", name, message, AGAIN);
         } else if stats.zeros == stats.elements && stats.elements > 0 && !is_computed(arch, tensor.name) {
             let message = format!("tensor {name} holds nothing but zeros, as after an incomplete download");
@@ -40,4 +37,25 @@ fn is_computed(arch: &Arch, name: &BStr) -> bool {
     let upstream = arch.upstream_tensor(name);
     let spec = upstream.to_str().ok().and_then(|name| arch.tensor_spec(name));
     spec.is_some_and(|spec| spec.generate.is_some())
+}
+
+/// Reads the target's tensors: a NaN there reaches every draft.
+pub(super) fn check_target(target: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) {
+    for tensor in gguf_tensors(target) {
+        let Ok(numbers) = tensor.numbers() else { continue };
+        let name = escape(tensor.name);
+        if let Some(message) = not_finite(&name, &Stats::of(&numbers, progress)) {
+            findings.error("target-nan", name, format!("the target's {message}"), AGAIN);
+        }
+    }
+}
+
+/// What is wrong with a tensor that holds numbers that are none.
+fn not_finite(name: &str, stats: &Stats) -> Option<String> {
+    (stats.nan + stats.infinite > 0).then(|| {
+        format!(
+            "tensor {name} holds {} NaN and {} infinities among {} numbers",
+            stats.nan, stats.infinite, stats.elements
+        )
+    })
 }

@@ -4,6 +4,7 @@ mod container;
 mod data;
 mod keys;
 mod pair;
+mod target;
 mod tensors;
 mod vocabulary;
 
@@ -60,12 +61,26 @@ const MIGRATE: &str = "rewrite the file with `gguf-conv migrate`";
 /// What to do where only a new conversion mends it.
 const CONVERT: &str = "convert the drafter's checkpoint again with `gguf-conv`";
 
-/// Checks a drafter, best opened with [`Gguf::look`], and its fit with a target. All data is read; `progress` is told the
-/// number of elements as they are. An empty result means that nothing is wrong.
+/// What a check reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// All numbers of drafter and target, for NaN, infinities and tensors of zeros.
+    pub data: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { data: true }
+    }
+}
+
+/// Checks a drafter, best opened with [`Gguf::look`], its fit with a target, and the target. `progress` is told the number
+/// of elements as they are read. An empty result means that nothing is wrong.
 pub fn check(
     arch: &Arch,
     gguf: &Gguf,
     target: Option<&Gguf>,
+    options: Options,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Vec<Finding> {
     let mut findings = Findings::default();
@@ -90,7 +105,12 @@ pub fn check(
             tensors::check(&drafter, &mut findings);
             vocabulary::check(&drafter, &mut findings);
             if let (Some(target), Some(source)) = (fit, source) {
+                let before = findings.0.len();
                 pair::check(&drafter, target, source, &mut findings);
+                // What the pair tells of the target's numbers is not told twice.
+                if findings.0.len() == before {
+                    target::check(arch, target, &mut findings);
+                }
             }
         }
         Ok(Kind::Target) => findings.error(
@@ -115,6 +135,11 @@ pub fn check(
             CONVERT,
         ),
     }
-    data::check(arch, gguf, &mut findings, progress);
+    if options.data {
+        data::check(arch, gguf, &mut findings, progress);
+        if let Some(target) = target {
+            data::check_target(target, &mut findings, progress);
+        }
+    }
     findings.0
 }

@@ -111,16 +111,16 @@ fn check_factors(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) 
 }
 
 fn check_vocabulary(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) {
-    const WAY_OUT: &str =
+    const HINT: &str =
         "convert the drafter with --tokenizer target, or use the drafter that was made for this target";
     let VocabularyDifference { tokens, keys } = vocabulary::compare(drafter.gguf.metadata(), target);
     if let Some(difference) = tokens {
         let message = format!("the vocabularies differ: {difference}");
-        findings.error("vocabulary", TOKENS.to_owned(), message, WAY_OUT);
+        findings.error("vocabulary", TOKENS.to_owned(), message, HINT);
     }
     for key in keys {
         let message = format!("{key} differs from the target's");
-        findings.warning("vocabulary", key.to_owned(), message, WAY_OUT);
+        findings.warning("vocabulary", key.to_owned(), message, HINT);
     }
 }
 

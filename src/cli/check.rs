@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// GGUF of the model that it should draft for: checks that the two belong together
     #[arg(long, value_name = "T.gguf")]
     target: Option<PathBuf>,
+    /// Leave the numbers unread: no search for NaN, infinities and tensors of zeros in drafter and target
+    #[arg(long)]
+    no_data: bool,
     /// Exit with 1 for warnings too
     #[arg(long)]
     strict: bool,
@@ -41,14 +44,16 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         .as_deref()
         .map(|path| Gguf::open(inputs, path))
         .transpose()?;
-    let total = drafter
-        .tensors()
-        .map(TensorInfo::elements)
-        .fold(0, u64::saturating_add);
+    let options = check::Options { data: !args.no_data };
+    let elements = |gguf: &Gguf| {
+        gguf.tensors()
+            .map(TensorInfo::elements)
+            .fold(0, u64::saturating_add)
+    };
+    let total = elements(&drafter).saturating_add(target.as_ref().map_or(0, elements));
     let bar = print::progress_bar(total, print::NUMBERS_BAR);
-    let findings = check::check(registry.of_gguf(&drafter), &drafter, target.as_ref(), &|read| {
-        bar.inc(read)
-    });
+    let arch = registry.of_gguf(&drafter);
+    let findings = check::check(arch, &drafter, target.as_ref(), options, &|read| bar.inc(read));
     bar.finish_and_clear();
     if args.json {
         json::write("check", &[report(args, &findings)], &[])?;

@@ -177,6 +177,12 @@ impl Config {
         if !(self.eps.is_finite() && self.eps >= 0.0) {
             return Err(self.error(format!("the norms' epsilon is {}", self.eps)));
         }
+        let bases = [("full", self.rope_full.base), ("sliding", self.rope_sliding.base)];
+        if let Some((kind, base)) = bases.iter().find(|(_, base)| !(base.is_finite() && *base > 0.0)) {
+            return Err(self.error(format!(
+                "the base of the {kind} layers' rotary frequencies is {base}"
+            )));
+        }
         if self.soft_cap.is_some_and(|cap| !(cap.is_finite() && cap > 0.0)) {
             return Err(self.error("the logits' soft cap is not a positive number"));
         }

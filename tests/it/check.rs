@@ -680,3 +680,60 @@ fn numbers_of_the_target_out_of_bounds() {
         &[path_str(&lone), "--target", path_str(&spoilt), "--dry-run"],
     );
 }
+
+/// Spoils the target and expects findings of one code, with these words in one; the drafter is as it should be.
+#[track_caller]
+fn finds_in_target(code: &str, words: &str, spoil: impl FnOnce(&mut Parts)) {
+    let mut parts = Parts::read(&target());
+    spoil(&mut parts);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("target.gguf");
+    parts.write(&path);
+    expect(&fixture("mini-dense/drafter-q8_0.gguf"), Some(&path), code, words);
+}
+
+#[test]
+fn numbers_that_are_none_in_the_target() {
+    let spoil = |number: u16| {
+        move |parts: &mut Parts| {
+            let up = parts
+                .tensors
+                .iter_mut()
+                .find(|(name, ..)| name == "blk.1.ffn_up.weight");
+            up.unwrap().3[100..102].copy_from_slice(&number.to_le_bytes());
+        }
+    };
+    finds_in_target("target-nan", "blk.1.ffn_up.weight holds 1 NaN", spoil(0x7fc0));
+    finds_in_target("target-nan", "0 NaN and 1 infinities", spoil(0xff80));
+
+    let mut parts = Parts::read(&target());
+    spoil(0x7fc0)(&mut parts);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("target.gguf");
+    parts.write(&path);
+    let drafter = fixture("mini-dense/drafter-q8_0.gguf");
+    succeed(&[
+        "check",
+        path_str(&drafter),
+        "--target",
+        path_str(&path),
+        "--no-data",
+    ]);
+}
+
+#[test]
+fn numbers_that_no_target_can_have() {
+    let key = |name: &str| format!("gemma4.{name}");
+    finds_in_target("target-value", "0 heads", |parts| {
+        parts.set(&key("attention.head_count"), 0_u32)
+    });
+    finds_in_target("target-value", "soft cap", |parts| {
+        parts.set(&key("final_logit_softcapping"), f32::NAN);
+    });
+    finds_in_target("target-value", "ffn_", |parts| {
+        parts.set(&key("feed_forward_length"), 96_u32)
+    });
+    finds_in_target("target-value", "ffn_norm.weight is missing", |parts| {
+        parts.tensors.retain(|(name, ..)| name != "blk.0.ffn_norm.weight");
+    });
+}
