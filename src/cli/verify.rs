@@ -77,31 +77,6 @@ struct PromptArgs {
     tokens: Option<Vec<u32>>,
 }
 
-/// The prompt where none is given: code and prose, so that positions differ.
-const DEFAULT_PROMPT: &str = "\
-import os
-import sys
-
-def read_file(path):
-    \"\"\"Return the lines of a file, without the empty ones.\"\"\"
-    with open(path) as file:
-        lines = [line.strip() for line in file]
-    return [line for line in lines if line]
-
-
-class Config:
-    \"\"\"Settings of a program, read from a file and from the environment.\"\"\"
-
-    def __init__(self, name, values=None):
-        self.name = name
-        self.values = values or {}
-
-    def update(self, other):
-        for key in sorted(other):
-            if key not in self.values:
-                raise KeyError(key)
-";
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum WindowArg {
     #[value(name = "llama.cpp")]
@@ -162,7 +137,7 @@ impl PromptArgs {
                 )
             }
             (.., Some(tokens)) => Prompt::Tokens(tokens.clone()),
-            _ => Prompt::Text(DEFAULT_PROMPT.to_owned()),
+            _ => Prompt::default(),
         })
     }
 }

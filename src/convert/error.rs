@@ -8,7 +8,7 @@ use crate::io::ReadError;
 use crate::quant::GgmlType;
 use std::path::{Path, PathBuf};
 
-/// Why a conversion stops. Each message names the file, the tensor or key, and the way out.
+/// Why a conversion stops. Each message names the file, the tensor or key, and a hint.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 #[non_exhaustive]

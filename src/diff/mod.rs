@@ -34,6 +34,17 @@ pub struct Options<'a> {
     pub ignore: &'a [Glob],
 }
 
+impl<'a> Options<'a> {
+    /// Everything is compared, and no target is at hand.
+    pub fn new(registry: &'a Registry) -> Options<'a> {
+        Options {
+            registry,
+            target: None,
+            ignore: &[],
+        }
+    }
+}
+
 /// The differences between two models.
 #[derive(Debug, Clone, Default)]
 pub struct Diff {

@@ -73,7 +73,7 @@ impl SplitName {
         name.into()
     }
 
-    /// Tells the way out where a part is not there.
+    /// Gives a hint where a part is not there.
     fn missing(&self, number: usize, path: PathBuf) -> GgufError {
         let message = format!(
             "part {number} of {} of a split model is missing; put it beside the others",

@@ -1,4 +1,4 @@
-//! What a file is, whatever command meets it: one word for each kind, and the way out where another kind is needed.
+//! What a file is, whatever command meets it: one word for each kind, and a hint where another kind is needed.
 //!
 //! First bytes tell the container ([`FileKind::of_bytes`]); what a GGUF or a checkpoint holds, its own reader tells.
 

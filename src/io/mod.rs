@@ -11,7 +11,7 @@ pub mod output;
 pub(crate) use inputs::without_mark;
 pub use inputs::{ChangedInput, Inputs, ReadError, TextLimit};
 
-/// What the operating system said, in words and with a way out where there is one to name.
+/// What the operating system said, in words and with a hint where there is one to name.
 fn told(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {

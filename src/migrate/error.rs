@@ -5,7 +5,7 @@ use crate::gguf::{GgufError, LayoutError};
 use crate::quant::GgmlType;
 use std::path::{Path, PathBuf};
 
-/// Why a migration stops. Each message names the file, the tensor or key, and the way out.
+/// Why a migration stops. Each message names the file, the tensor or key, and a hint.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 #[non_exhaustive]

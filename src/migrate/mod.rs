@@ -15,6 +15,9 @@ use crate::gguf::{Endian, Gguf, Metadata};
 use crate::io::kind::{FileKind, Wanted};
 use crate::plan::{Plan, PlannedTensor};
 
+/// The name of upstream's own spelling among the dialects.
+const UPSTREAM: &str = "upstream";
+
 /// What the user asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
@@ -26,6 +29,17 @@ pub struct Options<'a> {
     pub drop_extra: bool,
     /// Byte order of the output.
     pub endian: Endian,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options {
+            to: UPSTREAM,
+            keep_centroids: false,
+            drop_extra: false,
+            endian: Endian::default(),
+        }
+    }
 }
 
 /// A migration before a byte is written: the output's plan, and how it differs from the input.
@@ -202,7 +216,6 @@ impl Job<'_, '_> {
 }
 
 fn dialect<'a>(arch: &'a Arch, name: &str) -> Result<Option<&'a Dialect>, MigrateError> {
-    const UPSTREAM: &str = "upstream";
     if name == UPSTREAM {
         return Ok(None);
     }

@@ -111,7 +111,7 @@ impl ImportanceMatrix {
     }
 }
 
-/// What something is that is no importance matrix, and the way out.
+/// What something is that is no importance matrix, and a hint.
 const NO_MATRIX: &str = "no importance matrix; give --imatrix the file that llama-imatrix wrote";
 
 /// Scales means by a power of two where their products may leave f32, so that the largest is in 1..2.

@@ -36,6 +36,23 @@ pub struct Options<'a> {
     pub importance: Option<Importance<'a>>,
 }
 
+impl Options<'_> {
+    /// What `llama-quantize` does for this file type without further arguments.
+    pub fn new(file_type: FileType) -> Self {
+        Options {
+            file_type,
+            pure: false,
+            overrides: &[],
+            token_embedding: None,
+            output: None,
+            leave_output: false,
+            qat: false,
+            allow_requantize: false,
+            importance: None,
+        }
+    }
+}
+
 /// An importance matrix and the name that is written into the file for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Importance<'a> {

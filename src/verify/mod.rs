@@ -71,6 +71,50 @@ pub struct Options {
     pub arch: Option<PathBuf>,
 }
 
+/// The prompt where none is given: code and prose, so that positions differ.
+const DEFAULT_PROMPT: &str = "\
+import os
+import sys
+
+def read_file(path):
+    \"\"\"Return the lines of a file, without the empty ones.\"\"\"
+    with open(path) as file:
+        lines = [line.strip() for line in file]
+    return [line for line in lines if line]
+
+
+class Config:
+    \"\"\"Settings of a program, read from a file and from the environment.\"\"\"
+
+    def __init__(self, name, values=None):
+        self.name = name
+        self.values = values or {}
+
+    def update(self, other):
+        for key in sorted(other):
+            if key not in self.values:
+                raise KeyError(key)
+";
+
+impl Options {
+    /// The default prompt, limits and readings, without checkpoints and without a dump.
+    pub fn new(drafter: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Options {
+        Options {
+            drafter: drafter.into(),
+            target: target.into(),
+            source: None,
+            target_source: None,
+            prompt: Prompt::default(),
+            limits: Limits::default(),
+            window: Window::default(),
+            head: Head::default(),
+            dump: None,
+            force: false,
+            arch: None,
+        }
+    }
+}
+
 /// What the target continues.
 #[derive(Debug, Clone)]
 pub enum Prompt {
@@ -78,6 +122,12 @@ pub enum Prompt {
     Text(String),
     /// Tokens as they are.
     Tokens(Vec<u32>),
+}
+
+impl Default for Prompt {
+    fn default() -> Prompt {
+        Prompt::Text(DEFAULT_PROMPT.to_owned())
+    }
 }
 
 /// A verification that could not be done.

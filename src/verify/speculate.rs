@@ -62,6 +62,16 @@ pub struct Limits {
     pub generate: usize,
 }
 
+/// What llama.cpp drafts by default, and enough tokens for a verdict.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            draft_max: 3,
+            generate: 128,
+        }
+    }
+}
+
 impl Limits {
     /// As much of this as fits into `room` positions behind the prompt.
     pub fn within(self, room: usize) -> Limits {

@@ -236,11 +236,7 @@ fn odd_files_are_compared_from_either_side_alike() {
         .collect();
     assert!(models.len() >= 10, "{}", models.len());
     let registry = Registry::builtin().unwrap();
-    let options = Options {
-        registry: &registry,
-        target: None,
-        ignore: &[],
-    };
+    let options = Options::new(&registry);
     for a in &models {
         for b in &models {
             let [there, back] = [(a, b), (b, a)].map(|(a, b)| diff::diff(a, b, options, &|_| ()));

@@ -39,20 +39,8 @@ impl Reference {
 
 fn options(pair: &str, drafter: PathBuf) -> Options {
     Options {
-        drafter,
-        target: fixture(pair).join("target-bf16.gguf"),
-        source: None,
-        target_source: None,
         prompt: Reference::of(pair).text(),
-        limits: Limits {
-            draft_max: 3,
-            generate: 128,
-        },
-        window: Window::LlamaCpp,
-        head: Head::Dense,
-        dump: None,
-        force: false,
-        arch: None,
+        ..Options::new(drafter, fixture(pair).join("target-bf16.gguf"))
     }
 }
 
