@@ -22,6 +22,7 @@ use crate::convert::ConvertError;
 use crate::finding::{self, Finding};
 use crate::io::{Inputs, guard};
 use crate::quant::recipe::FileType;
+use crate::text::{escape, is_hidden};
 use crate::{Error, Fault};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -230,17 +231,37 @@ fn fail(error: &Error, command: &str, json: bool, output: Option<&Path>) -> Exit
     ExitCode::from(error.fault().code())
 }
 
-/// What clap says, without its colours and its advice.
-fn first_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
+/// What clap says, without its colours; what it repeats of the command line stays within its line.
+fn rendered(error: &clap::Error) -> String {
+    let mut text = error.render().to_string();
+    for argument in std::env::args_os().filter_map(|argument| argument.into_string().ok()) {
+        // An option's value may stand behind `=`.
+        let value = argument.split_once('=').map(|(_, value)| value);
+        for part in std::iter::once(argument.as_str()).chain(value) {
+            if part.contains(is_hidden) {
+                text = text.replace(part, &escape(part.as_bytes()));
+            }
+        }
+    }
+    text
+}
+
+/// What clap says, without its advice.
+fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    crate::text::line(line.strip_prefix("error: ").unwrap_or(line))
 }
 
 /// Tells what clap says of the command line: help, version, or what is wrong with it.
 fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Help and version hold nothing from outside; who reads them may stop early.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = rendered(error);
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
+    if arguments.iter().any(|argument| argument == "--json") {
         let commands = Cli::command();
         let named = |name: &&str| arguments.first().is_some_and(|first| first == name);
         let command = commands
@@ -249,11 +270,11 @@ fn usage(error: &clap::Error) -> ExitCode {
             .find(named);
         let report = ErrorReport {
             fault: Fault::Usage.name(),
-            message: first_line(error),
+            message: first_line(&text),
             path: None,
         };
         let _ = json::write::<()>(command.unwrap_or("convert"), &[], &[report]);
     }
-    let _ = error.print();
+    text.lines().for_each(print::tell);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Fault::Usage.code()))
 }

@@ -313,7 +313,7 @@ fn other_names_of_file_types_and_fallbacks_are_told() {
 }
 
 /// An importance matrix as llama-imatrix writes it: for each tensor its sums.
-fn importance(path: &Path, entries: &[(&str, Vec<f32>)]) {
+pub(crate) fn importance(path: &Path, entries: &[(&str, Vec<f32>)]) {
     let mut metadata = Metadata::default();
     metadata.set("general.type", "imatrix");
     metadata.set("imatrix.datasets", Array::String(["text"].iter().collect()));

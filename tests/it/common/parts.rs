@@ -6,10 +6,13 @@ use gguf_conv::io::Inputs;
 
 pub const UPSTREAM: &str = "gemma4-assistant";
 
+/// Name, lengths innermost first, type, data.
+pub type PartTensor = (String, Vec<u64>, GgmlType, Vec<u8>);
+
 /// A drafter's GGUF in pieces that a test may change.
 pub struct Parts {
     pub metadata: Vec<(String, Value)>,
-    pub tensors: Vec<(String, Vec<u64>, GgmlType, Vec<u8>)>,
+    pub tensors: Vec<PartTensor>,
 }
 
 impl Parts {
