@@ -95,6 +95,12 @@ impl Tokenizer {
         tokenizer.read_added_flags(&file, &names, &config);
         tokenizer.read_special_ids(&file, &config, model_config);
         tokenizer.merges = file.model.merges.0;
+        if tokenizer.merges.is_empty() {
+            return Err(fail(
+                "it has no merges, and llama.cpp does not load a file without them; download it again"
+                    .to_owned(),
+            ));
+        }
         Ok(Some(tokenizer))
     }
 

@@ -110,7 +110,11 @@ impl<'de> Visitor<'de> for AppendMerge<'_> {
     }
 
     fn visit_str<E: Error>(self, merge: &str) -> Result<(), E> {
-        self.0.push(merge.as_bytes());
+        // llama.cpp parts it at the first blank behind its first byte.
+        match merge.bytes().skip(1).any(|byte| byte == b' ') {
+            true => self.0.push(merge.as_bytes()),
+            false => return Err(E::invalid_value(serde::de::Unexpected::Str(merge), &self)),
+        }
         Ok(())
     }
 

@@ -312,6 +312,12 @@ fn other_names_of_file_types_and_fallbacks_are_told() {
     assert!(!told.contains("in place of"), "{told}");
 }
 
+/// Length of a tensor's rows.
+fn row_len(path: &Path, tensor: &str) -> usize {
+    let gguf = Gguf::open(&Inputs::new(), path).unwrap();
+    gguf.info(tensor).unwrap().row_len() as usize
+}
+
 /// An importance matrix as llama-imatrix writes it: for each tensor its sums.
 pub(crate) fn importance(path: &Path, entries: &[(&str, Vec<f32>)]) {
     let mut metadata = Metadata::default();
@@ -339,16 +345,8 @@ fn importance_of_any_size_never_zeroes_a_tensor() {
     let input = bf16_drafter("mini-dense", folder.path());
     let (matrix, out) = (folder.path().join("imatrix.gguf"), folder.path().join("out.gguf"));
     let (up, pre) = ("blk.0.ffn_up.weight", "nextn.pre_projection.weight");
-    let columns = Gguf::open(&Inputs::new(), &input)
-        .unwrap()
-        .info(up)
-        .unwrap()
-        .row_len() as usize;
-    let wide = Gguf::open(&Inputs::new(), &input)
-        .unwrap()
-        .info(pre)
-        .unwrap()
-        .row_len() as usize;
+    let columns = row_len(&input, up);
+    let wide = row_len(&input, pre);
     let nonzero = |name: &str| {
         let file = Gguf::open(&Inputs::new(), &out).unwrap();
         let tensor = file.tensor(name).unwrap().unwrap();
@@ -388,11 +386,7 @@ fn what_the_importance_matrix_lacks_is_told() {
     let input = bf16_drafter("mini-dense", folder.path());
     let (matrix, out) = (folder.path().join("imatrix.gguf"), folder.path().join("out.gguf"));
     let pre = "nextn.pre_projection.weight";
-    let wide = Gguf::open(&Inputs::new(), &input)
-        .unwrap()
-        .info(pre)
-        .unwrap()
-        .row_len() as usize;
+    let wide = row_len(&input, pre);
     importance(&matrix, &[(pre, vec![1.0; wide])]);
     let args = ["--outtype", "q4_0", "--imatrix", path_str(&matrix), "--verbose"];
     let (_, told) = quantize(&input, &out, &args);

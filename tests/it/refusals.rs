@@ -291,6 +291,14 @@ fn tokenizers_that_do_not_fit() {
     );
     with(|t| t["model"]["vocab"]["<pad>"] = json!(7), &["share the id 7"]);
     with(
+        |t| t["model"]["merges"] = json!([]),
+        &["has no merges", "download it again"],
+    );
+    with(
+        |t| t["model"]["merges"][0] = json!("nospace"),
+        &["\"nospace\"", "expected a merge"],
+    );
+    with(
         |t| {
             let vocab = t["model"]["vocab"].as_object_mut().unwrap();
             vocab.retain(|_, id| id.as_u64().unwrap() < 1000);
