@@ -302,6 +302,51 @@ fn better<S: Simd>(best: &Best, sum_qx: f32x16<S>, sum_q2: f32x16<S>) -> u64 {
     (sum_q2.simd_gt(0.0) & (sum_qx * sum_qx).simd_gt(sum_q2 * best.score)).to_bitmask()
 }
 
+#[inline(always)]
+fn load<S: Simd>(simd: S, sums: &Sums, at: usize) -> f32x16<S> {
+    f32x16::from_slice(simd, &sums[at..at + LANES])
+}
+
+/// The sums of w * q * x and of w * q * q over the elements in order, of which the first `low` have the first value of `q`,
+/// those up to `high` and further by lane the second, the rest the third.
+#[inline(always)]
+fn sums_s<S: Simd>(
+    simd: S,
+    sum_x: &Sums,
+    sum_w: &Sums,
+    low: usize,
+    high: usize,
+    q: &[f32; 3],
+) -> (f32x16<S>, f32x16<S>) {
+    const N: usize = 32;
+    let (high_x, high_w) = (load(simd, sum_x, high), load(simd, sum_w, high));
+    let sum_qx = f32x16::splat(simd, sum_x[low] * q[0])
+        + (high_x - sum_x[low]) * q[1]
+        + (f32x16::splat(simd, sum_x[N]) - high_x) * q[2];
+    let sum_q2 = f32x16::splat(simd, sum_w[low] * q[0] * q[0])
+        + (high_w - sum_w[low]) * q[1] * q[1]
+        + (f32x16::splat(simd, sum_w[N]) - high_w) * q[2] * q[2];
+    (sum_qx, sum_q2)
+}
+
+/// The same for the elements of one half of a group, in the form in which ggml adds up there: the values of `q` are 1 apart.
+#[inline(always)]
+fn sums_m<S: Simd>(
+    simd: S,
+    sum_x: &Sums,
+    sum_w: &Sums,
+    low: usize,
+    high: usize,
+    q: &[f32; 3],
+) -> (f32x16<S>, f32x16<S>) {
+    const N: usize = 16;
+    let to_both = load(simd, sum_x, high) + sum_x[low];
+    let sum_qx = f32x16::splat(simd, sum_x[N] * q[2]) - to_both;
+    let at_low = sum_w[N] * q[2] * q[2] + sum_w[low] * (q[0] * q[0] - q[1] * q[1]);
+    let sum_q2 = load(simd, sum_w, high) * (q[1] * q[1] - q[2] * q[2]) + at_low;
+    (sum_qx, sum_q2)
+}
+
 /// The best split of a group and whether the grid is shifted down for it.
 #[inline(always)]
 fn split_s<S: Simd>(simd: S, sorted: &Sorted<32>, w: &[f32; 32]) -> Option<(Split, bool)> {
@@ -311,32 +356,23 @@ fn split_s<S: Simd>(simd: S, sorted: &Sorted<32>, w: &[f32; 32]) -> Option<(Spli
         sum_x[j + 1] = sum_x[j] + w[place] * x;
         sum_w[j + 1] = sum_w[j] + w[place];
     }
-    let load = |sums: &Sums, at: usize| f32x16::from_slice(simd, &sums[at..at + LANES]);
-    let (all_x, all_w) = (f32x16::splat(simd, sum_x[N]), f32x16::splat(simd, sum_w[N]));
     let (mut best, mut down) = (Best::NONE, false);
     for low in 0..=N {
         for high in (low..=N).step_by(LANES) {
-            let (high_x, high_w) = (load(&sum_x, high), load(&sum_w, high));
-            let sums = |q: &[f32; 3]| {
-                let sum_qx = f32x16::splat(simd, sum_x[low] * q[0])
-                    + (high_x - sum_x[low]) * q[1]
-                    + (all_x - high_x) * q[2];
-                let sum_q2 = f32x16::splat(simd, sum_w[low] * q[0] * q[0])
-                    + (high_w - sum_w[low]) * q[1] * q[1]
-                    + (all_w - high_w) * q[2] * q[2];
-                (sum_qx, sum_q2)
-            };
-            let (up, dn) = (sums(&UP), sums(&DOWN));
-            let valid = (1 << LANES.min(N - high + 1)) - 1;
-            let mut lanes = (better(&best, up.0, up.1) | better(&best, dn.0, dn.1)) & valid;
-            while lanes != 0 {
-                let lane = lanes.trailing_zeros() as usize;
-                lanes &= lanes - 1;
-                if best.offer(up.0[lane], up.1[lane], low, high + lane) {
-                    down = false;
+            let up = sums_s(simd, &sum_x, &sum_w, low, high, &UP);
+            let dn = sums_s(simd, &sum_x, &sum_w, low, high, &DOWN);
+            let mut open = (1 << LANES.min(N - high + 1)) - 1;
+            loop {
+                let lanes = (better(&best, up.0, up.1) | better(&best, dn.0, dn.1)) & open;
+                if lanes == 0 {
+                    break;
                 }
-                if best.offer(dn.0[lane], dn.1[lane], low, high + lane) {
-                    down = true;
+                let lane = lanes.trailing_zeros() as usize;
+                open &= u64::MAX << 1 << lane;
+                for ((sum_qx, sum_q2), is_down) in [(up, false), (dn, true)] {
+                    if best.offer(sum_qx[lane], sum_q2[lane], low, high + lane) {
+                        down = is_down;
+                    }
                 }
             }
         }
@@ -365,41 +401,34 @@ fn split_m<S: Simd>(simd: S, sorted: &Sorted<16>, w: &[f32; 16]) -> Option<(Spli
             };
         }
     }
-    let load = |sums: &Sums, at: usize| f32x16::from_slice(simd, &sums[at..at + LANES]);
     let (mut best, mut down) = (Best::NONE, [false; 2]);
     for low in 0..=N {
         for high in (low..=N).step_by(LANES) {
-            // With q the values of the three levels, each 1 above the one before.
-            let sums = |half: usize, q: &[f32; 3]| {
-                let (sum_x, sum_w) = (&sum_x[half], &sum_w[half]);
-                let to_both = load(sum_x, high) + sum_x[low];
-                let sum_qx = f32x16::splat(simd, sum_x[N] * q[2]) - to_both;
-                let at_low = sum_w[N] * q[2] * q[2] + sum_w[low] * (q[0] * q[0] - q[1] * q[1]);
-                let sum_q2 = load(sum_w, high) * (q[1] * q[1] - q[2] * q[2]) + at_low;
-                (sum_qx, sum_q2)
-            };
-            let halves = [0, 1].map(
-                #[inline(always)]
-                |half| [sums(half, &UP), sums(half, &DOWN)],
-            );
+            // No closures here, which would be called rather than inlined.
+            let first_up = sums_m(simd, &sum_x[0], &sum_w[0], low, high, &UP);
+            let first_dn = sums_m(simd, &sum_x[0], &sum_w[0], low, high, &DOWN);
+            let second_up = sums_m(simd, &sum_x[1], &sum_w[1], low, high, &UP);
+            let second_dn = sums_m(simd, &sum_x[1], &sum_w[1], low, high, &DOWN);
+            let both = [
+                (first_up.0 + second_up.0, first_up.1 + second_up.1),
+                (first_up.0 + second_dn.0, first_up.1 + second_dn.1),
+                (first_dn.0 + second_up.0, first_dn.1 + second_up.1),
+                (first_dn.0 + second_dn.0, first_dn.1 + second_dn.1),
+            ];
             let shifts = [[false, false], [false, true], [true, false], [true, true]];
-            let both = shifts.map(
-                #[inline(always)]
-                |[first, second]| {
-                    let (first, second) = (halves[0][usize::from(first)], halves[1][usize::from(second)]);
-                    (first.0 + second.0, first.1 + second.1)
-                },
-            );
-            let valid = (1 << LANES.min(N - high + 1)) - 1;
-            let mut lanes = both
-                .iter()
-                .fold(0, |lanes, (qx, q2)| lanes | better(&best, *qx, *q2))
-                & valid;
-            while lanes != 0 {
+            let mut open = (1 << LANES.min(N - high + 1)) - 1;
+            loop {
+                let mut lanes = 0;
+                for (sum_qx, sum_q2) in both {
+                    lanes |= better(&best, sum_qx, sum_q2) & open;
+                }
+                if lanes == 0 {
+                    break;
+                }
                 let lane = lanes.trailing_zeros() as usize;
-                lanes &= lanes - 1;
-                for ((qx, q2), shift) in both.iter().zip(shifts) {
-                    if best.offer(qx[lane], q2[lane], low, high + lane) {
+                open &= u64::MAX << 1 << lane;
+                for ((sum_qx, sum_q2), shift) in both.iter().zip(shifts) {
+                    if best.offer(sum_qx[lane], sum_q2[lane], low, high + lane) {
                         down = shift;
                     }
                 }
