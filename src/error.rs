@@ -1,9 +1,12 @@
 //! What can go wrong, by whose fault it is.
 
+use crate::advise::AdviseError;
+use crate::bench::BenchError;
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
 use crate::convert::ConvertError;
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, GgufErrorKind};
+use crate::io::output::OutputError;
 use crate::io::{ChangedInput, ReadError};
 use crate::migrate::MigrateError;
 use crate::model::ModelError;
@@ -43,6 +46,12 @@ pub enum Error {
     /// A verification could not be done.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// A benchmark stopped.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// There is no advice.
+    #[error(transparent)]
+    Advise(#[from] AdviseError),
     /// A file could not be opened or read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -121,6 +130,8 @@ impl Error {
             Error::Verify(error) => error.path(),
             Error::Storage(error) => error.path(),
             Error::Read { path, .. } | Error::NoList { path } => Some(path),
+            Error::Bench(error) => error.path(),
+            Error::Advise(error) => error.path(),
             Error::Changed(ChangedInput { path }) => Some(path),
             Error::Threads(_) | Error::Usage(_) | Error::Stdout(_) => None,
         }
@@ -158,6 +169,8 @@ impl Error {
             Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
             Error::Storage(error) => error.read().map_or(Fault::Input, read_fault),
+            Error::Bench(error) => bench_fault(error),
+            Error::Advise(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Checkpoint(_)
             | Error::Write(_)
             | Error::NoList { .. }
@@ -186,6 +199,22 @@ fn verify_fault(error: &VerifyError) -> Fault {
             | ModelError::NoCentroids { .. },
         ) => Fault::Usage,
         error => error.read().map_or(Fault::Input, read_fault),
+    }
+}
+
+fn bench_fault(error: &BenchError) -> Fault {
+    match error {
+        BenchError::Usage(_) | BenchError::OtherRun { .. } => Fault::Usage,
+        BenchError::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => Fault::Usage,
+        BenchError::Output(OutputError::Io { .. } | OutputError::Changed(_)) => Fault::System,
+        BenchError::Output(_) => Fault::Usage,
+        BenchError::Status { .. }
+        | BenchError::NotAModelServer { .. }
+        | BenchError::TooLong { .. }
+        | BenchError::Nothing { .. }
+        | BenchError::BadRecord { .. }
+        | BenchError::BadReport { .. } => Fault::Input,
+        error => error.read().map_or(Fault::System, read_fault),
     }
 }
 

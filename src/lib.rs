@@ -36,7 +36,9 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // tests make and read files as they like
 
 // What is hidden is for the program, the tests and the benches, and may change at any time.
+pub mod advise;
 pub mod arch;
+pub mod bench;
 pub mod check;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
@@ -57,6 +59,7 @@ pub mod model;
 pub mod plan;
 pub mod quant;
 pub mod quantize;
+pub mod report;
 pub mod storage;
 #[doc(hidden)]
 pub mod text;

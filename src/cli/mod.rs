@@ -2,6 +2,8 @@
 //!
 //! Results go to standard output, everything else to standard error.
 
+mod advise;
+mod bench;
 mod check;
 mod convert;
 mod diff;
@@ -51,6 +53,10 @@ Examples:
           look for what is wrong with a drafter, and with the pair
   gguf-conv verify drafter.gguf --target TARGET.gguf --source DRAFTER
           prove that the file computes what the checkpoint computes, and how many of its drafts are accepted
+  gguf-conv bench --llama-server llama-server --target TARGET.gguf --drafter drafter.gguf --n-max 0,2,4
+          measure whether drafting pays, and with which n-max
+  gguf-conv advise --target TARGET.gguf --drafter drafter.gguf --memory 24G
+          tell whether the pair fits, how fast it should be, and how to run it
   gguf-conv migrate old.gguf -o drafter.gguf
           make a drafter of a fork of llama.cpp load in llama.cpp
 
@@ -91,6 +97,10 @@ enum Command {
     Migrate(migrate::Args),
     /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
     Verify(verify::Args),
+    /// Measure on real servers whether drafting pays, with which n-max, for which prompts
+    Bench(Box<bench::Args>),
+    /// Tell what a pair takes of memory, how fast it should be, and how to run it
+    Advise(advise::Args),
 }
 
 /// What a command found, for the exit code.
@@ -153,6 +163,8 @@ impl Command {
             Command::Check(args) => ("check", args.json),
             Command::Migrate(args) => ("migrate", args.json),
             Command::Verify(args) => ("verify", args.json),
+            Command::Bench(args) => ("bench", args.json),
+            Command::Advise(args) => ("advise", args.json),
         }
     }
 
@@ -177,6 +189,8 @@ impl Command {
             Command::Check(args) => check::run(args, inputs),
             Command::Migrate(args) => migrate::run(args, inputs),
             Command::Verify(args) => verify::run(args, inputs),
+            Command::Bench(args) => bench::run(args, inputs),
+            Command::Advise(args) => advise::run(args, inputs),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! `gguf-conv verify`: arguments of a verification and how its report is printed.
 
 use super::Outcome;
-use super::json;
 use super::page::Page;
 use super::print;
+use super::{json, write};
 use crate::Error;
 use crate::finding::Finding;
+use crate::io::output;
 use crate::io::{Inputs, TextLimit};
 use crate::model::{Head, Window};
+use crate::report;
+use crate::verify::VerifyError;
 use crate::verify::{self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, TensorReport};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
@@ -48,7 +51,10 @@ pub(super) struct Args {
     /// Write every intermediate of a forward pass, with the checkpoints where they are given
     #[arg(long, value_name = "F.safetensors")]
     pub(super) dump: Option<PathBuf>,
-    /// Replace the dump if it exists
+    /// Write the report as a page of HTML, which needs nothing else
+    #[arg(long, value_name = "REPORT.html")]
+    html: Option<PathBuf>,
+    /// Replace the files of --dump and --html if they exist
     #[arg(long)]
     force: bool,
     /// Exit with 1 for warnings too
@@ -92,6 +98,9 @@ enum HeadArg {
 
 /// Verifies and reports.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    if let Some(html) = &args.html {
+        output::check(html, inputs, args.force).map_err(VerifyError::from)?;
+    }
     let options = Options {
         drafter: args.drafter.clone(),
         target: args.target.clone(),
@@ -115,6 +124,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         arch: args.arch.clone(),
     };
     let report = verify::verify(inputs, &options)?;
+    if let Some(html) = &args.html {
+        let page = report::verify(&report, &write::command_line());
+        write::text(html, &page, inputs, args.force).map_err(VerifyError::from)?;
+    }
     match args.json {
         true => json::write_beside(args.dump.as_deref(), "verify", &[&report], &[])?,
         false => print::report(&text(&report), args.dump.as_deref())?,

@@ -1,6 +1,7 @@
 //! What the commands that write a GGUF share: the writing itself, and the planned tensors in JSON.
 
 use super::print;
+use crate::io::output::{OutputError, OutputFile};
 use crate::io::{Inputs, output};
 use crate::plan::{Fit, Plan, PlannedTensor, Q4Grid, WriteError};
 use serde::Serialize;
@@ -89,4 +90,22 @@ pub(super) fn grid_line(grid: Q4Grid) -> Option<String> {
         "{:.1}% of the Q4_0 blocks hold the source's numbers without loss{verdict}",
         exact * 100.0
     ))
+}
+
+/// The command line that was given, as a shell takes it.
+pub(super) fn command_line() -> String {
+    let words = std::env::args_os()
+        .skip(1)
+        .map(|word| print::word(Path::new(&word), "…"));
+    std::iter::once("gguf-conv".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Writes a text that appears whole or not at all.
+pub(super) fn text(path: &Path, text: &str, inputs: &Inputs, force: bool) -> Result<(), OutputError> {
+    let file = OutputFile::create(path, text.len() as u64, inputs, force)?;
+    file.write_at(text.as_bytes(), 0)?;
+    file.commit()
 }

@@ -617,3 +617,32 @@ fn of_several_files_the_good_are_done_and_the_bad_are_told() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("drafter-q8_0.gguf"));
     }
 }
+
+#[test]
+fn benchmarks_and_advice_are_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = |name: &str, duration: u64| {
+        let line = |i: u64| {
+            format!(
+                "{{\"wall_ns\": 9, \"eval_count\": 80, \"eval_duration\": {}}}\n",
+                duration + i
+            )
+        };
+        let path = folder.path().join(name);
+        std::fs::write(&path, (0..20).map(line).collect::<String>()).unwrap();
+        path_str(&path).to_owned()
+    };
+    let (a, b) = (log("a.jsonl", 2_000_000), log("b.jsonl", 1_000_000));
+    let report: Json = one(0, "bench", &["bench", "--compare", &a, &b]);
+    assert_eq!(report["conditions"][1]["overall"]["decision"], "pays");
+    let (drafter, target) = (
+        file("mini-dense/drafter-q8_0.gguf"),
+        file("mini-dense/target-bf16.gguf"),
+    );
+    let report: Json = one(
+        0,
+        "advise",
+        &["advise", "--target", &target, "--drafter", &drafter],
+    );
+    assert!(report["memory_total"].as_u64() > Some(0));
+}

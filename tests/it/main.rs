@@ -1,10 +1,11 @@
 //! All integration tests in one binary, so that the program is linked once: a module a subject.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods)] // tests make and read files as they like
-
 mod common;
 
+mod advise;
 mod bad_files;
+mod bench;
 mod check;
 mod convert;
 mod diff;
@@ -25,6 +26,7 @@ mod quantize;
 mod quantize_options;
 mod readme;
 mod refusals;
+mod report;
 mod sources;
 mod structure;
 mod verdicts;

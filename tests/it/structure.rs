@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 24] = [
     "text",
     "io",
     "finding",
@@ -20,6 +20,9 @@ const ORDER: [&str; 21] = [
     "model",
     "storage",
     "verify",
+    "bench",
+    "advise",
+    "report",
     "inspect",
     "check",
     "diff",

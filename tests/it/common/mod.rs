@@ -3,6 +3,7 @@
 
 pub mod diffs;
 pub mod parts;
+pub mod server;
 
 use assert_cmd::Command;
 use gguf_conv::gguf::{Array, Layout, Metadata, TensorSpec, Value};

@@ -1,0 +1,212 @@
+//! The page of a verification.
+
+use super::svg::{Plot, Point, Series};
+use super::{Table, number, page, section};
+use crate::bench::verdict::percent;
+use crate::verify::{AcceptanceReport, AgreementReport, Report, TensorReport};
+use maud::Markup;
+
+/// The page of a verification; `rerun` is the command that gives it again.
+pub fn verify(report: &Report, rerun: &str) -> String {
+    let sections = [
+        findings(report),
+        weights(report.weights.as_deref().unwrap_or(&[])),
+        agreement(report.agreement.as_deref().unwrap_or(&[])),
+        acceptance(report.acceptance.as_ref(), report.source_acceptance.as_ref()),
+        section("What was run", "", None, &files(report)),
+    ];
+    page(
+        "Does the drafter's file compute what it should?",
+        report.verdict.ok,
+        std::slice::from_ref(&report.verdict.line),
+        &sections,
+        rerun,
+    )
+}
+
+fn findings(report: &Report) -> Markup {
+    let mut table = Table::new(["severity", "finding", "what to do"]);
+    for finding in &report.findings {
+        table.rows.push(vec![
+            finding.severity.name().to_owned(),
+            finding.message.clone(),
+            finding.hint.clone().unwrap_or_default(),
+        ]);
+    }
+    section("Findings", "", None, &table)
+}
+
+/// The number of the layer that a tensor belongs to.
+fn layer(name: &str) -> Option<u32> {
+    name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
+}
+
+fn weights(weights: &[TensorReport]) -> Markup {
+    let mut table = Table::new([
+        "tensor",
+        "type",
+        "good",
+        "largest error",
+        "relative error",
+        "ceiling",
+        "cosine",
+    ]);
+    for tensor in weights {
+        table.rows.push(vec![
+            tensor.name.clone(),
+            tensor.ty.clone(),
+            if tensor.ok { "yes" } else { "no" }.to_owned(),
+            format!("{:.3e}", tensor.max_error),
+            format!("{:.5}", tensor.relative_error),
+            format!("{:.5}", tensor.ceiling),
+            format!("{:.6}", tensor.cosine),
+        ]);
+    }
+    let mut series: Vec<Series> = Vec::new();
+    for tensor in weights.iter().filter(|tensor| tensor.compared && !tensor.exact) {
+        let Some(layer) = layer(&tensor.name) else {
+            continue;
+        };
+        let point = Point {
+            x: f64::from(layer),
+            y: tensor.relative_error,
+            interval: None,
+        };
+        match series.iter_mut().find(|series| series.name == tensor.ty) {
+            Some(series) => series.points.push(point),
+            None => series.push(Series {
+                name: tensor.ty.clone(),
+                points: vec![point],
+            }),
+        }
+    }
+    let layers = weights
+        .iter()
+        .filter_map(|tensor| layer(&tensor.name))
+        .max()
+        .map_or(0, |last| last + 1);
+    let plot = Plot {
+        title: "Relative error of the tensors by layer and type",
+        x: "layer",
+        y: "relative error",
+        names: (0..layers.min(100))
+            .map(|layer| (f64::from(layer), layer.to_string()))
+            .collect(),
+        across: None,
+        series,
+        joined: false,
+    };
+    let about = "Root mean square of the differences from the source, in units of the source's.";
+    section("Weights by layer and type", about, plot.markup(), &table)
+}
+
+fn agreement(places: &[AgreementReport]) -> Markup {
+    let mut table = Table::new([
+        "step",
+        "drafts",
+        "same token",
+        "mean KL",
+        "largest KL",
+        "largest logit difference",
+    ]);
+    let mut points = Vec::new();
+    for (at, place) in places.iter().enumerate() {
+        table.rows.push(vec![
+            (at + 1).to_string(),
+            place.steps.to_string(),
+            percent(place.top_1),
+            format!("{:.3e}", place.mean_kl),
+            format!("{:.3e}", place.max_kl),
+            format!("{:.3e}", place.max_logit_difference),
+        ]);
+        points.push(Point {
+            x: (at + 1) as f64,
+            y: place.mean_kl,
+            interval: None,
+        });
+    }
+    let plot = Plot {
+        title: "Mean Kullback–Leibler divergence by step of the draft",
+        x: "step",
+        y: "nats",
+        names: (1..=places.len())
+            .map(|step| (step as f64, step.to_string()))
+            .collect(),
+        across: None,
+        series: vec![Series {
+            name: "mean divergence".to_owned(),
+            points,
+        }],
+        joined: true,
+    };
+    section("Drafts against the source's", "", plot.markup(), &table)
+}
+
+fn acceptance(ours: Option<&AcceptanceReport>, source: Option<&AcceptanceReport>) -> Markup {
+    let mut table = Table::new(["drafter", "place", "drafted", "accepted", "rate"]);
+    let mut series = Vec::new();
+    for (name, report) in [("file", ours), ("source", source)] {
+        let Some(report) = report else {
+            continue;
+        };
+        let mut points = Vec::new();
+        for (at, place) in report.by_position.iter().enumerate() {
+            table.rows.push(vec![
+                name.to_owned(),
+                (at + 1).to_string(),
+                place.drafted.to_string(),
+                place.accepted.to_string(),
+                percent(place.rate),
+            ]);
+            points.push(Point {
+                x: (at + 1) as f64,
+                y: place.rate,
+                interval: None,
+            });
+        }
+        table.rows.push(vec![
+            name.to_owned(),
+            "all".to_owned(),
+            report.drafted.to_string(),
+            report.accepted.to_string(),
+            report.rate.map_or("–".to_owned(), percent),
+        ]);
+        series.push(Series {
+            name: name.to_owned(),
+            points,
+        });
+    }
+    let places = series.iter().map(|series| series.points.len()).max().unwrap_or(0);
+    let plot = Plot {
+        title: "Acceptance by place in the draft",
+        x: "place in the draft",
+        y: "share accepted",
+        names: (1..=places)
+            .map(|place| (place as f64, place.to_string()))
+            .collect(),
+        across: None,
+        series,
+        joined: true,
+    };
+    let mean = ours.and_then(|report| report.mean_accepted_length);
+    let about = format!("Tokens that a pass of the target yields: {}.", number(mean, 2));
+    section("Acceptance", &about, plot.markup(), &table)
+}
+
+fn files(report: &Report) -> Table {
+    let mut table = Table::new(["", ""]);
+    let rows = [
+        ("drafter", Some(report.drafter.as_str())),
+        ("target", Some(report.target.as_str())),
+        ("source", report.source.as_deref()),
+        ("target's source", report.target_source.as_deref()),
+        ("window", Some(report.window)),
+        ("head", Some(report.head)),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            table.rows.push(vec![name.to_owned(), value.to_owned()]);
+        }
+    }
+    table
+}
