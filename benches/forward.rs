@@ -7,7 +7,7 @@
 use clap::Parser;
 use gguf_conv::gguf::Gguf;
 use gguf_conv::io::Inputs;
-use gguf_conv::model::{Config, Drafter, Head, KvCache, Pass, SharedKv, Target, Weights, Window};
+use gguf_conv::model::{CacheType, Config, Drafter, Head, KvCache, Pass, SharedKv, Target, Weights, Window};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn draft_step(path: &Path, args: &Args) -> Result<()> {
     let cache = |kind| {
         let layer = drafter.config().layers.iter().find(|layer| layer.kind == kind);
         layer.map(|layer| {
-            let mut cache = KvCache::new(layer.kv_heads, layer.head_dim);
+            let mut cache = KvCache::new(layer.kv_heads, layer.head_dim, CacheType::F32);
             let rows = numbers(POSITION * layer.kv_heads * layer.head_dim);
             cache.append(&rows, &rows);
             cache

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::finding::Finding;
 use crate::io::output;
 use crate::io::{Inputs, TextLimit};
-use crate::model::{Head, Window};
+use crate::model::{Arithmetic, CacheType, Compute, Head, Window};
 use crate::report;
 use crate::verify::VerifyError;
 use crate::verify::{self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, TensorReport};
@@ -45,6 +45,16 @@ pub(super) struct Args {
     /// How the drafter scores the vocabulary: whole, as the runtime does, or by its centroids
     #[arg(long, value_enum, default_value = "dense")]
     head: HeadArg,
+    /// How products are taken: in full f32, or with activations rounded as the runtime rounds them, so that near-ties
+    /// fall as there
+    #[arg(long, value_enum, default_value = "f32")]
+    arithmetic: ArithmeticArg,
+    /// How keys and values are kept [default: f32, f16 with --arithmetic llama.cpp]
+    #[arg(long, value_enum)]
+    cache_type: Option<CacheTypeArg>,
+    /// Let the target write its text a second time, without the drafter (done anyway where it is small)
+    #[arg(long)]
+    prove_greedy: bool,
     /// Threads to compute with [default: one a core]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub threads: Option<usize>,
@@ -96,6 +106,37 @@ enum HeadArg {
     Centroid,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ArithmeticArg {
+    F32,
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CacheTypeArg {
+    F32,
+    F16,
+}
+
+impl Args {
+    fn compute(&self) -> Compute {
+        let (arithmetic, usual) = match self.arithmetic {
+            ArithmeticArg::F32 => (Arithmetic::F32, CacheType::F32),
+            ArithmeticArg::LlamaCpp => (Arithmetic::LlamaCpp, CacheType::F16),
+        };
+        let cache_type = match self.cache_type {
+            None => usual,
+            Some(CacheTypeArg::F32) => CacheType::F32,
+            Some(CacheTypeArg::F16) => CacheType::F16,
+        };
+        Compute {
+            arithmetic,
+            cache_type,
+        }
+    }
+}
+
 /// Verifies and reports.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(html) = &args.html {
@@ -122,6 +163,8 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         dump: args.dump.clone(),
         force: args.force,
         arch: args.arch.clone(),
+        compute: args.compute(),
+        prove_greedy: args.prove_greedy.then_some(true),
     };
     let report = verify::verify(inputs, &options)?;
     if let Some(html) = &args.html {

@@ -1,34 +1,55 @@
 //! Keys and values by position, and attention over them.
 
 use super::ops::{add_scaled, softmax};
-use crate::quant::Isa;
 use crate::quant::product::dot;
+use crate::quant::{Decoder, GgmlType, Isa};
 use fearless_simd::{Simd, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// How keys and values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheType {
+    /// As they are computed.
+    #[default]
+    F32,
+    /// Rounded, in half the memory, as llama.cpp keeps them.
+    F16,
+}
+
+impl CacheType {
+    fn ggml(self) -> GgmlType {
+        match self {
+            CacheType::F32 => GgmlType::F32,
+            CacheType::F16 => GgmlType::F16,
+        }
+    }
+}
 
 /// The keys and values of one layer, by head and position. Sliding layers may drop the positions that no later token
 /// sees.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     head_dim: usize,
+    ty: CacheType,
     /// Position of the first row that is kept.
     first: usize,
-    /// A head's rows, `[positions, head_dim]`.
     heads: Vec<Head>,
 }
 
+/// A head's rows, `[positions, head_dim]`.
 #[derive(Debug, Clone, Default)]
 struct Head {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    keys: Vec<u8>,
+    values: Vec<u8>,
 }
 
 impl KvCache {
     /// An empty cache.
-    pub fn new(kv_heads: usize, head_dim: usize) -> KvCache {
+    pub fn new(kv_heads: usize, head_dim: usize, ty: CacheType) -> KvCache {
         KvCache {
             head_dim,
+            ty,
             first: 0,
             heads: vec![Head::default(); kv_heads],
         }
@@ -46,26 +67,37 @@ impl KvCache {
 
     /// Appends keys and values, both `[tokens, kv_heads, head_dim]`.
     pub fn append(&mut self, keys: &[f32], values: &[f32]) {
-        let row = self.heads.len() * self.head_dim;
-        for (keys, values) in keys.chunks_exact(row).zip(values.chunks_exact(row)) {
-            let keys = keys.chunks_exact(self.head_dim);
-            let values = values.chunks_exact(self.head_dim);
-            for (head, (key, value)) in self.heads.iter_mut().zip(keys.zip(values)) {
-                head.keys.extend_from_slice(key);
-                head.values.extend_from_slice(value);
+        let (heads, dim, ty) = (self.heads.len(), self.head_dim, self.ty);
+        let rows = |rows: &[f32], head: usize, kept: &mut Vec<u8>| {
+            for row in rows.chunks_exact(dim).skip(head).step_by(heads) {
+                match ty {
+                    CacheType::F32 => kept.extend(row.iter().flat_map(|v| v.to_le_bytes())),
+                    CacheType::F16 => {
+                        kept.extend(row.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()))
+                    }
+                }
             }
+        };
+        for (h, head) in self.heads.iter_mut().enumerate() {
+            rows(keys, h, &mut head.keys);
+            rows(values, h, &mut head.values);
         }
+    }
+
+    /// Bytes a row.
+    fn row_bytes(&self) -> usize {
+        self.head_dim * self.ty.ggml().block_bytes()
     }
 
     /// The positions that are kept.
     pub fn positions(&self) -> Range<usize> {
-        let rows = self.heads.first().map_or(0, |head| head.keys.len()) / self.head_dim;
+        let rows = self.heads.first().map_or(0, |head| head.keys.len()) / self.row_bytes();
         self.first..self.first + rows
     }
 
     /// Drops the positions from `len` on.
     pub fn truncate(&mut self, len: usize) {
-        let end = len.saturating_sub(self.first) * self.head_dim;
+        let end = len.saturating_sub(self.first) * self.row_bytes();
         for head in &mut self.heads {
             head.keys.truncate(end);
             head.values.truncate(end);
@@ -77,69 +109,182 @@ impl KvCache {
         let count = self.positions().len();
         if count > keep.saturating_mul(2) {
             let gone = count - keep;
+            let bytes = gone * self.row_bytes();
             self.first += gone;
             for head in &mut self.heads {
-                head.keys.drain(..gone * self.head_dim);
-                head.values.drain(..gone * self.head_dim);
+                head.keys.drain(..bytes);
+                head.values.drain(..bytes);
             }
         }
     }
 
     /// All keys, `[kv_heads, positions, head_dim]`.
     pub fn keys(&self) -> Vec<f32> {
-        self.heads.iter().flat_map(|head| &head.keys).copied().collect()
+        self.decoded(|head| &head.keys)
     }
 
     /// All values, `[kv_heads, positions, head_dim]`.
     pub fn values(&self) -> Vec<f32> {
-        self.heads.iter().flat_map(|head| &head.values).copied().collect()
+        self.decoded(|head| &head.values)
+    }
+
+    fn decoded(&self, rows: impl Fn(&Head) -> &Vec<u8>) -> Vec<f32> {
+        let decode = |head| {
+            let mut out = vec![0.0; self.positions().len() * self.head_dim];
+            self.ty.ggml().decoder().decode(rows(head), &mut out);
+            out
+        };
+        self.heads.iter().flat_map(decode).collect()
     }
 }
 
+/// Tokens that share a pass over keys and values.
+const TOKENS: usize = 16;
+/// Positions that are decoded at once: 32 KiB for a head of 256.
+const POSITIONS: usize = 32;
+
 /// Attention of `queries` (`[tokens, heads, head_dim]`) over the positions that each token sees, without scaling:
 /// Gemma 4 has that in its norms. Successive heads share a head of keys and values. The result is shaped as the
-/// queries are.
+/// queries are, and that of a token does not depend on the others.
 pub fn attend(
     queries: &[f32],
     heads: usize,
     cache: &KvCache,
     visible: impl Fn(usize) -> Range<usize> + Sync,
 ) -> Vec<f32> {
-    let (dim, kept) = (cache.head_dim, cache.positions());
-    let group = heads / cache.kv_heads();
-    let isa = Isa::best();
-    let mut out = vec![0.0; queries.len()];
-    out.par_chunks_mut(dim)
-        .zip(queries.par_chunks(dim))
+    let (dim, kept, kv_heads) = (cache.head_dim, cache.positions(), cache.kv_heads());
+    let (group, tokens) = (heads / kv_heads, queries.len() / (heads * dim));
+    let rounded: Vec<f32>;
+    let queries = match cache.ty {
+        CacheType::F32 => queries,
+        CacheType::F16 => {
+            rounded = queries.iter().map(|q| half::f16::from_f32(*q).to_f32()).collect();
+            &rounded
+        }
+    };
+    let rows: Vec<Range<usize>> = (0..tokens)
+        .map(|token| {
+            let seen = visible(token);
+            let start = seen.start.max(kept.start);
+            let end = seen.end.min(kept.end).max(start);
+            start - kept.start..end - kept.start
+        })
+        .collect();
+    // By head of keys and values: [kv_heads, tokens, group, dim].
+    let mut by_head = vec![0.0; queries.len()];
+    by_head
+        .par_chunks_mut((tokens * group * dim).max(1))
         .enumerate()
-        .for_each_init(Vec::new, |scores, (i, (out, query))| {
-            let seen = visible(i / heads);
-            let head = &cache.heads[i % heads / group];
-            let seen = seen.start.max(kept.start) - kept.start..seen.end.min(kept.end) - kept.start;
-            let rows = seen.start * dim..seen.end * dim;
-            let (keys, values) = (&head.keys[rows.clone()], &head.values[rows]);
-            dispatch!(isa.level(), simd => attend_one(simd, query, keys, values, scores, out));
+        .flat_map(|(h, out)| {
+            let some = out.par_chunks_mut(TOKENS * group * dim).enumerate();
+            some.map(move |(i, out)| (h, i * TOKENS, out))
+        })
+        .for_each_init(Scratch::default, |scratch, (h, first, out)| {
+            let head = &cache.heads[h];
+            let count = out.len() / (group * dim);
+            let work = Work {
+                group,
+                dim,
+                rows: &rows[first..first + count],
+                row_bytes: cache.row_bytes(),
+                decoder: cache.ty.ggml().decoder(),
+            };
+            // The queries of these tokens and heads, side by side.
+            scratch.queries.clear();
+            for token in first..first + count {
+                let at = (token * heads + h * group) * dim;
+                scratch.queries.extend_from_slice(&queries[at..][..group * dim]);
+            }
+            dispatch!(Isa::best().level(), simd => work.attend(simd, head, scratch, out));
         });
+    let mut out = vec![0.0; queries.len()];
+    for (h, head) in by_head.chunks_exact((tokens * group * dim).max(1)).enumerate() {
+        for (token, row) in head.chunks_exact(group * dim).enumerate() {
+            out[(token * heads + h * group) * dim..][..group * dim].copy_from_slice(row);
+        }
+    }
     out
 }
 
-/// Attention of one query over keys and values, both `[positions, query.len()]`. `scores` is a buffer.
-#[inline(always)]
-fn attend_one<S: Simd>(
-    simd: S,
-    query: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    scores: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    scores.clear();
-    for key in keys.chunks_exact(query.len()) {
-        scores.push(dot(simd, query, key));
+/// Buffers of a thread.
+#[derive(Default)]
+struct Scratch {
+    queries: Vec<f32>,
+    /// `[queries, positions]`, of which each query uses what it sees.
+    scores: Vec<f32>,
+    tile: Vec<f32>,
+}
+
+/// The attention of some tokens over one head of keys and values.
+struct Work<'a> {
+    /// Queries a token.
+    group: usize,
+    dim: usize,
+    /// The rows that each token sees.
+    rows: &'a [Range<usize>],
+    /// Bytes a row of keys or values.
+    row_bytes: usize,
+    decoder: Decoder,
+}
+
+impl Work<'_> {
+    #[inline(always)]
+    fn attend<S: Simd>(&self, simd: S, head: &Head, scratch: &mut Scratch, out: &mut [f32]) {
+        let Scratch {
+            queries,
+            scores,
+            tile,
+        } = scratch;
+        let start = self.rows.iter().map(|rows| rows.start).min().unwrap_or(0);
+        let end = self.rows.iter().map(|rows| rows.end).max().unwrap_or(0);
+        let all = start..end;
+        let len = all.len();
+        scores.clear();
+        scores.resize(self.rows.len() * self.group * len, 0.0);
+        self.each_tile(&head.keys, all.clone(), tile, |query, position, key| {
+            let query_row = &queries[query * self.dim..][..self.dim];
+            scores[query * len + position - all.start] = dot(simd, query_row, key);
+        });
+        for (query, scores) in scores.chunks_exact_mut(len.max(1)).enumerate() {
+            let rows = &self.rows[query / self.group];
+            softmax(&mut scores[rows.start - all.start..rows.end - all.start]);
+        }
+        self.each_tile(&head.values, all.clone(), tile, |query, position, value| {
+            let score = scores[query * len + position - all.start];
+            add_scaled(&mut out[query * self.dim..][..self.dim], score, value);
+        });
     }
-    softmax(scores);
-    for (p, value) in scores.iter().zip(values.chunks_exact(query.len())) {
-        add_scaled(out, *p, value);
+
+    /// Decodes rows some at a time and shows each to every query that sees it, in order of position.
+    #[inline(always)]
+    fn each_tile(
+        &self,
+        bytes: &[u8],
+        all: Range<usize>,
+        tile: &mut Vec<f32>,
+        mut show: impl FnMut(usize, usize, &[f32]),
+    ) {
+        tile.resize(POSITIONS * self.dim, 0.0);
+        for start in all.clone().step_by(POSITIONS) {
+            let positions = start..all.end.min(start + POSITIONS);
+            let decoded = &mut tile[..positions.len() * self.dim];
+            self.decoder.decode(
+                &bytes[positions.start * self.row_bytes..positions.end * self.row_bytes],
+                decoded,
+            );
+            for (token, rows) in self.rows.iter().enumerate() {
+                let seen = rows.start.max(positions.start)..rows.end.min(positions.end);
+                for query in token * self.group..(token + 1) * self.group {
+                    for position in seen.clone() {
+                        show(
+                            query,
+                            position,
+                            &decoded[(position - start) * self.dim..][..self.dim],
+                        );
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -149,7 +294,7 @@ mod tests {
 
     #[test]
     fn equal_keys_average_the_values_that_are_seen() {
-        let mut cache = KvCache::new(1, 2);
+        let mut cache = KvCache::new(1, 2, CacheType::F32);
         cache.append(&[1.0; 8], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 100.0, 100.0]);
         // Two heads share the one of the cache; both see positions 1 and 2.
         let out = attend(&[1.0, 0.0, 0.0, 1.0], 2, &cache, |_| 1..3);
@@ -158,7 +303,7 @@ mod tests {
 
     #[test]
     fn positions_survive_forgetting_and_truncation() {
-        let mut cache = KvCache::new(2, 1);
+        let mut cache = KvCache::new(2, 1, CacheType::F16);
         for p in 0..7 {
             cache.append(&[p as f32; 2], &[p as f32; 2]);
             cache.forget_before_last(3);
@@ -168,5 +313,50 @@ mod tests {
         assert_eq!(cache.positions(), 4..6);
         assert_eq!(cache.keys(), [4.0, 5.0, 4.0, 5.0]);
         assert_eq!(attend(&[0.0; 2], 2, &cache, |_| 4..6), [4.5, 4.5]);
+    }
+
+    #[test]
+    fn blocks_of_positions_and_tokens_give_what_the_formula_gives() {
+        let (heads, kv_heads, dim, positions, tokens, window) = (6, 2, 64, 150, 37, 50);
+        let numbers = |count: usize, seed: usize| -> Vec<f32> {
+            let number = |i: usize| ((i * 7919 + seed * 31) % 211) as f32 / 400.0 - 0.25;
+            (0..count).map(number).collect()
+        };
+        let keys = numbers(positions * kv_heads * dim, 1);
+        let values = numbers(positions * kv_heads * dim, 2);
+        let queries = numbers(tokens * heads * dim, 3);
+        let sees = |token: usize| {
+            let end = positions - tokens + token + 1;
+            end.saturating_sub(window)..end
+        };
+        for (ty, tolerance) in [(CacheType::F32, 1e-5), (CacheType::F16, 1e-3)] {
+            let mut cache = KvCache::new(kv_heads, dim, ty);
+            cache.append(&keys, &values);
+            let out = attend(&queries, heads, &cache, sees);
+            for token in 0..tokens {
+                let rows = token * heads * dim..(token + 1) * heads * dim;
+                let alone = attend(&queries[rows.clone()], heads, &cache, |_| sees(token));
+                assert_eq!(alone, out[rows]);
+                for head in 0..heads {
+                    let at = |position: usize| (position * kv_heads + head * kv_heads / heads) * dim;
+                    let query = &queries[(token * heads + head) * dim..][..dim];
+                    let score = |position: usize| -> f64 {
+                        let pairs = query.iter().zip(&keys[at(position)..]);
+                        pairs
+                            .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                            .sum::<f64>()
+                            .exp()
+                    };
+                    let total: f64 = sees(token).map(score).sum();
+                    for d in 0..dim {
+                        let mean: f64 = sees(token)
+                            .map(|position| score(position) / total * f64::from(values[at(position) + d]))
+                            .sum();
+                        let found = f64::from(out[(token * heads + head) * dim + d]);
+                        assert!((found - mean).abs() < tolerance, "{ty:?}: {found} for {mean}");
+                    }
+                }
+            }
+        }
     }
 }

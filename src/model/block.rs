@@ -1,8 +1,9 @@
 //! What every layer of target and drafter has in common: queries, the two residual branches, the closing scale.
 
+use super::arithmetic::Mode;
 use super::config::{Config, LayerConfig};
 use super::error::ModelError;
-use super::matrix::{Matrix, Pass};
+use super::matrix::Matrix;
 use super::ops::{add, gate, weighted_rms_norm};
 use super::rope::Angles;
 use super::weights::Weights;
@@ -37,10 +38,10 @@ pub struct FeedForward<'a> {
 
 impl FeedForward<'_> {
     /// For each row of `x` (`[tokens, width]`), the same shape.
-    pub fn forward(&self, x: &[f32], pass: Pass) -> Vec<f32> {
-        let mut gated = self.gate.mul(x, pass);
-        gate(&mut gated, &self.up.mul(x, pass));
-        self.down.mul(&gated, pass)
+    pub(super) fn forward(&self, x: &[f32], mode: Mode) -> Vec<f32> {
+        let mut gated = self.gate.mul(x, mode);
+        gate(&mut gated, &self.up.mul(x, mode), mode.arithmetic);
+        self.down.mul(&gated, mode)
     }
 }
 
@@ -76,23 +77,23 @@ impl<'a> Block<'a> {
     }
 
     /// Queries `[tokens, heads, head_dim]` for the attention's input, normed by head and turned.
-    pub fn queries(&self, input: &[f32], angles: &Angles, pass: Pass) -> Vec<f32> {
-        let mut queries = self.attn_q.mul(input, pass);
+    pub(super) fn queries(&self, input: &[f32], angles: &Angles, mode: Mode) -> Vec<f32> {
+        let mut queries = self.attn_q.mul(input, mode);
         weighted_rms_norm(&mut queries, &self.attn_q_norm, self.eps);
         angles.rotate(&mut queries, self.config.heads, self.config.head_dim);
         queries
     }
 
     /// Adds what the attention found (`[tokens, heads, head_dim]`), projected and normed.
-    pub fn add_attention(&self, y: &mut [f32], attended: &[f32], pass: Pass) {
-        let mut out = self.attn_output.mul(attended, pass);
+    pub(super) fn add_attention(&self, y: &mut [f32], attended: &[f32], mode: Mode) {
+        let mut out = self.attn_output.mul(attended, mode);
         weighted_rms_norm(&mut out, &self.post_attention_norm, self.eps);
         add(y, &out);
     }
 
     /// What the dense feed-forward makes of `y`, before its closing norm.
-    pub fn feed_forward(&self, y: &[f32], pass: Pass) -> Vec<f32> {
-        self.ffn.forward(&self.normed(y, &self.ffn_norm), pass)
+    pub(super) fn feed_forward(&self, y: &[f32], mode: Mode) -> Vec<f32> {
+        self.ffn.forward(&self.normed(y, &self.ffn_norm), mode)
     }
 
     /// Adds what a feed-forward made, normed.

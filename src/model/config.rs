@@ -1,5 +1,6 @@
 //! A model's numbers, from the metadata of a GGUF file.
 
+use super::arithmetic::Compute;
 use super::error::ModelError;
 use crate::arch::LayerKind;
 use crate::gguf::{Array, Gguf, Value};
@@ -36,6 +37,8 @@ pub struct Config {
     pub backbone: Option<usize>,
     /// How many centroids a drafter's centroid head follows.
     pub centroid_top_k: Option<usize>,
+    /// How it is computed.
+    pub compute: Compute,
 }
 
 /// One layer's numbers.
@@ -145,6 +148,7 @@ impl Config {
             experts,
             backbone: keys.optional_uint("embedding_length_out")?,
             centroid_top_k: keys.optional_uint("centroid_top_k")?,
+            compute: Compute::default(),
         };
         config.check()?;
         Ok(config)

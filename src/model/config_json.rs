@@ -1,5 +1,6 @@
 //! A model's numbers from the `config.json` of a Hugging Face checkpoint.
 
+use super::arithmetic::Compute;
 use super::config::{Config, ExpertConfig, LayerConfig, MAX_LAYERS, RopeConfig, config_error};
 use super::error::ModelError;
 use crate::arch::LayerKind;
@@ -91,6 +92,7 @@ impl Config {
             },
             backbone: top.optional_uint("backbone_hidden_size")?,
             centroid_top_k: top.optional_uint("centroid_intermediate_top_k")?,
+            compute: Compute::default(),
             layers,
         };
         config.check()?;

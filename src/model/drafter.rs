@@ -1,12 +1,13 @@
 //! The drafter: four layers that read the target's hidden state, keys and values, and guess its next tokens.
 
+use super::arithmetic::Pass;
 use super::attention::{KvCache, attend};
 use super::block::Block;
 use super::config::Config;
 use super::error::ModelError;
 use super::finite::{Place, Watch};
 use super::head::{Centroids, Head};
-use super::matrix::{Matrix, Pass};
+use super::matrix::Matrix;
 use super::ops::{argmax, weighted_rms_norm};
 use super::rope::Rope;
 use super::weights::{Weights, ropes};
@@ -179,9 +180,10 @@ impl<'a> Drafter<'a> {
     /// last token's embedding, scaled, and the hidden state before it; its position is where that token will stand,
     /// the number of keys that it sees.
     pub fn forward(&self, inputs: &[f32], positions: &[usize], kv: SharedKv, pass: Pass) -> Outputs {
+        let mode = self.config.compute.mode(pass);
         let full = self.rope_full.angles(positions.iter().copied());
         let sliding = self.rope_sliding.angles(positions.iter().copied());
-        let mut y = self.pre_projection.mul(inputs, pass);
+        let mut y = self.pre_projection.mul(inputs, mode);
         self.watch.look(&y, Place::Input);
         for (l, block) in self.blocks.iter().enumerate() {
             let kind = block.config.kind;
@@ -189,13 +191,13 @@ impl<'a> Drafter<'a> {
                 LayerKind::Full => &full,
                 LayerKind::Sliding => &sliding,
             };
-            let queries = block.queries(&block.attention_input(&y), angles, pass);
+            let queries = block.queries(&block.attention_input(&y), angles, mode);
             let attended = attend(&queries, block.config.heads, kv.of(kind), |row| match kind {
                 LayerKind::Full => 0..positions[row],
                 LayerKind::Sliding => self.window.visible(positions[row], self.config.window),
             });
-            block.add_attention(&mut y, &attended, pass);
-            let ffn = block.feed_forward(&y, pass);
+            block.add_attention(&mut y, &attended, mode);
+            let ffn = block.feed_forward(&y, mode);
             block.add_feed_forward(&mut y, ffn);
             block.scale_output(&mut y);
             self.watch.look(&y, Place::Layer(l));
@@ -203,13 +205,13 @@ impl<'a> Drafter<'a> {
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
         self.watch.look(&y, Place::Hidden);
         let logits = match &self.centroids {
-            None => self.token_embd.mul(&y, pass),
+            None => self.token_embd.mul(&y, mode),
             Some(centroids) => y
                 .chunks_exact(self.config.width)
-                .flat_map(|y| centroids.logits(&self.token_embd, y))
+                .flat_map(|y| centroids.logits(&self.token_embd, y, mode))
                 .collect(),
         };
-        let states = self.post_projection.mul(&y, pass);
+        let states = self.post_projection.mul(&y, mode);
         self.watch.look(&logits, Place::Logits);
         self.watch.look(&states, Place::State);
         Outputs { logits, states }

@@ -1,9 +1,10 @@
 //! The mixture of experts beside a layer's dense feed-forward.
 
+use super::arithmetic::Mode;
 use super::block::FeedForward;
 use super::config::{Config, ExpertConfig};
 use super::error::ModelError;
-use super::matrix::{Matrix, Pass};
+use super::matrix::Matrix;
 use super::ops::{add, add_scaled, rms_norm, softmax, top, weighted_rms_norm};
 use super::weights::Weights;
 
@@ -70,11 +71,11 @@ impl<'a> Experts<'a> {
     }
 
     /// Turns `out`, what the dense feed-forward made of `y`, into the sum of both branches, each normed.
-    pub fn mix_in(&self, out: &mut [f32], y: &[f32], pass: Pass) {
+    pub(super) fn mix_in(&self, out: &mut [f32], y: &[f32], mode: Mode) {
         let mut input = y.to_vec();
         weighted_rms_norm(&mut input, &self.pre_ffw_norm_2, self.eps);
         let mut mixed = vec![0.0; y.len()];
-        for (e, tokens) in self.route(y, pass).into_iter().enumerate() {
+        for (e, tokens) in self.route(y, mode).into_iter().enumerate() {
             // Gather the expert's tokens, so that its weights are read once.
             let rows: Vec<f32> = tokens
                 .iter()
@@ -84,7 +85,7 @@ impl<'a> Experts<'a> {
             if rows.is_empty() {
                 continue;
             }
-            let made = self.experts[e].forward(&rows, pass);
+            let made = self.experts[e].forward(&rows, mode);
             for ((t, share), made) in tokens.into_iter().zip(made.chunks_exact(self.width)) {
                 add_scaled(&mut mixed[t * self.width..][..self.width], share, made);
             }
@@ -95,7 +96,7 @@ impl<'a> Experts<'a> {
     }
 
     /// For each expert, the tokens that use it and its share in them.
-    fn route(&self, y: &[f32], pass: Pass) -> Vec<Vec<(usize, f32)>> {
+    fn route(&self, y: &[f32], mode: Mode) -> Vec<Vec<(usize, f32)>> {
         let mut input = y.to_vec();
         rms_norm(&mut input, self.width, self.eps);
         let root = (1.0 / (self.width as f64).sqrt()) as f32;
@@ -104,7 +105,7 @@ impl<'a> Experts<'a> {
                 .zip(&self.gate_inp_scale)
                 .for_each(|(v, scale)| *v *= scale * root);
         }
-        let mut probabilities = self.gate_inp.mul(&input, pass);
+        let mut probabilities = self.gate_inp.mul(&input, mode);
         let mut by_expert = vec![Vec::new(); self.experts.len()];
         for (t, row) in probabilities.chunks_exact_mut(self.experts.len()).enumerate() {
             softmax(row);

@@ -1,8 +1,9 @@
 //! The drafter's two output heads.
 
+use super::arithmetic::Mode;
 use super::config::Config;
 use super::error::ModelError;
-use super::matrix::{Matrix, Pass};
+use super::matrix::Matrix;
 use super::ops::top;
 use super::weights::Weights;
 use crate::quant::Isa;
@@ -83,8 +84,8 @@ impl<'a> Centroids<'a> {
     }
 
     /// Logits `[vocab]`: the tokens of the best groups have their own, all others one less than the lowest of those.
-    pub fn logits(&self, token_embd: &Matrix, state: &[f32]) -> Vec<f32> {
-        let scores = self.centroids.mul(state, Pass::Step);
+    pub(super) fn logits(&self, token_embd: &Matrix, state: &[f32], mode: Mode) -> Vec<f32> {
+        let scores = self.centroids.mul(state, mode);
         let group = self.ordering.len() / scores.len();
         let isa = Isa::best();
         let chosen: Vec<(usize, f32)> = top(&scores, self.top_k)

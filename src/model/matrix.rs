@@ -1,29 +1,19 @@
 //! Matrices in their stored form, and their products with rows of activations.
 //!
-//! Two ways: for prompts, rows are decoded some at a time and multiplied as matrices; for single steps, which wait for
-//! memory, each row is multiplied as it is decoded, block by block. Neither result depends on the number of threads, and
-//! that of a step not on how many tokens it has.
+//! Each weight is decoded once for all tokens of a pass, into a tile that stays in the cache. Two ways from there: for
+//! prompts, tokens lie side by side in vectors; for single steps and the few tokens of a draft, columns do. Neither result
+//! depends on the number of threads, and that of a step not on how many tokens it has.
 
-use super::kernels::Panels;
+use super::arithmetic::{Mode, Pass};
+use super::kernels::{self, PANEL_DEPTH, Panels, STEP_ROWS};
 use super::tensor::Tensor;
-use crate::quant::Decoder;
-use crate::quant::product::dot;
-use fearless_simd::dispatch;
+use crate::quant::{Decoder, GgmlType};
 use rayon::prelude::*;
 
 /// Multiplications below which a step's work is not split further.
 const STEP_TASK: usize = 1 << 17;
-/// Elements that a prompt's task decodes: 512 KiB, half of a usual second-level cache.
-const PROMPT_TASK: usize = 1 << 17;
-
-/// Which way a product is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// Many tokens at once.
-    Prompt,
-    /// A few tokens; the result for one does not depend on the others.
-    Step,
-}
+/// Rows that a prompt's task takes: whole groups of every kernel, a tile of 96 KiB.
+const PROMPT_ROWS: usize = 96;
 
 /// Rows of weights, all but the innermost dimension taken as one.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +22,7 @@ pub struct Matrix<'a> {
     cols: usize,
     row_bytes: usize,
     data: &'a [u8],
+    ty: GgmlType,
     decoder: Decoder,
 }
 
@@ -48,6 +39,7 @@ impl<'a> Matrix<'a> {
             cols,
             row_bytes: ty.bytes(cols as u64)? as usize,
             data: tensor.data,
+            ty,
             decoder: ty.decoder(),
         })
     }
@@ -84,60 +76,75 @@ impl<'a> Matrix<'a> {
     }
 
     /// The products of all rows with each row of `x` (`[tokens, cols]`): `[tokens, rows]`.
-    pub fn mul(&self, x: &[f32], pass: Pass) -> Vec<f32> {
+    pub(super) fn mul(&self, x: &[f32], mode: Mode) -> Vec<f32> {
+        let rounded = mode.arithmetic.rounded(self.ty, self.decoder.isa(), x);
+        let x = rounded.as_deref().unwrap_or(x);
         let tokens = x.len() / self.cols;
-        let product = match pass {
+        match mode.pass {
             Pass::Prompt => {
                 let panels = Panels::new(self.decoder.isa(), x, self.cols);
-                self.by_tasks(tokens, PROMPT_TASK / self.cols, |rows, out| {
-                    panels.multiply(&rows.decode(), out);
-                })
+                let sums = self.by_tasks(panels.padded_tokens(), PROMPT_ROWS, |rows, sums| {
+                    rows.add_to_panels(&panels, sums);
+                });
+                panels.gather(&sums, self.rows, PROMPT_ROWS)
             }
-            Pass::Step => self.by_tasks(tokens, STEP_TASK / (self.cols * tokens.max(1)), |rows, out| {
-                rows.step(x, out);
-            }),
-        };
-        if tokens == 1 {
-            product
-        } else {
-            transpose(&product, tokens)
+            Pass::Step => {
+                let task_rows = (STEP_TASK / (self.cols * tokens.max(1))).next_multiple_of(STEP_ROWS);
+                let product = self.by_tasks(tokens, task_rows, |rows, out| rows.step(x, tokens, out));
+                match tokens {
+                    1 => product,
+                    _ => transpose(&product, tokens),
+                }
+            }
         }
     }
 
-    /// Lets threads take some rows at a time, and gives the products, `[rows, tokens]`.
+    /// Lets threads take some rows at a time, and gives what they made, `per_row` numbers a row.
     fn by_tasks(
         &self,
-        tokens: usize,
+        per_row: usize,
         task_rows: usize,
         multiply: impl Fn(Matrix<'a>, &mut [f32]) + Sync,
     ) -> Vec<f32> {
-        let mut product = vec![0.0; self.rows * tokens];
-        let task_rows = task_rows.max(1);
-        let tasks = product.par_chunks_mut((task_rows * tokens).max(1));
+        let mut product = vec![0.0; self.rows * per_row];
+        let tasks = product.par_chunks_mut((task_rows * per_row).max(1));
         tasks.enumerate().for_each(|(task, out)| {
-            multiply(self.slice(task * task_rows, out.len() / tokens), out);
+            multiply(self.slice(task * task_rows, out.len() / per_row), out);
         });
         product
     }
 
+    /// Adds all products, tile by tile.
+    fn add_to_panels(&self, panels: &Panels, sums: &mut [f32]) {
+        let mut tile = vec![[0.0; PANEL_DEPTH]; self.rows];
+        for first in (0..self.cols).step_by(PANEL_DEPTH) {
+            self.decode_columns(first, &mut tile);
+            panels.add_products(first, &tile, sums);
+        }
+    }
+
     /// Streams the rows once, whatever the number of tokens.
-    fn step(&self, x: &[f32], out: &mut [f32]) {
-        let rows = self.data.chunks_exact(self.row_bytes);
-        if x.len() == self.cols {
-            for (row, out) in rows.zip(out) {
-                *out = self.decoder.dot(row, x);
-            }
+    fn step(&self, x: &[f32], tokens: usize, out: &mut [f32]) {
+        if tokens == 1 {
+            let rows = self.data.chunks_exact(self.row_bytes);
+            rows.zip(out)
+                .for_each(|(row, out)| *out = self.decoder.dot(row, x));
             return;
         }
-        let mut weights = vec![0.0; self.cols];
-        let tokens = x.len() / self.cols;
-        for (row, out) in rows.zip(out.chunks_exact_mut(tokens)) {
-            self.decoder.decode(row, &mut weights);
-            dispatch!(self.decoder.isa().level(), simd => {
-                for (x, out) in x.chunks_exact(self.cols).zip(out) {
-                    *out = dot(simd, &weights, x);
-                }
-            });
+        kernels::step(self.decoder.isa(), self.cols, x, out, |row, first, tile| {
+            let count = tile.len().min(self.rows - row);
+            self.slice(row, count).decode_columns(first, tile);
+        });
+    }
+
+    /// Decodes the columns from `first` on, a multiple of every block's length, as many as a tile has or are left.
+    fn decode_columns<const DEPTH: usize>(&self, first: usize, tile: &mut [[f32; DEPTH]]) {
+        let count = DEPTH.min(self.cols - first);
+        // Whole blocks take the bytes in proportion.
+        let bytes = |columns: usize| columns * self.row_bytes / self.cols;
+        for (row, strip) in self.data.chunks_exact(self.row_bytes).zip(tile) {
+            let blocks = &row[bytes(first)..bytes(first + count)];
+            self.decoder.decode(blocks, &mut strip[..count]);
         }
     }
 }
@@ -158,8 +165,18 @@ fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arithmetic::Arithmetic;
     use super::*;
-    use crate::quant::GgmlType;
+    use crate::quant::Isa;
+
+    const STEP: Mode = Mode {
+        pass: Pass::Step,
+        arithmetic: Arithmetic::F32,
+    };
+    const PROMPT: Mode = Mode {
+        pass: Pass::Prompt,
+        ..STEP
+    };
 
     fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count)
@@ -167,43 +184,80 @@ mod tests {
             .collect()
     }
 
+    /// A matrix's bytes: neither the rows nor, where blocks allow it, the columns fill the last vectors and tiles.
+    fn encoded(ty: GgmlType, rows: usize, cols: usize) -> Vec<u8> {
+        let mut data = vec![0; ty.bytes((rows * cols) as u64).unwrap() as usize];
+        ty.encode(&numbers(rows * cols, 1), cols, None, &mut data)
+            .unwrap();
+        data
+    }
+
+    fn matrix(ty: GgmlType, rows: usize, cols: usize, data: &[u8], isa: Isa) -> Matrix<'_> {
+        let shape = vec![rows, cols];
+        Matrix {
+            decoder: ty.decoder_on(isa),
+            ..Matrix::new(Tensor { ty, shape, data }).unwrap()
+        }
+    }
+
     #[test]
-    fn kernels_agree_with_plain_sums_and_steps_do_not_depend_on_the_batch() {
-        use GgmlType::{BF16, F32, Q4_0, Q6_K, Q8_0};
-        // Neither the rows nor the tokens, nor where blocks allow it the columns, fill the last vectors.
-        for (ty, cols) in [
+    fn kernels_of_every_instruction_set_agree_with_plain_sums_whatever_the_batch() {
+        use GgmlType::{BF16, F32, Q4_0, Q4_K, Q5_K, Q6_K, Q8_0};
+        let (rows, tokens) = (101, 37);
+        let types = [
             (F32, 1101),
             (BF16, 1101),
             (Q8_0, 1120),
             (Q4_0, 1120),
-            (Q6_K, 1280),
-        ] {
-            let (rows, tokens) = (37, 35);
-            let mut data = vec![0; ty.bytes((rows * cols) as u64).unwrap() as usize];
-            ty.encode(&numbers(rows * cols, 1), cols, None, &mut data)
-                .unwrap();
-            let tensor = Tensor {
-                ty,
-                shape: vec![rows, cols],
-                data: &data,
-            };
-            let matrix = Matrix::new(tensor).unwrap();
-            let (weights, x) = (matrix.decode(), numbers(tokens * cols, 2));
-            let step = matrix.mul(&x, Pass::Step);
-            let prompt = matrix.mul(&x, Pass::Prompt);
-            assert_eq!(prompt.len(), tokens * rows);
-            for t in 0..tokens {
-                let alone = matrix.mul(&x[t * cols..][..cols], Pass::Step);
-                assert_eq!(alone, step[t * rows..][..rows], "{ty}");
-                for r in 0..rows {
-                    let sum: f64 = (0..cols)
-                        .map(|c| f64::from(weights[r * cols + c]) * f64::from(x[t * cols + c]))
-                        .sum();
-                    for product in [&step, &prompt] {
-                        assert!((f64::from(product[t * rows + r]) - sum).abs() < 1e-3, "{ty}");
+            (Q4_K, 1280),
+            (Q5_K, 256),
+            (Q6_K, 2304),
+        ];
+        for (ty, cols) in types {
+            let (data, x) = (encoded(ty, rows, cols), numbers(tokens * cols, 2));
+            let weights = matrix(ty, rows, cols, &data, Isa::portable()).decode();
+            let plain: Vec<f64> = x
+                .chunks_exact(cols)
+                .flat_map(|x| weights.chunks_exact(cols).map(move |row| (x, row)))
+                .map(|(x, row)| {
+                    x.iter()
+                        .zip(row)
+                        .map(|(x, w)| f64::from(*x) * f64::from(*w))
+                        .sum()
+                })
+                .collect();
+            for isa in Isa::available() {
+                let matrix = matrix(ty, rows, cols, &data, isa);
+                let step = matrix.mul(&x, STEP);
+                for product in [&step, &matrix.mul(&x, PROMPT)] {
+                    assert_eq!(product.len(), plain.len());
+                    for (found, plain) in product.iter().zip(&plain) {
+                        assert!((f64::from(*found) - plain).abs() < 1e-3, "{ty} {}", isa.name());
                     }
                 }
+                for count in [1, 2, 3, 5, 9] {
+                    let some = matrix.mul(&x[..count * cols], STEP);
+                    assert_eq!(some, step[..count * rows], "{ty} {} {count}", isa.name());
+                }
             }
+        }
+    }
+
+    #[test]
+    fn products_do_not_depend_on_the_number_of_threads() {
+        let (rows, cols, tokens) = (517, 512, 19);
+        let (data, x) = (encoded(GgmlType::Q6_K, rows, cols), numbers(tokens * cols, 2));
+        let matrix = matrix(GgmlType::Q6_K, rows, cols, &data, Isa::best());
+        let products = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| [matrix.mul(&x, STEP), matrix.mul(&x, PROMPT)])
+        };
+        let one = products(1);
+        for threads in [2, 3, 8] {
+            assert_eq!(products(threads), one);
         }
     }
 }

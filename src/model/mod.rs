@@ -8,6 +8,7 @@
 //! transformers' `models/gemma4` and `models/gemma4_assistant` (5.14) and of llama.cpp's `src/models/gemma4*.cpp`
 //! (October 2026), which differ in one point: [`Window`].
 
+mod arithmetic;
 mod attention;
 mod block;
 mod config;
@@ -25,13 +26,14 @@ mod target;
 mod tensor;
 mod weights;
 
-pub use attention::KvCache;
+pub use arithmetic::{Arithmetic, Compute, Pass};
+pub use attention::{CacheType, KvCache};
 pub use config::{Config, ExpertConfig, LayerConfig, RopeConfig};
 pub use drafter::{DraftStep, Drafter, Outputs, SharedKv, Window};
 pub use error::ModelError;
 pub use finite::Place;
 pub use head::{CENTROIDS, Head, ORDERING};
-pub use matrix::{Matrix, Pass};
+pub use matrix::Matrix;
 pub use target::{State, Target};
 pub use tensor::Tensor;
 pub use weights::{CheckpointWeights, Weights};

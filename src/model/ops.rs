@@ -1,6 +1,7 @@
 //! Small operations on rows of numbers. Sums are taken in `f64`, one after the other, and threads share whole rows, so
 //! that no result depends on their number.
 
+use super::arithmetic::Arithmetic;
 use rayon::prelude::*;
 
 /// `out += factor * row`.
@@ -41,12 +42,16 @@ pub fn gelu_tanh(x: f32) -> f32 {
 }
 
 /// `gated = gelu(gated) * up`, element by element.
-pub fn gate(gated: &mut [f32], up: &[f32]) {
+pub(super) fn gate(gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
     const ELEMENTS: usize = 4096;
     gated
         .par_chunks_mut(ELEMENTS)
         .zip(up.par_chunks(ELEMENTS))
-        .for_each(|(gated, up)| gated.iter_mut().zip(up).for_each(|(g, u)| *g = gelu_tanh(*g) * u));
+        .for_each(|(gated, up)| {
+            for (g, u) in gated.iter_mut().zip(up) {
+                *g = arithmetic.gelu(*g) * u;
+            }
+        });
 }
 
 /// `y += x`.

@@ -1,5 +1,6 @@
 //! The target: Gemma 4's text model, dense, with per-layer embeddings, or with experts.
 
+use super::arithmetic::{Mode, Pass};
 use super::attention::{KvCache, attend};
 use super::block::Block;
 use super::config::Config;
@@ -7,14 +8,14 @@ use super::drafter::SharedKv;
 use super::error::ModelError;
 use super::experts::Experts;
 use super::finite::{Place, Watch};
-use super::matrix::{Matrix, Pass};
+use super::matrix::Matrix;
 use super::ops::{add, gate, rms_norm, soft_cap, weighted_rms_norm};
 use super::rope::{Angles, Rope};
 use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;
 
 /// Tokens of a prompt that are taken at once: bounds the memory that activations need.
-const PROMPT_BATCH: usize = 96;
+const PROMPT_BATCH: usize = 256;
 
 /// A target.
 #[derive(Debug)]
@@ -188,7 +189,7 @@ impl<'a> Target<'a> {
                 .config
                 .layers
                 .iter()
-                .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim))
+                .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim, self.config.compute.cache_type))
                 .collect(),
             len: 0,
             // A drafter by transformers' reading sees one more, and a prompt's batch is appended before it is read.
@@ -221,12 +222,13 @@ impl<'a> Target<'a> {
 
     /// Takes in tokens and gives their hidden states after the final norm, `[tokens, width]`.
     pub fn forward(&self, state: &mut State, tokens: &[u32], pass: Pass) -> Vec<f32> {
+        let mode = self.config.compute.mode(pass);
         let positions = state.len..state.len + tokens.len();
         let mut y: Vec<f32> = tokens.iter().flat_map(|&token| self.embed(token)).collect();
         let per_layer = self
             .per_layer
             .as_ref()
-            .map(|p| p.forward(tokens, &y, &self.config, pass));
+            .map(|p| p.forward(tokens, &y, &self.config, mode));
         self.watch.look(&y, Place::Input);
         let full = self.rope_full.angles(positions.clone());
         let sliding = self.rope_sliding.angles(positions.clone());
@@ -235,13 +237,13 @@ impl<'a> Target<'a> {
                 LayerKind::Full => &full,
                 LayerKind::Sliding => &sliding,
             };
-            layer.attention(l, &mut y, state, &self.config, angles, pass);
-            layer.feed_forward(&mut y, pass);
+            layer.attention(l, &mut y, state, &self.config, angles, mode);
+            layer.feed_forward(&mut y, mode);
             if let (Some(input), Some(embedding), Some(rows)) =
                 (&layer.per_layer, &self.per_layer, &per_layer)
             {
                 let rows = embedding.of_layer(rows, l, self.layers.len());
-                input.add(&mut y, rows, self.config.eps, pass);
+                input.add(&mut y, rows, self.config.eps, mode);
             }
             layer.block.scale_output(&mut y);
             self.watch.look(&y, Place::Layer(l));
@@ -259,7 +261,7 @@ impl<'a> Target<'a> {
 
     /// Scores of the next token for each hidden state, `[tokens, vocab]`.
     pub fn logits(&self, hidden: &[f32], pass: Pass) -> Vec<f32> {
-        let mut logits = self.output.mul(hidden, pass);
+        let mut logits = self.output.mul(hidden, self.config.compute.mode(pass));
         if let Some(cap) = self.config.soft_cap {
             soft_cap(&mut logits, cap);
         }
@@ -325,13 +327,13 @@ impl<'a> Layer<'a> {
         state: &mut State,
         config: &Config,
         angles: &Angles,
-        pass: Pass,
+        mode: Mode,
     ) {
         let layer = self.block.config;
         let input = self.block.attention_input(y);
-        let queries = self.block.queries(&input, angles, pass);
+        let queries = self.block.queries(&input, angles, mode);
         if let Some(own) = &self.own {
-            let (keys, values) = own.keys_and_values(&input, layer.kv_heads, config.eps, angles, pass);
+            let (keys, values) = own.keys_and_values(&input, layer.kv_heads, config.eps, angles, mode);
             state.caches[l].append(&keys, &values);
         }
         let first = state.len;
@@ -342,13 +344,13 @@ impl<'a> Layer<'a> {
                 LayerKind::Sliding => end.saturating_sub(config.window)..end,
             }
         });
-        self.block.add_attention(y, &attended, pass);
+        self.block.add_attention(y, &attended, mode);
     }
 
-    fn feed_forward(&self, y: &mut [f32], pass: Pass) {
-        let mut out = self.block.feed_forward(y, pass);
+    fn feed_forward(&self, y: &mut [f32], mode: Mode) {
+        let mut out = self.block.feed_forward(y, mode);
         if let Some(experts) = &self.experts {
-            experts.mix_in(&mut out, y, pass);
+            experts.mix_in(&mut out, y, mode);
         }
         self.block.add_feed_forward(y, out);
     }
@@ -362,12 +364,12 @@ impl OwnKv<'_> {
         kv_heads: usize,
         eps: f32,
         angles: &Angles,
-        pass: Pass,
+        mode: Mode,
     ) -> (Vec<f32>, Vec<f32>) {
         let head_dim = self.attn_k_norm.len();
-        let mut keys = self.attn_k.mul(input, pass);
+        let mut keys = self.attn_k.mul(input, mode);
         let mut values = match &self.attn_v {
-            Some(attn_v) => attn_v.mul(input, pass),
+            Some(attn_v) => attn_v.mul(input, mode),
             None => keys.clone(),
         };
         weighted_rms_norm(&mut keys, &self.attn_k_norm, eps);
@@ -395,8 +397,8 @@ impl<'a> PerLayerEmbedding<'a> {
 
     /// `(rms(model_proj · x / √width) · w + token_embd[t] · √P) / √2` for each token with its scaled embedding `x`:
     /// `[tokens, layers * P]`.
-    fn forward(&self, tokens: &[u32], x: &[f32], config: &Config, pass: Pass) -> Vec<f32> {
-        let mut out = self.model_proj.mul(x, pass);
+    fn forward(&self, tokens: &[u32], x: &[f32], config: &Config, mode: Mode) -> Vec<f32> {
+        let mut out = self.model_proj.mul(x, mode);
         let model_scale = (1.0 / (config.width as f64).sqrt()) as f32;
         out.iter_mut().for_each(|v| *v *= model_scale);
         weighted_rms_norm(&mut out, &self.proj_norm, config.eps);
@@ -420,10 +422,10 @@ impl<'a> PerLayerEmbedding<'a> {
 
 impl PerLayerInput<'_> {
     /// `y += rms(proj · (gelu(inp_gate · y) * rows)) · w`.
-    fn add(&self, y: &mut [f32], rows: Vec<f32>, eps: f32, pass: Pass) {
-        let mut gated = self.inp_gate.mul(y, pass);
-        gate(&mut gated, &rows);
-        let mut out = self.proj.mul(&gated, pass);
+    fn add(&self, y: &mut [f32], rows: Vec<f32>, eps: f32, mode: Mode) {
+        let mut gated = self.inp_gate.mul(y, mode);
+        gate(&mut gated, &rows, mode.arithmetic);
+        let mut out = self.proj.mul(&gated, mode);
         weighted_rms_norm(&mut out, &self.post_norm, eps);
         add(y, &out);
     }

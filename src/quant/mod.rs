@@ -143,9 +143,14 @@ impl GgmlType {
 
     /// The decoder by itself, chosen once for loops over many pieces.
     pub fn decoder(self) -> Decoder {
+        self.decoder_on(Isa::best())
+    }
+
+    /// [`GgmlType::decoder`] with the instructions of `isa`.
+    pub fn decoder_on(self, isa: Isa) -> Decoder {
         Decoder {
             decode: self.codec().decode,
-            isa: Isa::best(),
+            isa,
         }
     }
 

@@ -34,7 +34,7 @@ use crate::gguf::{Gguf, GgufError, GgufErrorKind};
 use crate::io::kind::{FileKind, Wanted};
 use crate::io::output::{self, OutputError};
 use crate::io::{Inputs, ReadError};
-use crate::model::{CENTROIDS, CheckpointWeights, Config, Drafter, ORDERING, Target, Weights};
+use crate::model::{CENTROIDS, CheckpointWeights, Compute, Config, Drafter, ORDERING, Target, Weights};
 use bstr::BStr;
 use drafts::{Differences, StepDifference};
 use overlay::Overlay;
@@ -69,6 +69,10 @@ pub struct Options {
     pub force: bool,
     /// An architecture file for the drafter, instead of the one compiled in.
     pub arch: Option<PathBuf>,
+    /// How target and drafter are computed; checkpoints are in `f32`.
+    pub compute: Compute,
+    /// Whether the target writes its text a second time, without the drafter. `None`: where it is small.
+    pub prove_greedy: Option<bool>,
 }
 
 /// The prompt where none is given: code and prose, so that positions differ.
@@ -111,9 +115,14 @@ impl Options {
             dump: None,
             force: false,
             arch: None,
+            compute: Compute::default(),
+            prove_greedy: None,
         }
     }
 }
+
+/// Bytes of a target up to which its text is written a second time, without the drafter, if nobody says whether to.
+const PROVED_UP_TO: u64 = 256 << 20;
 
 /// What the target continues.
 #[derive(Debug, Clone)]
@@ -235,6 +244,12 @@ impl<'a> Files<'a> {
             })
     }
 
+    /// Size of the target.
+    fn target_bytes(&self) -> u64 {
+        let parts = self.target.parts().iter();
+        parts.map(|part| part.bytes().len() as u64).sum()
+    }
+
     fn drafter_config(&self) -> Result<Config, ModelError> {
         Config::from_gguf(&self.drafter, &self.drafter_arch().architecture)
     }
@@ -286,7 +301,9 @@ pub fn verify(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError>
         output::check(dump, inputs, options.force)?;
     }
     check_kinds(&files.drafter, &files.target, files.drafter_arch())?;
-    let (config, target_config) = (files.drafter_config()?, files.target_config()?);
+    let (mut config, mut target_config) = (files.drafter_config()?, files.target_config()?);
+    config.compute = options.compute;
+    target_config.compute = options.compute;
     let source = files
         .source
         .as_ref()
@@ -345,13 +362,14 @@ pub fn verify(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError>
         target_source: shown(&options.target_source),
         window: options.window.name(),
         head: options.head.name(),
+        arithmetic: options.compute.arithmetic.name(),
         prompt: run.prompt,
         weights,
         forward: run.forward,
         agreement: run.agreement,
         acceptance: run.acceptance.as_ref().map(|acceptance| AcceptanceReport {
             output: Some(run.output),
-            output_is_greedy: Some(run.output_is_greedy),
+            output_is_greedy: run.output_is_greedy,
             surprise: run.surprise,
             ..acceptance.into()
         }),
@@ -375,7 +393,7 @@ struct Run {
     surprise: Option<f64>,
     source_surprise: Option<f64>,
     output: Vec<u32>,
-    output_is_greedy: bool,
+    output_is_greedy: Option<bool>,
     checkpoints: Option<CheckpointReport>,
     /// Whether a finding says that drafter and target are no pair.
     is_stranger: bool,
@@ -430,7 +448,19 @@ impl Run {
         run.forward = Some(
             writer.after_prompt(|moment| forward(&target, &drafter, source_drafter.as_ref(), moment, steps)),
         );
-        let (output, acceptance) = writer.speculate(&drafter, limits);
+        let mut agreement: Vec<Differences> = Vec::new();
+        let mut rehearsal = source_drafter.as_ref().map(|source| {
+            Rehearsal::new(source, limits, |draft, moment| {
+                drafts::collect(&mut agreement, drafts::differences(&drafter, draft, moment));
+            })
+        });
+        let mut followers: Vec<&mut dyn speculate::Follower> = Vec::new();
+        followers.extend(rehearsal.as_mut().map(|r| r as &mut dyn speculate::Follower));
+        let speculation = writer.speculate(&drafter, limits, &mut followers);
+        let (output, acceptance) = (speculation.written, speculation.acceptance);
+        run.source_acceptance = rehearsal.map(|rehearsal| rehearsal.acceptance);
+        run.agreement = source.map(|_| agreement.iter().map(AgreementReport::from).collect());
+
         let source_place = source_drafter.as_ref().and_then(Drafter::non_finite);
         let models = ((&target, &files.target), (&drafter, &files.drafter));
         if let Some(fault) = finite::fault(models.0, models.1, source_place) {
@@ -442,24 +472,7 @@ impl Run {
             });
         }
 
-        let mut agreement: Vec<Differences> = Vec::new();
-        let mut rehearsal = source_drafter.as_ref().map(|source| {
-            Rehearsal::new(source, limits, |draft, moment| {
-                drafts::collect(&mut agreement, drafts::differences(&drafter, draft, moment));
-            })
-        });
-        let mut followers: Vec<&mut dyn speculate::Follower> = Vec::new();
-        followers.extend(rehearsal.as_mut().map(|r| r as &mut dyn speculate::Follower));
-        let (greedy, written_probes) = writer.write_alone(limits.room(), &mut followers);
-        run.source_acceptance = rehearsal.map(|rehearsal| rehearsal.acceptance);
-        run.agreement = source.map(|_| agreement.iter().map(AgreementReport::from).collect());
-
-        run.output_is_greedy = greedy.starts_with(&output);
-        if !run.output_is_greedy {
-            let message = "the output with the drafter is not the target's own greedy output";
-            run.findings.push(Finding::error(code::DRAFTS, message));
-        }
-        let probes = writer.probes().iter().chain(&written_probes);
+        let probes = writer.probes().iter().chain(&speculation.probes);
         let probes = Probes::new(&target, writer.shared_kv(), probes);
         let blind = (target.vocab() as f64).ln();
         let surprise = |drafter: &Drafter| probe::mean(&probes.surprise(drafter));
@@ -488,6 +501,17 @@ impl Run {
             fault.is_none() && judged.as_ref().is_some_and(|finding| finding.code == code::PAIR);
         run.findings.extend(fault.or(judged));
         run.acceptance = Some(acceptance);
+        if options
+            .prove_greedy
+            .unwrap_or(files.target_bytes() <= PROVED_UP_TO)
+        {
+            let is_greedy = writer.write_alone(output.len()) == output;
+            run.output_is_greedy = Some(is_greedy);
+            if !is_greedy {
+                let message = "the output with the drafter is not the target's own greedy output";
+                run.findings.push(Finding::error(code::DRAFTS, message));
+            }
+        }
         run.output = output;
 
         run.checkpoints = run_checkpoints(

@@ -25,6 +25,8 @@ pub struct Report {
     pub window: &'static str,
     /// How the vocabulary is scored: `dense` or `centroid`.
     pub head: &'static str,
+    /// Arithmetic of target and drafter: `f32` or `llama.cpp`.
+    pub arithmetic: &'static str,
     /// Token ids.
     pub prompt: Vec<u32>,
     /// The file's tensors against the source's.
@@ -176,7 +178,8 @@ pub struct AcceptanceReport {
     pub surprise: Option<f64>,
     /// The tokens written; absent for a drafter that only rehearsed.
     pub output: Option<Vec<u32>>,
-    /// Whether these are the target's own greedy output.
+    /// Whether these are what the target writes without a drafter; absent where it was not made to. They are what its
+    /// passes said.
     pub output_is_greedy: Option<bool>,
 }
 

@@ -8,6 +8,7 @@
 use super::probe::Probe;
 use crate::model::ops::argmax;
 use crate::model::{DraftStep, Drafter, Pass, SharedKv, State, Target};
+use std::collections::VecDeque;
 
 /// What came of drafting.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,7 +131,7 @@ pub fn tokens(draft: &[DraftStep]) -> Vec<u32> {
     draft.iter().map(DraftStep::token).collect()
 }
 
-/// Someone who follows the target as it writes alone.
+/// Someone who follows the target as it writes.
 pub trait Follower {
     /// What the target writes at this moment is `next`.
     fn follow(&mut self, target: &Target, moment: Moment, next: u32);
@@ -151,6 +152,8 @@ pub struct Writer<'a> {
 
 /// Most positions of the prompt, and of what is written, that are kept as probes.
 const PROBES: usize = 128;
+/// Rows of a prompt whose logits are taken at once.
+const LOGIT_ROWS: usize = 32;
 
 impl<'a> Writer<'a> {
     /// Reads a prompt, which must not be empty, and makes ready for runs that write as much as `limits` says.
@@ -170,10 +173,14 @@ impl<'a> Writer<'a> {
         let count = rows.len() / width;
         // Row `i` stands for position `first + i - 1`.
         let first = before.len() + 1 - count;
-        let logits = target.logits(&rows[width..], Pass::Prompt);
-        let own: Vec<u32> = logits
-            .chunks_exact(target.vocab())
-            .map(|logits| argmax(logits) as u32)
+        // Logits some rows at a time: with a vocabulary of 262144 a row takes 1 MiB.
+        let own: Vec<u32> = rows[width..]
+            .chunks(LOGIT_ROWS * width)
+            .flat_map(|rows| {
+                let logits = target.logits(rows, Pass::Prompt);
+                let best = logits.chunks_exact(target.vocab()).map(argmax);
+                best.map(|token| token as u32).collect::<Vec<_>>()
+            })
             .collect();
         let probes = rows
             .chunks_exact(width)
@@ -228,25 +235,32 @@ impl<'a> Writer<'a> {
         show(moment)
     }
 
-    /// Writes with the help of a drafter: the tokens and how its drafts fared.
-    pub fn speculate(&mut self, drafter: &Drafter, limits: Limits) -> (Vec<u32>, Acceptance) {
-        let (target, state) = (self.target, &mut self.state);
+    /// Writes with the help of a drafter, and then alone as far as `limits` has room: what the target says at each
+    /// position is told to the followers. A draft changes nothing of it, so this is the target's own greedy text.
+    pub fn speculate(
+        &mut self,
+        drafter: &Drafter,
+        limits: Limits,
+        followers: &mut [&mut dyn Follower],
+    ) -> Speculation {
+        let target = self.target;
         let width = target.config().width;
-        state.truncate(self.start);
+        self.state.truncate(self.start);
         let (mut hidden, mut last) = (self.hidden.clone(), self.last);
+        let mut teller = Teller::new(target, followers);
         let mut written = Vec::new();
         let mut acceptance = Acceptance::default();
         while limits.goes_on(written.len()) {
-            let position = state.len();
+            let position = self.state.len();
             let moment = Moment {
                 last,
                 hidden: &hidden,
                 position,
-                kv: target.shared_kv(state),
+                kv: target.shared_kv(&self.state),
             };
             let draft = tokens(&moment.draft(target, drafter, limits.draft(written.len())));
             let batch = [&[last], draft.as_slice()].concat();
-            let rows = target.forward(state, &batch, Pass::Step);
+            let rows = target.forward(&mut self.state, &batch, Pass::Step);
             let logits = target.logits(&rows, Pass::Step);
             let own: Vec<u32> = logits
                 .chunks_exact(target.vocab())
@@ -254,60 +268,110 @@ impl<'a> Writer<'a> {
                 .collect();
             let accepted = draft.iter().zip(&own).take_while(|(d, o)| d == o).count();
             acceptance.count(draft.len(), accepted);
+            let before = std::iter::once(hidden.as_slice()).chain(rows.chunks_exact(width));
+            for (i, (hidden, &next)) in before.zip(&own[..=accepted]).enumerate() {
+                let moment = Moment {
+                    last: batch[i],
+                    hidden,
+                    position: position + i,
+                    kv: target.shared_kv(&self.state),
+                };
+                teller.tell(moment, next);
+            }
             written.extend_from_slice(&own[..=accepted]);
             last = own[accepted];
             hidden.copy_from_slice(&rows[accepted * width..][..width]);
-            state.truncate(position + accepted + 1);
+            self.state.truncate(position + accepted + 1);
         }
-        (written, acceptance)
+        let left = limits.room().saturating_sub(written.len());
+        self.go_on(last, hidden, left, &mut teller);
+        Speculation {
+            written,
+            acceptance,
+            probes: teller.probes.into(),
+        }
     }
 
-    /// Writes `count` tokens with the target alone, one after the other. Gives them, and the newest of their positions
-    /// as probes.
-    pub fn write_alone(
-        &mut self,
-        count: usize,
-        followers: &mut [&mut dyn Follower],
-    ) -> (Vec<u32>, Vec<Probe>) {
-        let (target, state) = (self.target, &mut self.state);
-        state.truncate(self.start);
-        let (mut hidden, mut last) = (self.hidden.clone(), self.last);
+    /// Writes `count` tokens with the target alone, one after the other.
+    pub fn write_alone(&mut self, count: usize) -> Vec<u32> {
+        self.state.truncate(self.start);
+        let mut teller = Teller::new(self.target, &mut []);
+        self.go_on(self.last, self.hidden.clone(), count, &mut teller)
+    }
+
+    /// Writes `count` tokens after `last`, which the target has not seen; `hidden` is of the position before.
+    fn go_on(&mut self, mut last: u32, mut hidden: Vec<f32>, count: usize, teller: &mut Teller) -> Vec<u32> {
+        let target = self.target;
         let mut written = Vec::new();
-        let mut probes: Vec<Probe> = Vec::new();
         for _ in 0..count {
-            let position = state.len();
-            let row = target.forward(state, &[last], Pass::Step);
+            let position = self.state.len();
+            let row = target.forward(&mut self.state, &[last], Pass::Step);
             let next = argmax(&target.logits(&row, Pass::Step)) as u32;
             let moment = Moment {
                 last,
                 hidden: &hidden,
                 position,
-                kv: target.shared_kv(state),
+                kv: target.shared_kv(&self.state),
             };
-            for follower in followers.iter_mut() {
-                follower.follow(target, moment, next);
-            }
-            if let Some(probe) = probes.last_mut() {
-                probe.after = Some(next);
-            }
-            if count - written.len() <= PROBES && position > 0 {
-                probes.push(Probe {
-                    last,
-                    hidden: hidden.clone(),
-                    position,
-                    next,
-                    after: None,
-                });
-            }
+            teller.tell(moment, next);
             written.push(next);
             (last, hidden) = (next, row);
         }
-        (written, probes)
+        written
     }
 }
 
-/// A drafter that drafts along with a target that writes alone, and counts how its drafts would have fared: the same
-/// as in [`Writer::speculate`], since a draft changes nothing of what the target writes.
+/// What came of writing with a drafter.
+pub struct Speculation {
+    /// The tokens written.
+    pub written: Vec<u32>,
+    /// How the drafts fared.
+    pub acceptance: Acceptance,
+    /// The newest of the positions written.
+    pub probes: Vec<Probe>,
+}
+
+/// Tells followers what the target says, position by position, and keeps the newest of these as probes.
+struct Teller<'t, 'f> {
+    target: &'f Target<'f>,
+    followers: &'f mut [&'t mut dyn Follower],
+    probes: VecDeque<Probe>,
+}
+
+impl<'t, 'f> Teller<'t, 'f> {
+    fn new(target: &'f Target<'f>, followers: &'f mut [&'t mut dyn Follower]) -> Teller<'t, 'f> {
+        Teller {
+            target,
+            followers,
+            probes: VecDeque::new(),
+        }
+    }
+
+    fn tell(&mut self, moment: Moment, next: u32) {
+        for follower in self.followers.iter_mut() {
+            follower.follow(self.target, moment, next);
+        }
+        if let Some(probe) = self.probes.back_mut() {
+            probe.after = Some(next);
+        }
+        if moment.position == 0 {
+            return;
+        }
+        if self.probes.len() == PROBES {
+            self.probes.pop_front();
+        }
+        self.probes.push_back(Probe {
+            last: moment.last,
+            hidden: moment.hidden.to_vec(),
+            position: moment.position,
+            next,
+            after: None,
+        });
+    }
+}
+
+/// A drafter that drafts along while a target writes, whoever helps it, and counts how its drafts would have fared: the
+/// same as in [`Writer::speculate`], since a draft changes nothing of what the target writes.
 pub struct Rehearsal<'a, F> {
     drafter: &'a Drafter<'a>,
     limits: Limits,

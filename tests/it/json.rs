@@ -343,6 +343,7 @@ struct Verify {
     target_source: Option<String>,
     window: String,
     head: String,
+    arithmetic: String,
     prompt: Vec<u32>,
     weights: Option<Vec<Weights>>,
     forward: Option<Forward>,

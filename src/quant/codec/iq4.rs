@@ -9,7 +9,7 @@ use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, Groups, LANES, load};
 use super::{decode_blocks, planes, scales};
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Select, Simd, SimdBase, dispatch, f32x16};
+use fearless_simd::{Select, Simd, SimdBase, SimdFrom, dispatch, f32x16, i8x16, u8x16};
 
 const GROUP: usize = 32;
 const NL_BYTES: usize = 18;
@@ -60,10 +60,12 @@ fn decode_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], out: &mut [f32; LEN]) {
 
 #[inline(always)]
 fn decode_group<S: Simd>(simd: S, scale: f32, levels: &[u8], out: &mut [f32; GROUP]) {
-    for (v, q) in out.iter_mut().zip(planes::unpack::<4, 16, GROUP>(levels)) {
-        *v = POINTS[usize::from(q)];
+    let grid = i8x16::simd_from(simd, GRID);
+    let levels = planes::unpack::<4, 16, GROUP>(levels);
+    for (levels, out) in levels.as_chunks::<16>().0.iter().zip(out.as_chunks_mut::<16>().0) {
+        let points: [i8; 16] = grid.swizzle_dyn(u8x16::simd_from(simd, *levels)).into();
+        planes::scaled(simd, &points.map(|point| point as u8), 0, scale, out);
     }
-    planes::scale(simd, out, scale);
 }
 
 #[inline(always)]

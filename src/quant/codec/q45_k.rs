@@ -44,20 +44,22 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
 fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let (head, rest) = block.split_at(HEAD);
     let (fifth, low) = rest.split_at(rest.len() - LEN / 2);
-    let mut levels = planes::unpack::<4, 32, LEN>(low);
-    if !fifth.is_empty() {
-        levels = planes::joined::<4, LEN>(&levels, &planes::unpack::<1, 32, LEN>(fifth));
-    }
     let (d, dmin) = (read_f16([head[0], head[1]]), read_f16([head[2], head[3]]));
-    let groups = levels
-        .as_chunks::<GROUP>()
-        .0
-        .iter()
-        .zip(out.as_chunks_mut::<GROUP>().0);
-    for (g, (levels, out)) in groups.enumerate() {
-        let (scale, minimum) = read_scale(&head[4..], g);
-        let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
-        planes::scaled_and_moved(simd, levels, scale, -minimum, out);
+    // Two groups share a stripe.
+    let pairs = out.as_chunks_mut::<{ 2 * GROUP }>().0.iter_mut();
+    for (pair, (out, low)) in pairs.zip(low.as_chunks::<GROUP>().0).enumerate() {
+        let levels = planes::unpack::<4, GROUP, { 2 * GROUP }>(low);
+        let groups = levels.as_chunks::<GROUP>().0.iter();
+        for (i, (levels, out)) in groups.zip(out.as_chunks_mut::<GROUP>().0).enumerate() {
+            let g = 2 * pair + i;
+            let mut levels = *levels;
+            for (level, bits) in levels.iter_mut().zip(fifth) {
+                *level |= (bits >> g & 1) << 4;
+            }
+            let (scale, minimum) = read_scale(&head[4..], g);
+            let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
+            planes::scaled_and_moved(simd, &levels, scale, -minimum, out);
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use fearless_simd::{Simd, dispatch};
 const LEN: usize = 256;
 const BYTES: usize = 210;
 const GROUP: usize = 16;
+/// Elements whose levels share their stripes.
+const HALF: usize = LEN / 2;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
     decode: decode_blocks!(decode),
@@ -24,16 +26,16 @@ pub(in crate::quant) static Q6_K: Codec = Codec {
 fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let (low, rest) = block.split_at(128);
     let (high, rest) = rest.split_at(64);
-    let high = planes::unpack::<2, 32, LEN>(high);
-    let levels = planes::joined::<4, LEN>(&planes::unpack::<4, 64, LEN>(low), &high);
     let d = read_f16([rest[16], rest[17]]);
-    let groups = levels
-        .as_chunks::<GROUP>()
-        .0
-        .iter()
-        .zip(out.as_chunks_mut::<GROUP>().0);
-    for ((levels, out), scale) in groups.zip(rest) {
-        planes::scaled(simd, levels, 32, d * f32::from(*scale as i8), out);
+    let stripes = low.as_chunks::<64>().0.iter().zip(high.as_chunks::<32>().0);
+    let halves = out.as_chunks_mut::<HALF>().0.iter_mut();
+    for ((out, scales), (low, high)) in halves.zip(rest.as_chunks::<8>().0).zip(stripes) {
+        let high = planes::unpack::<2, 32, HALF>(high);
+        let levels = planes::joined::<4, HALF>(&planes::unpack::<4, 64, HALF>(low), &high);
+        let groups = levels.as_chunks::<GROUP>().0.iter();
+        for ((levels, out), scale) in groups.zip(out.as_chunks_mut::<GROUP>().0).zip(scales) {
+            planes::scaled(simd, levels, 32, d * f32::from(*scale as i8), out);
+        }
     }
 }
 
