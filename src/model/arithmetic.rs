@@ -70,8 +70,8 @@ impl Arithmetic {
             (Arithmetic::F32, _) | (_, GgmlType::F32) => return None,
             (_, GgmlType::BF16) => |x| x.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
             (_, GgmlType::F16) => |x| x.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
-            (_, ty) if ty.block_len() == 256 => |x| x.as_chunks_mut().0.iter_mut().for_each(round_q8_k),
-            _ => |x| x.as_chunks_mut().0.iter_mut().for_each(round_q8_0),
+            (_, ty) if has_long_blocks(ty) => |x| x.as_chunks_mut().0.iter_mut().for_each(round_block::<256>),
+            _ => |x| x.as_chunks_mut().0.iter_mut().for_each(round_block::<32>),
         };
         let mut x = x.to_owned();
         x.par_chunks_mut(CHUNK).for_each(|x| isa.run(|| round(x)));
@@ -95,28 +95,68 @@ impl Arithmetic {
 /// Numbers that a thread rounds at once, whole blocks.
 const CHUNK: usize = 4096;
 
-/// A block to Q8_0 and back: the scale an `f16`, levels to nearest, ties to even.
-fn round_q8_0(x: &mut [f32; 32]) {
-    let largest = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-    let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-    let scale = f16::from_f32(largest / 127.0).to_f32();
-    for v in x {
-        *v = scale * (*v * inverse).round_ties_even();
+/// Whether activations become Q8_K beside weights of this type, and not Q8_0.
+fn has_long_blocks(ty: GgmlType) -> bool {
+    ty.block_len() == 256
+}
+
+/// A row of activations in 8 bits.
+pub(super) struct Quantized {
+    pub levels: Vec<i8>,
+    /// One for every 32 columns.
+    pub scales: Vec<f32>,
+}
+
+impl Quantized {
+    /// A row that goes with quantized weights of type `ty`, a whole number of their blocks.
+    pub fn new(ty: GgmlType, isa: Isa, x: &[f32]) -> Quantized {
+        let mut levels = vec![0; x.len()];
+        let scales = isa.run(|| match has_long_blocks(ty) {
+            true => quantize::<256>(x, &mut levels),
+            false => quantize::<32>(x, &mut levels),
+        });
+        Quantized { levels, scales }
     }
 }
 
-/// A block to Q8_K and back: the element largest in magnitude becomes -127, the first of equals.
-fn round_q8_k(x: &mut [f32; 256]) {
-    let largest = x.iter().fold(0.0f32, |largest, v| match v.abs() > largest.abs() {
-        true => *v,
-        false => largest,
-    });
-    if largest == 0.0 {
-        return;
+#[inline(always)]
+fn quantize<const LEN: usize>(x: &[f32], levels: &mut [i8]) -> Vec<f32> {
+    let blocks = x.as_chunks::<LEN>().0.iter().zip(levels.as_chunks_mut::<LEN>().0);
+    blocks
+        .flat_map(|(x, levels)| std::iter::repeat_n(quantize_block(x, levels), LEN / 32))
+        .collect()
+}
+
+/// A block of Q8_0, 32 long, or of Q8_K, 256 long, to levels and their scale. The levels are to nearest, ties to even. The
+/// scale of the one is an `f16`; in the other the element largest in magnitude, the first of equals, becomes -127.
+#[inline(always)]
+fn quantize_block<const LEN: usize>(x: &[f32; LEN], levels: &mut [i8; LEN]) -> f32 {
+    let magnitude = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+    if magnitude == 0.0 {
+        *levels = [0; LEN];
+        return 0.0;
     }
-    let inverse = -127.0 / largest;
-    for v in x {
-        *v = 1.0 / inverse * (*v * inverse).round_ties_even().min(127.0);
+    let is_short = LEN == 32;
+    let inverse = match x.iter().find(|v| v.abs() == magnitude) {
+        Some(largest) if !is_short => -127.0 / largest,
+        _ => 127.0 / magnitude,
+    };
+    for (level, v) in levels.iter_mut().zip(x) {
+        *level = (v * inverse).round_ties_even().min(127.0) as i8;
+    }
+    match is_short {
+        true => f16::from_f32(magnitude / 127.0).to_f32(),
+        false => 1.0 / inverse,
+    }
+}
+
+/// A block to Q8_0 or Q8_K and back.
+#[inline(always)]
+fn round_block<const LEN: usize>(x: &mut [f32; LEN]) {
+    let mut levels = [0; LEN];
+    let scale = quantize_block(x, &mut levels);
+    for (v, level) in x.iter_mut().zip(levels) {
+        *v = scale * f32::from(level);
     }
 }
 
@@ -128,14 +168,14 @@ mod tests {
     fn q8_0_has_a_half_scale_and_q8_k_a_negative_one() {
         let mut block = [0.0; 32];
         (block[3], block[7], block[8]) = (2.0, -1.0, 0.5 * 2.0 / 127.0);
-        round_q8_0(&mut block);
+        round_block::<32>(&mut block);
         let d = f16::from_f32(2.0 / 127.0).to_f32();
         // 63.5 and 0.5 go to the even neighbour.
         assert_eq!((block[3], block[7], block[8]), (127.0 * d, -64.0 * d, 0.0));
 
         let mut block = [0.0; 256];
         (block[0], block[1], block[2]) = (1.0, -2.0, 2.0);
-        round_q8_k(&mut block);
+        round_block::<256>(&mut block);
         let d = 1.0 / (-127.0 / -2.0f32);
         // The first of the largest has level -127; 1.0 is at 63.5, which goes to 64.
         assert_eq!((block[0], block[1], block[2]), (d * 64.0, d * -127.0, d * 127.0));

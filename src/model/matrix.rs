@@ -4,10 +4,11 @@
 //! prompts, tokens lie side by side in vectors; for single steps and the few tokens of a draft, columns do. Neither result
 //! depends on the number of threads, and that of a step not on how many tokens it has.
 
-use super::arithmetic::{Mode, Pass};
+use super::arithmetic::{Arithmetic, Mode, Pass};
 use super::kernels::{self, PANEL_DEPTH, Panels, STEP_ROWS};
 use super::tensor::Tensor;
-use crate::quant::{Decoder, GgmlType};
+use crate::quant::levels::{Levels, SPAN};
+use crate::quant::{Decoder, GgmlType, Isa};
 use rayon::prelude::*;
 
 /// Multiplications below which a step's work is not split further.
@@ -77,6 +78,12 @@ impl<'a> Matrix<'a> {
 
     /// The products of all rows with each row of `x` (`[tokens, cols]`): `[tokens, rows]`.
     pub(super) fn mul(&self, x: &[f32], mode: Mode) -> Vec<f32> {
+        #[cfg(target_arch = "x86_64")]
+        if mode.arithmetic == Arithmetic::LlamaCpp
+            && let Some(product) = self.mul_integers(x, mode.pass)
+        {
+            return product;
+        }
         let rounded = mode.arithmetic.rounded(self.ty, self.decoder.isa(), x);
         let x = rounded.as_deref().unwrap_or(x);
         let tokens = x.len() / self.cols;
@@ -137,20 +144,43 @@ impl<'a> Matrix<'a> {
         });
     }
 
+    /// The type of the elements.
+    pub(super) fn ty(&self) -> GgmlType {
+        self.ty
+    }
+
+    /// The instructions that products are taken with.
+    pub(super) fn isa(&self) -> Isa {
+        self.decoder.isa()
+    }
+
+    /// Takes apart some columns of the rows, as many rows as there are.
+    pub(super) fn levels(&self, span: usize, out: &mut [Levels]) {
+        let first = span * SPAN;
+        let count = SPAN.min(self.cols - first);
+        for (row, out) in self.data.chunks_exact(self.row_bytes).zip(out) {
+            let blocks = &row[self.bytes(first)..self.bytes(first + count)];
+            self.decoder.levels(blocks, count == SPAN, out);
+        }
+    }
+
+    /// Bytes of a row's first columns, whole blocks.
+    fn bytes(&self, columns: usize) -> usize {
+        columns * self.row_bytes / self.cols
+    }
+
     /// Decodes the columns from `first` on, a multiple of every block's length, as many as a tile has or are left.
     fn decode_columns<const DEPTH: usize>(&self, first: usize, tile: &mut [[f32; DEPTH]]) {
         let count = DEPTH.min(self.cols - first);
-        // Whole blocks take the bytes in proportion.
-        let bytes = |columns: usize| columns * self.row_bytes / self.cols;
         for (row, strip) in self.data.chunks_exact(self.row_bytes).zip(tile) {
-            let blocks = &row[bytes(first)..bytes(first + count)];
+            let blocks = &row[self.bytes(first)..self.bytes(first + count)];
             self.decoder.decode(blocks, &mut strip[..count]);
         }
     }
 }
 
 /// `[rows, cols]` to `[cols, rows]`.
-fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
+pub(super) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
     let rows = matrix.len() / cols.max(1);
     let mut out = vec![0.0; matrix.len()];
     out.par_chunks_mut(rows.max(1))
@@ -165,9 +195,7 @@ fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arithmetic::Arithmetic;
     use super::*;
-    use crate::quant::Isa;
 
     const STEP: Mode = Mode {
         pass: Pass::Step,
@@ -258,6 +286,35 @@ mod tests {
         let one = products(1);
         for threads in [2, 3, 8] {
             assert_eq!(products(threads), one);
+        }
+    }
+
+    #[test]
+    fn integers_give_the_products_of_rounded_activations() {
+        use GgmlType::{IQ4_NL, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+        let (rows, tokens) = (101, 37);
+        let mode = |pass| Mode {
+            pass,
+            arithmetic: Arithmetic::LlamaCpp,
+        };
+        let types = [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL].map(|ty| (ty, 1120));
+        for (ty, cols) in types.into_iter().chain([(Q4_K, 768), (Q5_K, 768), (Q6_K, 768)]) {
+            let (data, x) = (encoded(ty, rows, cols), numbers(tokens * cols, 2));
+            let rounded = Arithmetic::LlamaCpp.rounded(ty, Isa::portable(), &x).unwrap();
+            let truth = matrix(ty, rows, cols, &data, Isa::portable()).mul(&rounded, PROMPT);
+            for isa in Isa::available() {
+                let matrix = matrix(ty, rows, cols, &data, isa);
+                for pass in [Pass::Step, Pass::Prompt] {
+                    let found = matrix.mul(&x, mode(pass));
+                    assert_eq!(found.len(), truth.len());
+                    for (found, truth) in found.iter().zip(&truth) {
+                        assert!((found - truth).abs() < 1e-3, "{ty} {} {pass:?}", isa.name());
+                    }
+                }
+                let step = matrix.mul(&x, mode(Pass::Step));
+                let alone = matrix.mul(&x[..cols], mode(Pass::Step));
+                assert_eq!(alone, step[..rows], "{ty} {}", isa.name());
+            }
         }
     }
 }

@@ -18,12 +18,16 @@ mod error;
 mod experts;
 mod finite;
 mod head;
+#[cfg(target_arch = "x86_64")]
+mod integers;
 mod kernels;
 mod matrix;
 pub mod ops;
 mod rope;
 mod target;
 mod tensor;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 mod weights;
 
 pub use arithmetic::{Arithmetic, Compute, Pass};

@@ -11,6 +11,7 @@
 
 mod codec;
 pub mod grid;
+pub(crate) mod levels;
 pub(crate) mod product;
 pub mod recipe;
 mod simd;
@@ -32,6 +33,8 @@ struct Decode {
     numbers: fn(isa: Isa, blocks: &[u8], out: &mut [f32]),
     /// To the sum of the products of their numbers with others, in the order of [`product::dot`].
     dot: fn(isa: Isa, blocks: &[u8], x: &[f32]) -> f32,
+    /// To integers, for the types that are multiplied so.
+    levels: Option<levels::Unpack>,
 }
 
 /// Writes whole blocks of numbers, which are finite where the type is quantized.

@@ -20,7 +20,7 @@ mod speculate;
 mod tokenize;
 mod words;
 
-pub use crate::model::{Head, ModelError, Window};
+pub use crate::model::{Arithmetic, CacheType, Compute, Head, ModelError, Window};
 pub use compare::{TensorError, ceiling};
 pub use report::*;
 pub use speculate::{Acceptance, Limits};
@@ -34,7 +34,7 @@ use crate::gguf::{Gguf, GgufError, GgufErrorKind};
 use crate::io::kind::{FileKind, Wanted};
 use crate::io::output::{self, OutputError};
 use crate::io::{Inputs, ReadError};
-use crate::model::{CENTROIDS, CheckpointWeights, Compute, Config, Drafter, ORDERING, Target, Weights};
+use crate::model::{CENTROIDS, CheckpointWeights, Config, Drafter, ORDERING, Target, Weights};
 use bstr::BStr;
 use drafts::{Differences, StepDifference};
 use overlay::Overlay;

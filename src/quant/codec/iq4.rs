@@ -8,6 +8,7 @@
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, Groups, LANES, load};
 use super::{decode_blocks, planes, scales};
+use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Select, Simd, SimdBase, SimdFrom, dispatch, f32x16, i8x16, u8x16};
 
@@ -23,14 +24,14 @@ const GRID: [i8; 16] = [
 ];
 
 pub(in crate::quant) static IQ4_NL: Codec = Codec {
-    decode: decode_blocks!(decode_nl),
+    decode: decode_blocks!(decode_nl, levels_nl, 32),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode_nl(simd, row, importance, blocks));
     })),
 };
 
 pub(in crate::quant) static IQ4_XS: Codec = Codec {
-    decode: decode_blocks!(decode_xs),
+    decode: decode_blocks!(decode_xs, levels_xs, 32),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode_xs(simd, row, importance, blocks));
     })),
@@ -38,34 +39,62 @@ pub(in crate::quant) static IQ4_XS: Codec = Codec {
 
 #[inline(always)]
 fn decode_nl<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; NL_BYTES], out: &mut [f32; GROUP]) {
-    decode_group(simd, read_f16([d0, d1]), levels, out);
+    planes::scaled(simd, &points(simd, levels), 0, read_f16([d0, d1]), out);
+}
+
+#[inline(always)]
+fn levels_nl<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; NL_BYTES], place: usize, out: &mut Levels) {
+    put(points(simd, levels), place, read_f16([d0, d1]), out);
 }
 
 #[inline(always)]
 fn decode_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], out: &mut [f32; LEN]) {
-    let d = read_f16([block[0], block[1]]);
-    let high = u16::from_le_bytes([block[2], block[3]]);
-    let (low, levels) = block[4..].split_at(4);
-    let groups = out
-        .as_chunks_mut()
-        .0
-        .iter_mut()
-        .zip(levels.chunks_exact(GROUP / 2));
-    for (g, (out, levels)) in groups.enumerate() {
-        let low = low[g / 2] >> (4 * (g % 2)) & 0x0f;
-        let high = (high >> (2 * g) & 3) as u8;
-        decode_group(simd, d * (f32::from(low | high << 4) - 32.0), levels, out);
-    }
+    let out = out.as_chunks_mut::<GROUP>().0;
+    each_group(
+        block,
+        #[inline(always)]
+        |g, levels, scale| planes::scaled(simd, &points(simd, levels), 0, scale, &mut out[g]),
+    );
 }
 
 #[inline(always)]
-fn decode_group<S: Simd>(simd: S, scale: f32, levels: &[u8], out: &mut [f32; GROUP]) {
-    let grid = i8x16::simd_from(simd, GRID);
-    let levels = planes::unpack::<4, 16, GROUP>(levels);
-    for (levels, out) in levels.as_chunks::<16>().0.iter().zip(out.as_chunks_mut::<16>().0) {
-        let points: [i8; 16] = grid.swizzle_dyn(u8x16::simd_from(simd, *levels)).into();
-        planes::scaled(simd, &points.map(|point| point as u8), 0, scale, out);
+fn levels_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], _: usize, out: &mut Levels) {
+    each_group(
+        block,
+        #[inline(always)]
+        |g, levels, scale| put(points(simd, levels), g, scale, out),
+    );
+}
+
+/// Shows the packed levels of each group and their scale.
+#[inline(always)]
+fn each_group(block: &[u8; XS_BYTES], mut show: impl FnMut(usize, &[u8; GROUP / 2], f32)) {
+    let d = read_f16([block[0], block[1]]);
+    let high = u16::from_le_bytes([block[2], block[3]]);
+    let (low, levels) = block[4..].split_at(4);
+    for (g, levels) in levels.as_chunks::<{ GROUP / 2 }>().0.iter().enumerate() {
+        let low = low[g / 2] >> (4 * (g % 2)) & 0x0f;
+        let high = (high >> (2 * g) & 3) as u8;
+        show(g, levels, d * (f32::from(low | high << 4) - 32.0));
     }
+}
+
+/// The grid's points, signed bytes, for packed levels.
+#[inline(always)]
+fn points<S: Simd>(simd: S, levels: &[u8; GROUP / 2]) -> [u8; GROUP] {
+    let grid = i8x16::simd_from(simd, GRID);
+    let mut points = planes::unpack::<4, 16, GROUP>(levels);
+    for levels in points.as_chunks_mut::<16>().0 {
+        let found: [i8; 16] = grid.swizzle_dyn(u8x16::simd_from(simd, *levels)).into();
+        *levels = found.map(|point| point as u8);
+    }
+    points
+}
+
+/// Signed points, moved to be unsigned.
+#[inline(always)]
+fn put(points: [u8; GROUP], place: usize, scale: f32, out: &mut Levels) {
+    out.put(place, &points.map(|point| point ^ 0x80), scale, -128.0 * scale);
 }
 
 #[inline(always)]

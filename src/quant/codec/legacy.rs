@@ -8,13 +8,18 @@ use super::block32::{Block32, LEN};
 use super::number::{inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
 use super::{decode_blocks, planes, scales};
+use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u8x32};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
         pub(in crate::quant) static $name: Codec = Codec {
-            decode: decode_blocks!(decode::<_, $centred, $bits, $bytes>),
+            decode: decode_blocks!(
+                decode::<_, $centred, $bits, $bytes>,
+                levels::<_, $centred, $bits, $bytes>,
+                32
+            ),
             encode: Some(Encode::Any(|isa, row, importance, blocks| {
                 dispatch!(isa.level(), simd => {
                     encode::<_, $centred, $bits, $bytes>(simd, row, importance, blocks);
@@ -43,6 +48,35 @@ fn decode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
     block: &[u8; BYTES],
     out: &mut [f32; LEN],
 ) {
+    let (levels, d, m) = taken_apart::<CENTRED, BITS, BYTES>(block);
+    if CENTRED {
+        planes::scaled(simd, &levels, 1 << (BITS - 1), d, out);
+    } else {
+        planes::scaled_and_moved(simd, &levels, d, m, out);
+    }
+}
+
+#[inline(always)]
+fn levels<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
+    _: S,
+    block: &[u8; BYTES],
+    place: usize,
+    out: &mut Levels,
+) {
+    let (levels, d, m) = taken_apart::<CENTRED, BITS, BYTES>(block);
+    let offset = if CENTRED {
+        -((1 << (BITS - 1)) as f32) * d
+    } else {
+        m
+    };
+    out.put(place, &levels, d, offset);
+}
+
+/// Levels, d, and m, 0 for the types with a zero level.
+#[inline(always)]
+fn taken_apart<const CENTRED: bool, const BITS: usize, const BYTES: usize>(
+    block: &[u8; BYTES],
+) -> ([u8; LEN], f32, f32) {
     let (head, nibbles) = block.split_at(block.len() - LEN / 2);
     let mut levels = planes::unpack::<4, 16, LEN>(nibbles);
     if BITS == 5 {
@@ -52,12 +86,12 @@ fn decode<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
             *level |= ((bits >> i & 1) as u8) << 4;
         }
     }
-    let d = read_f16([head[0], head[1]]);
-    if CENTRED {
-        planes::scaled(simd, &levels, 1 << (BITS - 1), d, out);
+    let m = if CENTRED {
+        0.0
     } else {
-        planes::scaled_and_moved(simd, &levels, d, read_f16([head[2], head[3]]), out);
-    }
+        read_f16([head[2], head[3]])
+    };
+    (levels, read_f16([head[0], head[1]]), m)
 }
 
 #[inline(always)]

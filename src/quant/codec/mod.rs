@@ -30,6 +30,23 @@ use super::Isa;
 /// reason this is no function that takes another.
 macro_rules! decode_blocks {
     ($decode:expr) => {
+        decode_blocks!(@ $decode, None)
+    };
+    // And the function that takes the block at some place of a span apart,
+    // `fn(simd, &[u8; BYTES], place: usize, &mut Levels)`, with the columns that share a scale.
+    ($decode:expr, $levels:expr, $group:literal) => {
+        decode_blocks!(@ $decode, Some($crate::quant::levels::Unpack {
+            group: $group,
+            unpack: |isa, blocks, out| {
+                fearless_simd::dispatch!(isa.level(), simd => {
+                    for (place, block) in blocks.as_chunks().0.iter().enumerate() {
+                        $levels(simd, block, place, out);
+                    }
+                });
+            },
+        }))
+    };
+    (@ $decode:expr, $levels:expr) => {
         $crate::quant::Decode {
             numbers: |isa, blocks, out| {
                 fearless_simd::dispatch!(isa.level(), simd => {
@@ -50,6 +67,7 @@ macro_rules! decode_blocks {
                     product.finish([], [])
                 })
             },
+            levels: $levels,
         }
     };
 }
@@ -82,6 +100,7 @@ macro_rules! decode_elements {
                     product.finish(rest.iter().map(|bytes| $decode(*bytes)), x_rest.iter().copied())
                 })
             },
+            levels: None,
         }
     };
 }

@@ -7,6 +7,7 @@
 use super::number::{read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
 use super::{decode_blocks, planes, scales};
+use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 
@@ -17,7 +18,7 @@ const GROUPS: usize = LEN / GROUP;
 const HEAD: usize = 16;
 
 pub(in crate::quant) static Q4_K: Codec = Codec {
-    decode: decode_blocks!(decode::<_, 144>),
+    decode: decode_blocks!(decode::<_, 144>, levels::<_, 144>, 32),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -1.0,
@@ -29,7 +30,7 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
-    decode: decode_blocks!(decode::<_, 176>),
+    decode: decode_blocks!(decode::<_, 176>, levels::<_, 176>, 32),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -0.5,
@@ -42,23 +43,40 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
 
 #[inline(always)]
 fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let out = out.as_chunks_mut::<GROUP>().0;
+    each_group(
+        block,
+        #[inline(always)]
+        |g, levels, scale, offset| planes::scaled_and_moved(simd, levels, scale, offset, &mut out[g]),
+    );
+}
+
+#[inline(always)]
+fn levels<S: Simd, const BYTES: usize>(_: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
+    each_group(
+        block,
+        #[inline(always)]
+        |g, levels, scale, offset| out.put(g, levels, scale, offset),
+    );
+}
+
+/// Shows the levels of each group, their scale and what is added.
+#[inline(always)]
+fn each_group<const BYTES: usize>(block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP], f32, f32)) {
     let (head, rest) = block.split_at(HEAD);
     let (fifth, low) = rest.split_at(rest.len() - LEN / 2);
     let (d, dmin) = (read_f16([head[0], head[1]]), read_f16([head[2], head[3]]));
     // Two groups share a stripe.
-    let pairs = out.as_chunks_mut::<{ 2 * GROUP }>().0.iter_mut();
-    for (pair, (out, low)) in pairs.zip(low.as_chunks::<GROUP>().0).enumerate() {
+    for (pair, low) in low.as_chunks::<GROUP>().0.iter().enumerate() {
         let levels = planes::unpack::<4, GROUP, { 2 * GROUP }>(low);
-        let groups = levels.as_chunks::<GROUP>().0.iter();
-        for (i, (levels, out)) in groups.zip(out.as_chunks_mut::<GROUP>().0).enumerate() {
+        for (i, levels) in levels.as_chunks::<GROUP>().0.iter().enumerate() {
             let g = 2 * pair + i;
             let mut levels = *levels;
             for (level, bits) in levels.iter_mut().zip(fifth) {
                 *level |= (bits >> g & 1) << 4;
             }
             let (scale, minimum) = read_scale(&head[4..], g);
-            let (scale, minimum) = (d * f32::from(scale), dmin * f32::from(minimum));
-            planes::scaled_and_moved(simd, &levels, scale, -minimum, out);
+            show(g, &levels, d * f32::from(scale), -(dmin * f32::from(minimum)));
         }
     }
 }

@@ -6,17 +6,20 @@
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
 use super::{decode_blocks, planes, scales};
+use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, dispatch};
 
 const LEN: usize = 256;
 const BYTES: usize = 210;
 const GROUP: usize = 16;
+/// The level of 0.
+const ZERO: i8 = 32;
 /// Elements whose levels share their stripes.
 const HALF: usize = LEN / 2;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
-    decode: decode_blocks!(decode),
+    decode: decode_blocks!(decode, levels, 16),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode(simd, row, importance, blocks));
     })),
@@ -24,17 +27,36 @@ pub(in crate::quant) static Q6_K: Codec = Codec {
 
 #[inline(always)]
 fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let out = out.as_chunks_mut::<GROUP>().0;
+    each_group(
+        block,
+        #[inline(always)]
+        |g, levels, scale| planes::scaled(simd, levels, ZERO, scale, &mut out[g]),
+    );
+}
+
+#[inline(always)]
+fn levels<S: Simd>(_: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
+    each_group(
+        block,
+        #[inline(always)]
+        |g, levels, scale| out.put(g, levels, scale, -f32::from(ZERO) * scale),
+    );
+}
+
+/// Shows the levels of each group and their scale.
+#[inline(always)]
+fn each_group(block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP], f32)) {
     let (low, rest) = block.split_at(128);
     let (high, rest) = rest.split_at(64);
     let d = read_f16([rest[16], rest[17]]);
-    let stripes = low.as_chunks::<64>().0.iter().zip(high.as_chunks::<32>().0);
-    let halves = out.as_chunks_mut::<HALF>().0.iter_mut();
-    for ((out, scales), (low, high)) in halves.zip(rest.as_chunks::<8>().0).zip(stripes) {
+    let halves = low.as_chunks::<64>().0.iter().zip(high.as_chunks::<32>().0);
+    for (half, (low, high)) in halves.enumerate() {
         let high = planes::unpack::<2, 32, HALF>(high);
         let levels = planes::joined::<4, HALF>(&planes::unpack::<4, 64, HALF>(low), &high);
-        let groups = levels.as_chunks::<GROUP>().0.iter();
-        for ((levels, out), scale) in groups.zip(out.as_chunks_mut::<GROUP>().0).zip(scales) {
-            planes::scaled(simd, levels, 32, d * f32::from(*scale as i8), out);
+        for (i, levels) in levels.as_chunks::<GROUP>().0.iter().enumerate() {
+            let g = half * HALF / GROUP + i;
+            show(g, levels, d * f32::from(rest[g] as i8));
         }
     }
 }

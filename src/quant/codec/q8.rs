@@ -12,11 +12,12 @@
 use super::block32::{Block32, LEN};
 use super::number::{inverse, read_f16, write_f16};
 use super::{decode_blocks, planes};
+use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, dispatch};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
-    decode: decode_blocks!(decode_q8_0),
+    decode: decode_blocks!(decode_q8_0, levels, 32),
     encode: Some(Encode::Any(
         |isa, row, _, blocks| dispatch!(isa.level(), simd => encode(simd, row, blocks)),
     )),
@@ -35,6 +36,13 @@ pub(in crate::quant) static Q8_K: Codec = Codec {
 #[inline(always)]
 fn decode_q8_0<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; 34], out: &mut [f32; LEN]) {
     planes::scaled(simd, levels, 0, read_f16([d0, d1]), out);
+}
+
+#[inline(always)]
+fn levels<S: Simd>(_: S, &[d0, d1, ref levels @ ..]: &[u8; 34], place: usize, out: &mut Levels) {
+    let d = read_f16([d0, d1]);
+    // Signed levels, moved to be unsigned.
+    out.put(place, &levels.map(|level| level ^ 0x80), d, -128.0 * d);
 }
 
 #[inline(always)]
