@@ -66,15 +66,16 @@ impl Arithmetic {
 
     /// Activations as they are multiplied with weights of type `ty`; `None` where they stay as they are.
     pub(super) fn rounded(self, ty: GgmlType, isa: Isa, x: &[f32]) -> Option<Vec<f32>> {
-        let round: fn(&mut [f32]) = match (self, ty) {
-            (Arithmetic::F32, _) | (_, GgmlType::F32) => return None,
-            (_, GgmlType::BF16) => |x| x.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
-            (_, GgmlType::F16) => |x| x.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
-            (_, ty) if has_long_blocks(ty) => |x| x.as_chunks_mut().0.iter_mut().for_each(round_block::<256>),
-            _ => |x| x.as_chunks_mut().0.iter_mut().for_each(round_block::<32>),
-        };
+        if self == Arithmetic::F32 || ty == GgmlType::F32 {
+            return None;
+        }
         let mut x = x.to_owned();
-        x.par_chunks_mut(CHUNK).for_each(|x| isa.run(|| round(x)));
+        x.par_chunks_mut(CHUNK).for_each(|x| {
+            isa.run(
+                #[inline(always)]
+                || round(ty, x),
+            );
+        });
         Some(x)
     }
 
@@ -95,6 +96,25 @@ impl Arithmetic {
 /// Numbers that a thread rounds at once, whole blocks.
 const CHUNK: usize = 4096;
 
+/// Whole blocks as they go with weights of type `ty`.
+#[inline(always)]
+fn round(ty: GgmlType, x: &mut [f32]) {
+    match ty {
+        GgmlType::BF16 => x.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
+        GgmlType::F16 => x.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
+        ty if has_long_blocks(ty) => {
+            for block in x.as_chunks_mut::<256>().0 {
+                round_block(block);
+            }
+        }
+        _ => {
+            for block in x.as_chunks_mut::<32>().0 {
+                round_block(block);
+            }
+        }
+    }
+}
+
 /// Whether activations become Q8_K beside weights of this type, and not Q8_0.
 fn has_long_blocks(ty: GgmlType) -> bool {
     ty.block_len() == 256
@@ -110,36 +130,44 @@ pub(super) struct Quantized {
 impl Quantized {
     /// A row that goes with quantized weights of type `ty`, a whole number of their blocks.
     pub fn new(ty: GgmlType, isa: Isa, x: &[f32]) -> Quantized {
-        let mut levels = vec![0; x.len()];
-        let scales = isa.run(|| match has_long_blocks(ty) {
-            true => quantize::<256>(x, &mut levels),
-            false => quantize::<32>(x, &mut levels),
-        });
+        let (mut levels, mut scales) = (vec![0; x.len()], vec![0.0; x.len() / 32]);
+        isa.run(
+            #[inline(always)]
+            || match has_long_blocks(ty) {
+                true => quantize::<256>(x, &mut levels, &mut scales),
+                false => quantize::<32>(x, &mut levels, &mut scales),
+            },
+        );
         Quantized { levels, scales }
     }
 }
 
 #[inline(always)]
-fn quantize<const LEN: usize>(x: &[f32], levels: &mut [i8]) -> Vec<f32> {
-    let blocks = x.as_chunks::<LEN>().0.iter().zip(levels.as_chunks_mut::<LEN>().0);
-    blocks
-        .flat_map(|(x, levels)| std::iter::repeat_n(quantize_block(x, levels), LEN / 32))
-        .collect()
+fn quantize<const LEN: usize>(x: &[f32], levels: &mut [i8], scales: &mut [f32]) {
+    let blocks = x.as_chunks::<LEN>().0.iter();
+    let blocks = blocks.zip(levels.as_chunks_mut::<LEN>().0);
+    for ((x, levels), scales) in blocks.zip(scales.chunks_exact_mut(LEN / 32)) {
+        scales.fill(quantize_block(x, levels));
+    }
 }
 
 /// A block of Q8_0, 32 long, or of Q8_K, 256 long, to levels and their scale. The levels are to nearest, ties to even. The
 /// scale of the one is an `f16`; in the other the element largest in magnitude, the first of equals, becomes -127.
 #[inline(always)]
 fn quantize_block<const LEN: usize>(x: &[f32; LEN], levels: &mut [i8; LEN]) -> f32 {
-    let magnitude = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-    if magnitude == 0.0 {
+    // Magnitudes compare as their bits do, which a vector does faster.
+    let bits = x
+        .iter()
+        .fold(0, |largest, v| largest.max(v.to_bits() & 0x7fff_ffff));
+    if bits == 0 {
         *levels = [0; LEN];
         return 0.0;
     }
+    let magnitude = f32::from_bits(bits);
     let is_short = LEN == 32;
-    let inverse = match x.iter().find(|v| v.abs() == magnitude) {
-        Some(largest) if !is_short => -127.0 / largest,
-        _ => 127.0 / magnitude,
+    let inverse = match is_short {
+        true => 127.0 / magnitude,
+        false => -127.0 / first_of_magnitude(x, magnitude),
     };
     for (level, v) in levels.iter_mut().zip(x) {
         *level = (v * inverse).round_ties_even().min(127.0) as i8;
@@ -147,6 +175,21 @@ fn quantize_block<const LEN: usize>(x: &[f32; LEN], levels: &mut [i8; LEN]) -> f
     match is_short {
         true => f16::from_f32(magnitude / 127.0).to_f32(),
         false => 1.0 / inverse,
+    }
+}
+
+/// The first element of this magnitude, which is among them.
+#[inline(always)]
+fn first_of_magnitude(x: &[f32], magnitude: f32) -> f32 {
+    let has = |value: f32| x.iter().fold(false, |has, v| has | (*v == value));
+    match (has(magnitude), has(-magnitude)) {
+        (true, false) => magnitude,
+        (false, true) => -magnitude,
+        _ => x
+            .iter()
+            .copied()
+            .find(|v| v.abs() == magnitude)
+            .unwrap_or(magnitude),
     }
 }
 

@@ -30,12 +30,12 @@ use super::Isa;
 /// reason this is no function that takes another.
 macro_rules! decode_blocks {
     ($decode:expr) => {
-        decode_blocks!(@ $decode, None)
+        $crate::quant::codec::decode_blocks!(@ $decode, None)
     };
     // And the function that takes the block at some place of a span apart,
     // `fn(simd, &[u8; BYTES], place: usize, &mut Levels)`, with the columns that share a scale.
     ($decode:expr, $levels:expr, $group:literal) => {
-        decode_blocks!(@ $decode, Some($crate::quant::levels::Unpack {
+        $crate::quant::codec::decode_blocks!(@ $decode, Some($crate::quant::levels::Unpack {
             group: $group,
             unpack: |isa, blocks, out| {
                 fearless_simd::dispatch!(isa.level(), simd => {
