@@ -288,7 +288,8 @@ mod tests {
             .map(|i| (i % 500, 30.0 * (0.05 * noise(&mut rng)).exp()))
             .collect();
         let (cv, outliers) = Sample::new(speeds).variation();
-        assert!((cv - 0.05).abs() < 0.004 && outliers == 0, "{cv} {outliers}");
+        // Around the middle of four, tails are longer than those of the noise: one call in 2000 may stand apart.
+        assert!((cv - 0.05).abs() < 0.004 && outliers <= 1, "{cv} {outliers}");
     }
 
     #[test]

@@ -66,9 +66,10 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
         .map(|n| n * power)
         .find(|step| *step >= rough)
         .unwrap_or(power * 10.0);
-    let first = (low / step).ceil() as i64;
-    (first..first + 12)
-        .map(|n| n as f64 * step)
+    // Floats, for what is to be drawn may lie anywhere.
+    let first = (low / step).ceil();
+    (0..12)
+        .map(|n| (first + f64::from(n)) * step)
         .take_while(|tick| *tick <= high + step * 1e-9)
         .collect()
 }

@@ -85,7 +85,7 @@ fn the_page_of_a_benchmark_says_what_its_json_says_and_injects_nothing() {
             by_position: vec![8, 5, 2],
         }
     };
-    let mut other = speed.clone();
+    let mut other = speed;
     let off = Simulated::llama(move |_| Speed {
         drafts: 0,
         drafted: 0,

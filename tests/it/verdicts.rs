@@ -1,7 +1,7 @@
 //! What `verify` says where figures are none, too few, or low.
 
 use crate::common::parts::Parts;
-use crate::common::{fixture, path_str, program};
+use crate::common::{fixture, path_str, program, refuse};
 use gguf_conv::quant::GgmlType;
 use half::bf16;
 use serde_json::Value as Json;
@@ -78,12 +78,13 @@ fn no_verdict_is_made_of_nan() {
     assert_no_numbers(&report, code, &words);
     assert_eq!(report["findings"][0]["subject"], "blk.2.ffn_up.weight");
 
+    // A key that is none is refused before anything is computed.
     let (_folder, target) = changed(TARGET, |parts| parts.set("gemma4.rope.freq_base", f32::NAN));
-    let (report, code) = verified(&fixture(DRAFTER), &target, &[]);
-    assert_no_numbers(
-        &report,
-        code,
-        &["the target", "key gemma4.rope.freq_base is no finite number"],
+    let (drafter, target) = (fixture(DRAFTER), path_str(&target).to_owned());
+    refuse(
+        3,
+        &["the base of the full layers' rotary frequencies is NaN"],
+        &["verify", path_str(&drafter), "--target", &target],
     );
 
     let (_folder, drafter) = changed(DRAFTER, |parts| {
