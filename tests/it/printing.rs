@@ -80,11 +80,12 @@ fn long_and_hostile_names_are_escaped_and_cut() {
         &metadata,
         &[(&"\u{202e}".repeat(20), &[1], GgmlType::F32, vec![0; 4])],
     );
+    let out = folder.path().join("out.gguf");
     for args in [
         &["inspect"][..],
         &["inspect", "--full"],
         &["check"],
-        &["quantize", "--outtype", "q8_0", "-o", "x"],
+        &["quantize", "--outtype", "q8_0", "-o", path_str(&out)],
     ] {
         let (out, err) = shown(&[args, &[path_str(&path)]].concat());
         assert!(longest(&err) < 2_100, "{args:?}: {}", longest(&err));
