@@ -1,5 +1,5 @@
 //! Files that grow while the program runs: records that must be there after a kill, logs of other programs. They cannot
-//! appear as a whole, so they are no [`output`](super::output), but lose nothing either.
+//! appear as a whole, so they are no `output`, but lose nothing either.
 #![allow(clippy::disallowed_methods)] // the one place for files of this kind
 
 use super::Inputs;
