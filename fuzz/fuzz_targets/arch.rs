@@ -2,7 +2,7 @@
 #![no_main]
 
 use gguf_conv::arch::Arch;
-use gguf_conv::check::check;
+use gguf_conv::check::{self, check};
 use gguf_conv::convert::{self, Options};
 use gguf_conv::io::Inputs;
 use libfuzzer_sys::fuzz_target;
@@ -20,5 +20,11 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let _ = convert::plan(&arch, &CHECKPOINT, Some(&TARGET), Options::default());
-    let _ = check(&arch, &DRAFTER, Some(&TARGET), &|_| ());
+    let _ = check(
+        &arch,
+        &DRAFTER,
+        Some(&TARGET),
+        check::Options { data: false },
+        &|_| (),
+    );
 });

@@ -7,17 +7,14 @@ use crate::text::escape;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
-use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::Agent;
 
 /// Longest answer that is read.
 const MAX_ANSWER: u64 = 64 << 20;
-/// A connection that was closed before shows it within this time.
-const AT_ONCE: Duration = Duration::from_secs(1);
 /// Most of a message of a server that is told.
 const MAX_MESSAGE: usize = 300;
 
-/// A server's address and the connections to it.
+/// A server's address, with a connection for each request.
 #[derive(Debug, Clone)]
 pub struct Http {
     agent: Agent,
@@ -53,7 +50,9 @@ impl Http {
             .max_redirects(0)
             .timeout_global(Some(timeout))
             .timeout_connect(Some(timeout.min(Duration::from_secs(10))))
-            .max_idle_connections_per_host(64)
+            // A server may close an idle connection at the moment a request is sent on it; whether it has seen that
+            // request cannot be told, and a second one would be measured with what the first left in its cache.
+            .max_idle_connections(0)
             .build()
             .into();
         Ok(Http {
@@ -75,7 +74,8 @@ impl Http {
 
     /// A short answer of whatever status.
     pub(super) fn get(&self, path: &str) -> Result<Answer, BenchError> {
-        let response = self.twice(path, || self.agent.get(self.url(path)).call())?;
+        let response = self.agent.get(self.url(path)).call();
+        let response = response.map_err(|error| self.failed(path, error))?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
         let mut reader = response.into_body().into_reader().take(MAX_ANSWER);
@@ -84,21 +84,6 @@ impl Http {
             .map_err(|error| self.broken_off(path, &error))?;
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Answer { status, body })
-    }
-
-    /// Sends a request again where the server closed a connection that was idle: it has not seen the first.
-    fn twice(
-        &self,
-        path: &str,
-        send: impl Fn() -> Result<Response<Body>, ureq::Error>,
-    ) -> Result<Response<Body>, BenchError> {
-        let start = Instant::now();
-        match send().map_err(|error| self.failed(path, error)) {
-            Err(BenchError::BrokenOff { .. }) if start.elapsed() < AT_ONCE => {
-                send().map_err(|error| self.failed(path, error))
-            }
-            result => result,
-        }
     }
 
     /// Sends JSON and hands each line of the answer to `take`, until it says that it has all. An answer of another status
@@ -128,7 +113,7 @@ impl Http {
                 return Ok(());
             }
             if take(String::from_utf8_lossy(&line).trim())? == Flow::Done {
-                // What follows the last event is nothing of interest, but read, the connection serves again.
+                // Nothing of interest follows the last event, but the server is free again only once it has ended its answer.
                 let _ = std::io::copy(&mut reader, &mut std::io::sink());
                 return Ok(());
             }
