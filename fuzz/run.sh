@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes one target, or all, for some seconds each, on a stable toolchain without cargo-fuzz.
 # usage: fuzz/run.sh [SECONDS [TARGET…]]          (cargo fuzz run TARGET works too, where a nightly is at hand)
-# What is found lies in fuzz/artifacts, what leads somewhere in fuzz/corpus.
+# What is found lies in fuzz/artifacts, what leads somewhere in fuzz/corpus. FUZZ_SEED repeats a run's inputs, as far as its time does.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-60}
@@ -61,7 +61,7 @@ seed() {
 
 # No input may take over 1 s or 512 MB. Where one process takes the other's time, libFuzzer counts it too.
 run() {
-    "$program/$1" "corpus/$1" -max_total_time="$seconds" -timeout=$((2 * $(nproc))) -rss_limit_mb=512 \
+    "$program/$1" "corpus/$1" -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -timeout=$((2 * $(nproc))) -rss_limit_mb=512 \
         -max_len=100000 -artifact_prefix="artifacts/$1-" -print_final_stats=1 > "artifacts/$1.log" 2>&1 ||
         { tail -n 40 "artifacts/$1.log" && return 1; }
     echo "$1: $(sed -n 's/^stat::number_of_executed_units: *//p' "artifacts/$1.log") inputs"
