@@ -13,6 +13,7 @@ use crate::model::ModelError;
 use crate::plan::WriteError;
 use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
+use crate::source::{NameError, SourceError};
 use crate::storage::StorageError;
 use crate::verify::VerifyError;
 use std::io;
@@ -63,6 +64,12 @@ pub enum Error {
     /// A file changed while it was read.
     #[error(transparent)]
     Changed(#[from] ChangedInput),
+    /// Words that name no model.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A model is not where its name leads.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A model on disk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -132,15 +139,16 @@ impl Error {
             Error::Read { path, .. } | Error::NoList { path } => Some(path),
             Error::Bench(error) => error.path(),
             Error::Advise(error) => error.path(),
+            Error::Source(error) => error.path(),
             Error::Changed(ChangedInput { path }) => Some(path),
-            Error::Threads(_) | Error::Usage(_) | Error::Stdout(_) => None,
+            Error::Threads(_) | Error::Usage(_) | Error::Name(_) | Error::Stdout(_) => None,
         }
     }
 
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Error::Usage(_) => Fault::Usage,
+            Error::Usage(_) | Error::Name(_) => Fault::Usage,
             Error::Stdout(_) | Error::Threads(_) | Error::Changed(_) => Fault::System,
             Error::Gguf(GgufError { kind, .. })
             | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
@@ -169,6 +177,7 @@ impl Error {
             Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
             Error::Storage(error) => error.read().map_or(Fault::Input, read_fault),
+            Error::Source(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Bench(error) => bench_fault(error),
             Error::Advise(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Checkpoint(_)

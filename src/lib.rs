@@ -60,6 +60,7 @@ pub mod plan;
 pub mod quant;
 pub mod quantize;
 pub mod report;
+pub mod source;
 pub mod storage;
 #[doc(hidden)]
 pub mod text;

@@ -4,9 +4,10 @@ use super::error::{CheckpointError, CheckpointErrorKind};
 use super::{SafetensorsFile, file_name, parent};
 use crate::io::kind::FileKind;
 use crate::io::{Inputs, ReadError, TextLimit, without_mark};
+use crate::source::is_file_name;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -178,7 +179,7 @@ fn from_index(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Shards, Ch
     let mut files = Vec::new();
     let mut missing = Vec::new();
     for (shard, mut expected) in tensors_of {
-        if !is_plain_name(shard) {
+        if !is_file_name(shard) {
             return Err(fail(CheckpointErrorKind::ShardOutside {
                 shard: shard.to_owned(),
             }));
@@ -204,11 +205,4 @@ fn from_index(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Shards, Ch
         files.push(file);
     }
     Ok(Shards { files, missing })
-}
-
-/// Whether a name from an index stays in the index's folder: one plain component, no separator of any system.
-pub(super) fn is_plain_name(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    let first_is_plain = matches!(components.next(), Some(Component::Normal(_)));
-    first_is_plain && components.next().is_none() && !name.contains(['/', '\\'])
 }

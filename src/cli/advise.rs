@@ -1,6 +1,7 @@
 //! `gguf-conv advise`: arguments of an advice and how it is printed.
 
 use super::page::Page;
+use super::sources::{Finder, source};
 use super::{Outcome, json, print, write};
 use crate::advise::memory::Load;
 use crate::advise::{self, Advice, Question};
@@ -9,9 +10,11 @@ use crate::bench::analysis::{self, Guards};
 use crate::bench::record::Run;
 use crate::bench::verdict::percent;
 use crate::finding::Finding;
+use crate::io::kind::Wanted;
 use crate::io::output;
 use crate::io::{Inputs, TextLimit};
 use crate::quant::GgmlType;
+use crate::source::Source;
 use crate::{Error, report};
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
@@ -34,11 +37,11 @@ Exit code 1: it does not fit the memory of --memory.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// GGUF of the target (any part, if it is split)
-    #[arg(long, value_name = "T.gguf")]
-    target: PathBuf,
+    #[arg(long, value_name = "T.gguf", value_parser = source())]
+    target: Source,
     /// GGUF of the drafter
-    #[arg(long, value_name = "D.gguf")]
-    drafter: PathBuf,
+    #[arg(long, value_name = "D.gguf", value_parser = source())]
+    drafter: Source,
     /// Tokens of all sequences together, as llama-server's --ctx-size
     #[arg(long, value_name = "N", default_value = "8192", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     context: u64,
@@ -126,7 +129,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             None => None,
         },
     };
-    let advice = advise::advise(inputs, &args.target, &args.drafter, &question)?;
+    let finder = Finder::new(inputs);
+    let target = finder.find(&args.target, Wanted::Target)?;
+    let drafter = finder.find(&args.drafter, Wanted::Drafter)?;
+    let advice = advise::advise(inputs, &target, &drafter, &question)?;
     let sentences = sentences(args, &advice);
     let findings: Vec<Finding> = too_large(args, &advice).into_iter().collect();
     if let Some(html) = &args.html {

@@ -3,12 +3,15 @@
 use super::json;
 use super::page::Page;
 use super::print;
+use super::sources::{Finder, source};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::check;
 use crate::finding::{Finding, Severity, count};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::io::Inputs;
+use crate::io::kind::Wanted;
+use crate::source::Source;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -16,11 +19,11 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The drafter's GGUF (any part, if it is split)
-    #[arg(value_name = "D.gguf")]
-    drafter: PathBuf,
+    #[arg(value_name = "D.gguf", value_parser = source())]
+    drafter: Source,
     /// GGUF of the model that it should draft for: checks that the two belong together
-    #[arg(long, value_name = "T.gguf")]
-    target: Option<PathBuf>,
+    #[arg(long, value_name = "T.gguf", value_parser = source())]
+    target: Option<Source>,
     /// Leave the numbers unread: no search for NaN, infinities and tensors of zeros in drafter and target
     #[arg(long)]
     no_data: bool,
@@ -38,12 +41,10 @@ pub(super) struct Args {
 /// Checks the file, and the pair if there is a target, and lists what was found.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let drafter = Gguf::look(inputs, &args.drafter)?;
-    let target = args
-        .target
-        .as_deref()
-        .map(|path| Gguf::open(inputs, path))
-        .transpose()?;
+    let finder = Finder::new(inputs);
+    let drafter = Gguf::look(inputs, &finder.find(&args.drafter, Wanted::Drafter)?)?;
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let options = check::Options { data: !args.no_data };
     let elements = |gguf: &Gguf| {
         gguf.tensors()
@@ -71,7 +72,7 @@ fn text(args: &Args, findings: &[Finding]) -> Page {
     let pair = args
         .target
         .as_ref()
-        .map(|target| format!(" with {}", print::path(target)));
+        .map(|target| format!(" with {}", print::path(target.typed())));
     let result = if findings.is_empty() {
         "nothing found".to_owned()
     } else {
@@ -81,7 +82,7 @@ fn text(args: &Args, findings: &[Finding]) -> Page {
     };
     page.line(format!(
         "{}{}: {result}",
-        print::path(&args.drafter),
+        print::path(args.drafter.typed()),
         pair.unwrap_or_default()
     ));
     if findings.is_empty() {
@@ -111,8 +112,11 @@ struct Report<'a> {
 
 fn report<'a>(args: &Args, findings: &'a [Finding]) -> Report<'a> {
     Report {
-        drafter: args.drafter.display().to_string(),
-        target: args.target.as_ref().map(|path| path.display().to_string()),
+        drafter: args.drafter.typed().display().to_string(),
+        target: args
+            .target
+            .as_ref()
+            .map(|target| target.typed().display().to_string()),
         errors: count(findings, Severity::Error),
         warnings: count(findings, Severity::Warning),
         findings,

@@ -3,6 +3,7 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
+use super::sources::{Finder, source};
 use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
@@ -10,9 +11,11 @@ use crate::checkpoint::Checkpoint;
 use crate::convert::{self, Conversion, ConvertError, Derived, Options, TokenizerSource};
 use crate::gguf::Gguf;
 use crate::io::Inputs;
+use crate::io::kind::Wanted;
 use crate::plan::{self, Plan, Q4Grid};
 use crate::quant::GgmlType;
 use crate::quant::recipe::FileType;
+use crate::source::Source;
 use crate::text;
 use clap::ValueEnum;
 use indicatif::HumanBytes;
@@ -26,12 +29,13 @@ const AUTO: &str = "auto";
 /// Arguments of a conversion.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The drafter: a checkpoint folder, a Hugging Face cache snapshot, or a .safetensors file
-    drafter: PathBuf,
+    /// The drafter: a checkpoint folder, a .safetensors file, or a model of the Hugging Face Hub (ORG/NAME)
+    #[arg(value_parser = source())]
+    drafter: Source,
     /// GGUF of the model that the drafter drafts for (any part, if it is split): checked against the drafter, and the
     /// source of what the drafter's folder lacks
-    #[arg(long, value_name = "T.gguf")]
-    target: Option<PathBuf>,
+    #[arg(long, value_name = "T.gguf", value_parser = source())]
+    target: Option<Source>,
     /// Output file, a folder to write the default name into, or - for standard output [default: mtp-NAME-TYPE.gguf in the current folder, a name that llama.cpp finds by itself]
     #[arg(short, long, value_name = "D.gguf")]
     pub(super) output: Option<PathBuf>,
@@ -85,12 +89,11 @@ impl From<TokenizerArg> for TokenizerSource {
 /// Plans the conversion, then writes the file or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let checkpoint = Checkpoint::open(inputs, &args.drafter).map_err(ConvertError::from)?;
-    let target = args
-        .target
-        .as_deref()
-        .map(|path| Gguf::open(inputs, path))
-        .transpose()?;
+    let finder = Finder::new(inputs);
+    let drafter = finder.find(&args.drafter, Wanted::Checkpoint)?;
+    let checkpoint = Checkpoint::open(inputs, &drafter).map_err(ConvertError::from)?;
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let options = Options {
         outtype: FileType::from_name(&args.outtype),
         pure: args.pure,

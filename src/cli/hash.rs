@@ -5,9 +5,12 @@ use super::json;
 use super::page::Page;
 use super::print;
 use super::several::Opened;
+use super::sources::{Finder, source};
 use crate::Error;
 use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_line};
+use crate::io::kind::Wanted;
 use crate::io::{Inputs, TextLimit};
+use crate::source::Source;
 use crate::storage::ModelFile;
 use crate::text::escape;
 use indicatif::ProgressBar;
@@ -43,8 +46,8 @@ Examples:
 #[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
 pub(super) struct Args {
     /// GGUF files (of a split model any part), .safetensors files or checkpoint folders
-    #[arg(required_unless_present = "check", value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[arg(required_unless_present = "check", value_name = "FILE", value_parser = source())]
+    files: Vec<Source>,
     /// Check the lines of this list instead (- for standard input)
     #[arg(long, value_name = "LIST", conflicts_with = "files")]
     check: Option<PathBuf>,
@@ -75,7 +78,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 }
 
 fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
-    let Opened { files, failures } = Opened::each(&args.files, |path| Ok(ModelFile::open(inputs, path)?));
+    let finder = Finder::new(inputs);
+    let Opened { files, failures } = Opened::each(&args.files, |file| {
+        Ok(ModelFile::open(inputs, &finder.find(file, Wanted::Weights)?)?)
+    });
     let hashes: Vec<Hashes> = files.iter().map(Hashes::of).collect();
     let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));
     let entries: Vec<Vec<Entry>> = hashes

@@ -3,12 +3,15 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
+use super::sources::{Finder, source};
 use super::write::{self, TensorReport, tensors};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::gguf::{Endian, Gguf};
 use crate::io::Inputs;
+use crate::io::kind::Wanted;
 use crate::migrate::{self, Change, Migration, Options, Subject};
+use crate::source::Source;
 use clap::ValueEnum;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -18,7 +21,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The drafter's GGUF, of any known dialect, byte order and version (any part, if it is split)
-    old: PathBuf,
+    #[arg(value_parser = source())]
+    old: Source,
     /// Output file
     #[arg(short, long, value_name = "NEW.gguf", required_unless_present = "dry_run")]
     pub(super) output: Option<PathBuf>,
@@ -26,8 +30,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIALECT", default_value = "upstream")]
     to: String,
     /// GGUF of the model that the drafter drafts for: the source of numbers that the drafter lacks
-    #[arg(long, value_name = "T.gguf")]
-    target: Option<PathBuf>,
+    #[arg(long, value_name = "T.gguf", value_parser = source())]
+    target: Option<Source>,
     /// Byte order to write
     #[arg(long, value_enum, default_value = "little")]
     endian: EndianArg,
@@ -60,12 +64,10 @@ enum EndianArg {
 /// Plans the migration, then writes the file or shows what would change.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let old = Gguf::open(inputs, &args.old)?;
-    let target = args
-        .target
-        .as_deref()
-        .map(|path| Gguf::open(inputs, path))
-        .transpose()?;
+    let finder = Finder::new(inputs);
+    let old = Gguf::open(inputs, &finder.find(&args.old, Wanted::Drafter)?)?;
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let output = args.output.as_deref().filter(|_| !args.dry_run);
     // A wrong output path is told before the work of planning.
     if let Some(path) = output {

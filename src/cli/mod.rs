@@ -15,6 +15,7 @@ mod page;
 mod print;
 mod quantize;
 mod several;
+mod sources;
 mod threads;
 mod verify;
 mod write;

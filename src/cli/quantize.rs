@@ -3,16 +3,19 @@
 use super::json;
 use super::page::Page;
 use super::print;
+use super::sources::{Finder, source};
 use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes};
 use crate::Error;
 use crate::gguf::Gguf;
 use crate::io::Inputs;
+use crate::io::kind::Wanted;
 use crate::plan::{Plan, Q4Grid};
 use crate::quant::GgmlType;
 use crate::quant::recipe::{FileType, NamePattern, Override};
 use crate::quantize::imatrix::ImportanceMatrix;
 use crate::quantize::{self, Importance, Options};
+use crate::source::Source;
 use crate::text;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -32,8 +35,8 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The GGUF to start from, best in bf16, f16 or f32; any part of a split one
-    #[arg(value_name = "IN.gguf")]
-    input: PathBuf,
+    #[arg(value_name = "IN.gguf", value_parser = source())]
+    input: Source,
     /// Output file, a folder to write NAME-TYPE.gguf into, or - for standard output
     #[arg(short, long, value_name = "OUT.gguf")]
     pub(super) output: PathBuf,
@@ -106,7 +109,8 @@ fn encodable(name: &str) -> Result<GgmlType, String> {
 
 /// Plans the file, then writes it or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
-    let gguf = Gguf::open(inputs, &args.input)?;
+    let input = Finder::new(inputs).find(&args.input, Wanted::Gguf)?;
+    let gguf = Gguf::open(inputs, &input)?;
     let matrix = args
         .imatrix
         .as_deref()
@@ -133,7 +137,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if !args.dry_run {
         write::check(&args.output, inputs, args.force)?;
     }
-    let output = write::place(&args.output, || default_name(&args.input, options.file_type));
+    let output = write::place(&args.output, || {
+        let name = args.input.file_name().map(PathBuf::from);
+        default_name(&name.unwrap_or(input), options.file_type)
+    });
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings().iter().for_each(|warning| print::warn(warning));
     if args.verbose && args.imatrix.is_some() {

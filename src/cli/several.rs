@@ -3,7 +3,7 @@
 use super::json::ErrorReport;
 use super::{Outcome, print};
 use crate::Error;
-use std::path::PathBuf;
+use crate::source::Source;
 
 /// Files that could be opened, and why others could not.
 pub(super) struct Opened<T> {
@@ -16,13 +16,13 @@ pub(super) struct Failures(Vec<Error>);
 
 impl<T> Opened<T> {
     /// Opens each file; tells on standard error which could not be.
-    pub(super) fn each(paths: &[PathBuf], open: impl Fn(&PathBuf) -> Result<T, Error>) -> Opened<T> {
+    pub(super) fn each(sources: &[Source], open: impl Fn(&Source) -> Result<T, Error>) -> Opened<T> {
         let mut opened = Opened {
             files: Vec::new(),
             failures: Failures(Vec::new()),
         };
-        for path in paths {
-            match open(path) {
+        for source in sources {
+            match open(source) {
                 Ok(file) => opened.files.push(file),
                 Err(error) => {
                     print::error(&error);

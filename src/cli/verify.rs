@@ -3,13 +3,16 @@
 use super::Outcome;
 use super::page::Page;
 use super::print;
+use super::sources::{Finder, source};
 use super::{json, write};
 use crate::Error;
 use crate::finding::Finding;
+use crate::io::kind::Wanted;
 use crate::io::output;
 use crate::io::{Inputs, TextLimit};
 use crate::model::{Arithmetic, CacheType, Compute, Head, Window};
 use crate::report;
+use crate::source::Source;
 use crate::verify::VerifyError;
 use crate::verify::{self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, TensorReport};
 use clap::ValueEnum;
@@ -21,16 +24,17 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The drafter's GGUF
-    drafter: PathBuf,
+    #[arg(value_parser = source())]
+    drafter: Source,
     /// GGUF of the model that it drafts for (any part, if it is split)
-    #[arg(long, value_name = "T.gguf")]
-    target: PathBuf,
+    #[arg(long, value_name = "T.gguf", value_parser = source())]
+    target: Source,
     /// The checkpoint that the drafter was converted from: its weights are compared, its drafts run beside the GGUF's
-    #[arg(long, value_name = "DRAFTER")]
-    source: Option<PathBuf>,
+    #[arg(long, value_name = "DRAFTER", value_parser = source())]
+    source: Option<Source>,
     /// The checkpoint that the target was converted from: run too, for comparison with transformers
-    #[arg(long, value_name = "FOLDER")]
-    target_source: Option<PathBuf>,
+    #[arg(long, value_name = "FOLDER", value_parser = source())]
+    target_source: Option<Source>,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Most tokens a draft
@@ -142,11 +146,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(html) = &args.html {
         output::check(html, inputs, args.force).map_err(VerifyError::from)?;
     }
+    let finder = Finder::new(inputs);
     let options = Options {
-        drafter: args.drafter.clone(),
-        target: args.target.clone(),
-        source: args.source.clone(),
-        target_source: args.target_source.clone(),
+        drafter: finder.find(&args.drafter, Wanted::Drafter)?,
+        target: finder.find(&args.target, Wanted::Target)?,
+        source: finder.find_if(args.source.as_ref(), Wanted::Checkpoint)?,
+        target_source: finder.find_if(args.target_source.as_ref(), Wanted::Checkpoint)?,
         prompt: args.prompt.read(inputs)?,
         limits: Limits {
             draft_max: args.draft_max,

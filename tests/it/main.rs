@@ -18,6 +18,7 @@ mod inspect;
 mod io;
 mod json;
 mod migrate;
+mod named;
 mod printing;
 mod quant_golden;
 mod quant_properties;

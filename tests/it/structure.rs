@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "text",
     "io",
     "finding",
+    "source",
     "quant",
     "gguf",
     "checkpoint",
@@ -32,9 +33,11 @@ const ORDER: [&str; 24] = [
 ];
 
 /// What may be used of the rest, where the order alone would allow more.
-const ONLY: [(&str, &[&str]); 4] = [
+const ONLY: [(&str, &[&str]); 5] = [
     ("text", &[]),
     ("finding", &[]),
+    // Names and places: knows no container.
+    ("source", &["io", "text"]),
     // Numbers to blocks and back: knows no container.
     ("quant", &["text"]),
     // Independent of the conversion on purpose, so that a mistake there cannot hide itself.

@@ -1,6 +1,6 @@
 //! Which servers are measured, as the arguments ask.
 
-use super::Args;
+use super::{Args, Pair};
 use crate::advise::recipe;
 use crate::bench::BenchError;
 use crate::bench::record::{Condition, Machine, ModelFile};
@@ -21,12 +21,13 @@ const LEAST_CONTEXT: usize = 4096;
 pub(super) fn conditions(
     inputs: &Inputs,
     args: &Args,
+    pair: &Pair,
     folder: &Path,
     prefix: &str,
 ) -> Result<(Vec<(Condition, Source)>, usize), Error> {
     let servers = &args.servers;
     let (conditions, blocks) = if let Some(program) = &servers.llama_server {
-        launched(inputs, args, program, folder, prefix)?
+        launched(inputs, args, pair, program, folder, prefix)?
     } else if let Some(url) = &servers.ollama {
         let n_max = match args.launch.n_max.is_empty() {
             true => vec![0, 4],
@@ -93,12 +94,13 @@ fn by_n_max(
 fn launched(
     inputs: &Inputs,
     args: &Args,
+    pair: &Pair,
     program: &Path,
     folder: &Path,
     prefix: &str,
 ) -> Result<(Vec<(Condition, Source)>, usize), Error> {
     let launch = &args.launch;
-    let (Some(target), Some(drafter)) = (&launch.target, &launch.drafter) else {
+    let (Some(target), Some(drafter)) = (&pair.target, &pair.drafter) else {
         return Err(BenchError::Usage("--llama-server needs --target and --drafter".to_owned()).into());
     };
     if let Some(arg) = launch
@@ -235,9 +237,9 @@ fn running(args: &Args) -> Result<Vec<(Condition, Source)>, BenchError> {
 }
 
 /// The model files with their checksums.
-pub(super) fn files(inputs: &Inputs, args: &Args) -> Result<Vec<ModelFile>, Error> {
+pub(super) fn files(inputs: &Inputs, args: &Args, pair: &Pair) -> Result<Vec<ModelFile>, Error> {
     let mut files = Vec::new();
-    for (role, path) in [("target", &args.launch.target), ("drafter", &args.launch.drafter)] {
+    for (role, path) in [("target", &pair.target), ("drafter", &pair.drafter)] {
         let Some(path) = path.as_ref().filter(|_| args.servers.llama_server.is_some()) else {
             continue;
         };

@@ -5,6 +5,7 @@ mod print;
 
 use super::Outcome;
 use super::print as out;
+use super::sources::{Finder, source};
 use super::{json, write};
 use crate::Error;
 use crate::advise::Forecast;
@@ -16,7 +17,9 @@ use crate::bench::run::{self, Event, Interrupt, Plan};
 use crate::bench::{BenchError, compare, prompts, verdict};
 use crate::io::Inputs;
 use crate::io::growing::GrowingFile;
+use crate::io::kind::Wanted;
 use crate::io::output;
+use crate::source::Source;
 use crate::{advise, report};
 use clap::builder::RangedU64ValueParser;
 use indicatif::ProgressBar;
@@ -96,11 +99,11 @@ struct Servers {
 #[derive(Debug, clap::Args)]
 struct LaunchArgs {
     /// GGUF of the model that is served
-    #[arg(long, value_name = "T.gguf")]
-    target: Option<PathBuf>,
+    #[arg(long, value_name = "T.gguf", value_parser = source())]
+    target: Option<Source>,
     /// GGUF of its drafter
-    #[arg(long, value_name = "D.gguf")]
-    drafter: Option<PathBuf>,
+    #[arg(long, value_name = "D.gguf", value_parser = source())]
+    drafter: Option<Source>,
     /// Most tokens a draft, one condition each; 0 is off [default: 0,1,2,3,4,6; Ollama: 0,4]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(0..=64))]
     n_max: Vec<u32>,
@@ -162,17 +165,34 @@ struct ProtocolArgs {
     resamples: usize,
 }
 
+/// The models that servers are started with.
+struct Pair {
+    target: Option<PathBuf>,
+    drafter: Option<PathBuf>,
+}
+
+impl LaunchArgs {
+    fn pair(&self, inputs: &Inputs) -> Result<Pair, Error> {
+        let finder = Finder::new(inputs);
+        Ok(Pair {
+            target: finder.find_if(self.target.as_ref(), Wanted::Target)?,
+            drafter: finder.find_if(self.drafter.as_ref(), Wanted::Drafter)?,
+        })
+    }
+}
+
 /// Measures, or compares what was measured, and reports.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(html) = &args.html {
         output::check(html, inputs, args.force).map_err(BenchError::from)?;
     }
+    let pair = args.launch.pair(inputs)?;
     let run = match &args.servers.compare {
         Some(paths) => {
             let paths = [paths[0].as_path(), paths[1].as_path()];
             compare::compare(inputs, paths, &args.expect_drafting)?
         }
-        None => measure(inputs, args)?,
+        None => measure(inputs, args, &pair)?,
     };
     let guards = Guards {
         max_variation: args.protocol.max_variation / 100.0,
@@ -183,7 +203,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let analysis = analysis::analyse(&run, &guards);
     let sentences = verdict::sentences(&analysis);
     let findings = verdict::findings(&analysis);
-    let forecast = forecast(inputs, args, &analysis)?;
+    let forecast = forecast(inputs, &pair, &analysis)?;
     if let Some(html) = &args.html {
         let page = report::bench(
             &run,
@@ -212,11 +232,11 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 }
 
 /// What two conditions predict of the others.
-fn forecast(inputs: &Inputs, args: &Args, analysis: &Analysis) -> Result<Option<Forecast>, Error> {
+fn forecast(inputs: &Inputs, pair: &Pair, analysis: &Analysis) -> Result<Option<Forecast>, Error> {
     let Some(shares) = advise::measured_acceptance(analysis) else {
         return Ok(None);
     };
-    let experts = match &args.launch.target {
+    let experts = match &pair.target {
         Some(target) => advise::experts_of(inputs, target)?,
         None => None,
     };
@@ -226,7 +246,7 @@ fn forecast(inputs: &Inputs, args: &Args, analysis: &Analysis) -> Result<Option<
         .filter(|forecast| !forecast.checked.is_empty()))
 }
 
-fn measure(inputs: &Inputs, args: &Args) -> Result<Run, Error> {
+fn measure(inputs: &Inputs, args: &Args, pair: &Pair) -> Result<Run, Error> {
     let protocol = &args.protocol;
     let earlier = match (&args.jsonl, args.resume) {
         // It is written to again, so it is no input like others.
@@ -242,8 +262,8 @@ fn measure(inputs: &Inputs, args: &Args) -> Result<Run, Error> {
     };
     watch_signals(&interrupt);
     let logs = Logs::beside(args.jsonl.as_deref())?;
-    let (conditions, blocks) = conditions::conditions(inputs, args, &logs.folder, &logs.prefix)?;
-    let files = conditions::files(inputs, args)?;
+    let (conditions, blocks) = conditions::conditions(inputs, args, pair, &logs.folder, &logs.prefix)?;
+    let files = conditions::files(inputs, args, pair)?;
     let plan = Plan {
         kinds: kinds(inputs, protocol)?,
         // One's own prompts are the whole of it.

@@ -5,6 +5,7 @@ mod report;
 use super::json;
 use super::page::Page;
 use super::print;
+use super::sources::{Finder, source};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::diff::{
@@ -12,6 +13,8 @@ use crate::diff::{
 };
 use crate::gguf::{Gguf, Value};
 use crate::io::Inputs;
+use crate::io::kind::Wanted;
+use crate::source::Source;
 use crate::storage::ModelFile;
 use crate::text::{self, Glob, escape};
 use std::path::PathBuf;
@@ -44,15 +47,17 @@ Examples:
 #[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
 pub(super) struct Args {
     /// A GGUF (of a split model any part), .safetensors file or checkpoint folder
-    a: PathBuf,
+    #[arg(value_parser = source())]
+    a: Source,
     /// What to compare it with
-    b: PathBuf,
+    #[arg(value_parser = source())]
+    b: Source,
     /// Leave out the keys and tensors whose name fits; * stands for any characters, ? for one. Can be repeated
     #[arg(long, value_name = "KEYGLOB")]
     ignore: Vec<Glob>,
     /// GGUF of the model that a drafter is for: supplies what a checkpoint lacks, as in a conversion
-    #[arg(long, value_name = "T.gguf")]
-    target: Option<PathBuf>,
+    #[arg(long, value_name = "T.gguf", value_parser = source())]
+    target: Option<Source>,
     /// Show long values whole
     #[arg(long)]
     full: bool,
@@ -67,15 +72,15 @@ pub(super) struct Args {
 /// Compares the models and lists what differs.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let (a, b) = (
-        ModelFile::open(inputs, &args.a)?,
-        ModelFile::open(inputs, &args.b)?,
-    );
-    let target = args
-        .target
-        .as_deref()
-        .map(|path| Gguf::open(inputs, path))
-        .transpose()?;
+    let finder = Finder::new(inputs);
+    let open = |source| {
+        finder
+            .find(source, Wanted::Weights)
+            .and_then(|path| Ok(ModelFile::open(inputs, &path)?))
+    };
+    let (a, b) = (open(&args.a)?, open(&args.b)?);
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let options = Options {
         registry: &registry,
         target: target.as_ref(),
@@ -102,8 +107,8 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 
 fn text(args: &Args, diff: &Diff) -> Page {
     let mut page = if args.full { Page::whole() } else { Page::new() };
-    page.line(format!("A  {}", print::path(&args.a)));
-    page.line(format!("B  {}", print::path(&args.b)));
+    page.line(format!("A  {}", print::path(args.a.typed())));
+    page.line(format!("B  {}", print::path(args.b.typed())));
     for note in &diff.notes {
         page.line(format!("note: {note}"));
     }

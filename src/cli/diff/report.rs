@@ -118,8 +118,8 @@ pub(super) fn of<'a>(args: &Args, diff: &'a Diff) -> Report<'a> {
         b: &difference.b,
     });
     Report {
-        a: args.a.display().to_string(),
-        b: args.b.display().to_string(),
+        a: args.a.typed().display().to_string(),
+        b: args.b.typed().display().to_string(),
         equal: diff.is_empty(),
         container: container.collect(),
         keys: diff.keys.iter().map(key).collect(),

@@ -6,12 +6,15 @@ use super::json;
 use super::page::Page;
 use super::print;
 use super::several::Opened;
+use super::sources::{Finder, source};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::arch::Registry;
 use crate::gguf::{Endian, Metadata};
 use crate::inspect::{Role, Summary, TypeShare};
 use crate::io::Inputs;
+use crate::io::kind::Wanted;
+use crate::source::Source;
 use crate::storage::stats::Stats;
 use crate::storage::{ModelFile, ModelTensor};
 use crate::text::{self, Glob};
@@ -25,8 +28,8 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// GGUF files (of a split model any part), .safetensors files or checkpoint folders
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[arg(required = true, value_name = "FILE", value_parser = source())]
+    files: Vec<Source>,
     /// Show long values whole
     #[arg(long)]
     full: bool,
@@ -80,7 +83,10 @@ const WARNED: usize = 4;
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let Opened { files, failures } = Opened::each(&args.files, |path| Ok(ModelFile::look(inputs, path)?));
+    let finder = Finder::new(inputs);
+    let Opened { files, failures } = Opened::each(&args.files, |file| {
+        Ok(ModelFile::look(inputs, &finder.find(file, Wanted::Weights)?)?)
+    });
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {
         let path = print::path(one.file.path());

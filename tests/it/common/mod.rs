@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, clippy::expect_used, clippy::unwrap_used)] // each test file uses its own part
 
 pub mod diffs;
+pub mod home;
 pub mod parts;
 pub mod server;
 
@@ -23,6 +24,20 @@ pub fn fixture(name: &str) -> PathBuf {
 pub fn program() -> Command {
     let mut command = Command::cargo_bin("gguf-conv").expect("the program is built with its tests");
     command.env_remove("RAYON_NUM_THREADS");
+    // No test looks into the models of whoever runs it, or opens a connection to elsewhere.
+    for name in [
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "HF_HOME",
+        "HF_TOKEN",
+        "HF_ENDPOINT",
+        "OLLAMA_MODELS",
+        "LLAMA_CACHE",
+        "XDG_CACHE_HOME",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("HF_HUB_OFFLINE", "1");
     command
 }
 
