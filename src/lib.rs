@@ -53,6 +53,7 @@ pub mod gguf;
 pub mod hash;
 pub mod inspect;
 pub mod io;
+pub mod list;
 pub mod migrate;
 #[doc(hidden)]
 pub mod model;

@@ -74,6 +74,16 @@ impl Default for Options {
     }
 }
 
+/// Whether a drafter and a target belong together, by what their headers say: what [`check`] finds of the pair is no
+/// error. What else is wrong with either does not count.
+pub fn fits(arch: &Arch, drafter: &Gguf, target: &Gguf) -> bool {
+    const OF_THE_PAIR: [&str; 4] = ["pair", "vocabulary", "target", "role"];
+    let findings = check(arch, drafter, Some(target), Options { data: false }, &|_| ());
+    let is_against =
+        |finding: &Finding| finding.severity == Severity::Error && OF_THE_PAIR.contains(&finding.code);
+    !findings.iter().any(is_against)
+}
+
 /// Checks a drafter, best opened with [`Gguf::look`], its fit with a target, and the target. `progress` is told the number
 /// of elements as they are read. An empty result means that nothing is wrong.
 pub fn check(

@@ -5,9 +5,9 @@
 //! its tensor and a name that stands twice is seen.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
-use crate::io::Inputs;
 use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::io::mapped::MappedFile;
+use crate::io::{Inputs, ReadError};
 use crate::quant::GgmlType;
 use crate::text::escape;
 use safetensors::Dtype;
@@ -126,6 +126,9 @@ impl SafetensorsFile {
     /// Maps the file and checks its header: sizes, offsets without overlap or gap, unique names, known dtypes.
     pub fn open(inputs: &Inputs, path: &Path) -> Result<SafetensorsFile, CheckpointError> {
         let map = inputs.map(path).map_err(|e| CheckpointError::new(path, e))?;
+        if map.is_distant() {
+            return Err(CheckpointError::new(path, ReadError::Distant));
+        }
         let parsed = parse(&map).map_err(|kind| CheckpointError::new(path, kind))?;
         Ok(SafetensorsFile {
             path: path.to_owned(),

@@ -10,6 +10,7 @@ mod diff;
 mod hash;
 mod inspect;
 mod json;
+mod list;
 mod migrate;
 mod page;
 mod print;
@@ -58,6 +59,10 @@ Examples:
           measure whether drafting pays, and with which n-max
   gguf-conv advise --target TARGET.gguf --drafter drafter.gguf --memory 24G
           tell whether the pair fits, how fast it should be, and how to run it
+  gguf-conv list
+          the models in the caches of Hugging Face, Ollama, LM Studio and llama.cpp, and which belong together
+  gguf-conv google/gemma-4-E4B-it-assistant --target ollama:gemma4:e4b
+          convert by name; every command takes such names
   gguf-conv migrate old.gguf -o drafter.gguf
           make a drafter of a fork of llama.cpp load in llama.cpp
 
@@ -100,6 +105,8 @@ enum Command {
     Verify(verify::Args),
     /// Measure on real servers whether drafting pays, with which n-max, for which prompts
     Bench(Box<bench::Args>),
+    /// List the models on this machine, and which drafter fits which target
+    List(list::Args),
     /// Tell what a pair takes of memory, how fast it should be, and how to run it
     Advise(advise::Args),
 }
@@ -166,6 +173,7 @@ impl Command {
             Command::Verify(args) => ("verify", args.json),
             Command::Bench(args) => ("bench", args.json),
             Command::Advise(args) => ("advise", args.json),
+            Command::List(args) => ("list", args.json),
         }
     }
 
@@ -192,6 +200,7 @@ impl Command {
             Command::Verify(args) => verify::run(args, inputs),
             Command::Bench(args) => bench::run(args, inputs),
             Command::Advise(args) => advise::run(args, inputs),
+            Command::List(args) => list::run(args, inputs),
         }
     }
 }

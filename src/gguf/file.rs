@@ -2,7 +2,9 @@
 
 use super::error::{FormatError, GgufError, GgufErrorKind};
 use super::header::{Endian, Header, TensorInfo};
+use super::limits::MAX_HEADER_LEN;
 use super::metadata::{KeyError, Metadata};
+use super::reader::LongArrays;
 use super::split::{Absent, FETCH_PARTS, SplitName};
 use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::io::mapped::MappedFile;
@@ -75,19 +77,29 @@ impl Gguf {
     /// [`Gguf::open`], but with tensor ranges as they are, for a look at a file that may be faulty. Reading a tensor
     /// that lies outside its file is an error then.
     pub fn look(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
-        Gguf::look_with(inputs, path, Absent::Refused)
+        Gguf::look_with(inputs, path, Absent::Refused, LongArrays::Kept)
     }
 
     /// [`Gguf::look`], but of a split model no more than the parts that are there; [`Gguf::missing`] names the others.
     pub fn look_at_part(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
-        Gguf::look_with(inputs, path, Absent::PassedOver)
+        Gguf::look_with(inputs, path, Absent::PassedOver, LongArrays::Kept)
     }
 
-    fn look_with(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Gguf, GgufError> {
-        let first = Part::open(inputs, path)?;
+    /// [`Gguf::look_at_part`] without what takes time and memory: the arrays of a vocabulary are empty.
+    pub fn skim(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
+        Gguf::look_with(inputs, path, Absent::PassedOver, LongArrays::Emptied)
+    }
+
+    fn look_with(
+        inputs: &Inputs,
+        path: &Path,
+        absent: Absent,
+        long_arrays: LongArrays,
+    ) -> Result<Gguf, GgufError> {
+        let first = Part::open(inputs, path, long_arrays)?;
         let (parts, missing) = match SplitName::of(&first)? {
             None => (vec![first], Vec::new()),
-            Some(split) => split.open_all(inputs, absent)?,
+            Some(split) => split.open_all(inputs, absent, long_arrays)?,
         };
         let mut index = HashMap::new();
         for (p, part) in parts.iter().enumerate() {
@@ -116,6 +128,11 @@ impl Gguf {
     /// Parts of the model that are not there; see [`Gguf::look_at_part`].
     pub fn missing(&self) -> &[PathBuf] {
         &self.missing
+    }
+
+    /// Whether any of it lies elsewhere.
+    pub fn is_distant(&self) -> bool {
+        self.parts.iter().any(Part::is_distant)
     }
 
     /// The path of the first file.
@@ -170,7 +187,7 @@ impl Gguf {
 }
 
 impl Part {
-    pub(super) fn open(inputs: &Inputs, path: &Path) -> Result<Part, GgufError> {
+    pub(super) fn open(inputs: &Inputs, path: &Path, long_arrays: LongArrays) -> Result<Part, GgufError> {
         let wrong = |found| {
             GgufError::new(
                 path,
@@ -187,7 +204,7 @@ impl Part {
         if let Some(found) = FileKind::of_bytes(&map).filter(|found| *found != FileKind::Gguf) {
             return Err(wrong(found));
         }
-        let header = Header::parse(&map).map_err(|e| GgufError::new(path, e))?;
+        let header = header(&map, long_arrays).map_err(|e| GgufError::new(path, e))?;
         Ok(Part {
             path: path.to_owned(),
             header,
@@ -200,7 +217,12 @@ impl Part {
         self.map.len() as u64
     }
 
-    /// The whole file.
+    /// Whether the file lies elsewhere, so that only tensors that are asked for travel.
+    pub fn is_distant(&self) -> bool {
+        self.map.is_distant()
+    }
+
+    /// The whole file. Of one that lies elsewhere only the header is sure to be there.
     pub fn bytes(&self) -> &[u8] {
         &self.map
     }
@@ -214,6 +236,9 @@ impl Part {
             let id = info.ty.0;
             return Err(fail(FormatError::TensorType { name: name(), id }));
         };
+        self.map
+            .fetch(start..end)
+            .map_err(|error| GgufError::new(&self.path, ReadError::from(error)))?;
         let data = usize::try_from(start)
             .ok()
             .zip(usize::try_from(end).ok())
@@ -235,5 +260,21 @@ impl Part {
             data,
             file: &self.map,
         })
+    }
+}
+
+/// The header of a file. Of one that lies elsewhere the front is fetched until its header is whole.
+fn header(map: &MappedFile, long_arrays: LongArrays) -> Result<Header, GgufErrorKind> {
+    let mut front = map.front(0).map_err(ReadError::from)?;
+    loop {
+        match Header::parse_front(&map[..front], map.len(), long_arrays) {
+            Err(FormatError::Truncated { offset, need, .. }) if front < map.len().min(MAX_HEADER_LEN) => {
+                let least = usize::try_from(need).unwrap_or(usize::MAX).saturating_add(offset);
+                // Behind the end, or beyond any header: then the parser says so of a front that has all that it may.
+                let least = least.min(map.len()).min(MAX_HEADER_LEN);
+                front = map.front(least).map_err(ReadError::from)?;
+            }
+            result => return Ok(result?),
+        }
     }
 }

@@ -23,11 +23,23 @@ impl Header {
     /// Parses the header at the start of `bytes`, the whole file. Tensor data is not touched and tensor ranges are not
     /// checked; that is [`Header::check_ranges`].
     pub fn parse(bytes: &[u8]) -> Result<Header, FormatError> {
+        Header::parse_front(bytes, bytes.len(), LongArrays::Kept)
+    }
+
+    /// [`Header::parse`] of a file of `file_len` bytes of which `bytes` is the front. Where the header goes on behind that
+    /// it is [`FormatError::Truncated`] with how far it goes at least.
+    pub(super) fn parse_front(
+        bytes: &[u8],
+        file_len: usize,
+        long_arrays: LongArrays,
+    ) -> Result<Header, FormatError> {
         let mut cursor = Cursor {
             bytes,
+            file_len,
             pos: 0,
             endian: Endian::Little,
             nested_arrays: 0,
+            long_arrays,
         };
         let magic = &bytes[..bytes.len().min(MAGIC.len())];
         if magic != MAGIC {
@@ -69,26 +81,41 @@ fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
     }
 }
 
+/// What becomes of long arrays, which are vocabularies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LongArrays {
+    /// They are read.
+    Kept,
+    /// They are passed over, and are empty ones of their type in what is read: for a look at many files.
+    Emptied,
+}
+
+/// Longest array that counts as none of a vocabulary: longer than any with an entry for each layer.
+const LONG: u64 = 4096;
+
 struct Cursor<'a> {
-    /// The whole file.
+    /// The front of the file, or all of it.
     bytes: &'a [u8],
+    file_len: usize,
     pos: usize,
     endian: Endian,
     /// Arrays within arrays so far.
     nested_arrays: u64,
+    long_arrays: LongArrays,
 }
 
 /// A label for error messages, made only when there is an error.
 type Label<'l> = &'l dyn Fn() -> String;
 
 impl<'a> Cursor<'a> {
+    /// Bytes of the file that are left.
     fn left(&self) -> usize {
-        self.bytes.len() - self.pos
+        self.file_len - self.pos
     }
 
     /// The only way forward: the next `need` bytes, if the file has them and a header may be so long.
     fn take(&mut self, need: u64, what: Label) -> Result<&'a [u8], FormatError> {
-        let left = self.left();
+        let left = self.bytes.len() - self.pos;
         if need > left as u64 {
             return Err(FormatError::Truncated {
                 what: what(),
@@ -246,7 +273,14 @@ impl<'a> Cursor<'a> {
         self.check_count(count, element.min_bytes() as u64, offset, &|| {
             format!("elements of array {}", escape(key))
         })?;
+        let is_passed_over = self.long_arrays == LongArrays::Emptied && count > LONG;
         match element {
+            ValueType::String if is_passed_over => {
+                for _ in 0..count {
+                    self.string(usize::MAX, what)?;
+                }
+                Ok(Array::String(Strings::default()))
+            }
             ValueType::String => {
                 let mut strings = Strings::with_capacity(count as usize);
                 for _ in 0..count {
@@ -264,6 +298,10 @@ impl<'a> Cursor<'a> {
                     arrays.push(self.array(key, depth + 1)?);
                 }
                 Ok(Array::Array(arrays))
+            }
+            scalar if is_passed_over => {
+                self.take(count * scalar.min_bytes() as u64, what)?;
+                self.scalars(scalar, 0, what)
             }
             scalar => self.scalars(scalar, count, what),
         }

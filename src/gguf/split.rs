@@ -3,6 +3,7 @@
 use super::error::{GgufError, GgufErrorKind};
 use super::file::Part;
 use super::metadata::KeyError;
+use super::reader::LongArrays;
 use crate::io::{Inputs, ReadError};
 use bstr::ByteSlice;
 use std::path::PathBuf;
@@ -87,12 +88,13 @@ impl SplitName {
         &self,
         inputs: &Inputs,
         absent: Absent,
+        long_arrays: LongArrays,
     ) -> Result<(Vec<Part>, Vec<PathBuf>), GgufError> {
         let mut parts = Vec::new();
         let mut missing = Vec::new();
         for number in 1..=self.count {
             let path = self.part_path(number);
-            let part = match Part::open(inputs, &path) {
+            let part = match Part::open(inputs, &path, long_arrays) {
                 Err(GgufError {
                     kind: GgufErrorKind::Read(ReadError::NotFound),
                     ..

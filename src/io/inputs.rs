@@ -4,6 +4,7 @@
 //! Only regular files are read. Models are mapped and read at any place, more than once, which a pipe or a device does
 //! not allow; texts are held to the same rule, so that no path makes the program wait for a writer.
 
+use super::distant::{Distant, FetchError, Fetched};
 use super::mapped::MappedFile;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -60,6 +61,12 @@ pub enum ReadError {
     /// Length, time of change or identity are not what they were when it was opened.
     #[error("changed while it was read; run it again when nothing writes to it")]
     Changed,
+    /// It lies elsewhere and did not come.
+    #[error("cannot be fetched: {0}")]
+    Fetch(#[from] FetchError),
+    /// It lies elsewhere, and all of it is needed.
+    #[error("only parts of it are here, and all of it is needed; get it with --download")]
+    Distant,
     /// The operating system refused.
     #[error("cannot be read: {}", super::told(.0))]
     System(#[from] io::Error),
@@ -68,7 +75,10 @@ pub enum ReadError {
 impl ReadError {
     /// Whether the system is at fault, and not the path that was given or what is there.
     pub fn is_system(&self) -> bool {
-        matches!(self, ReadError::Changed | ReadError::System(_))
+        matches!(
+            self,
+            ReadError::Changed | ReadError::Fetch(_) | ReadError::System(_)
+        )
     }
 }
 
@@ -89,6 +99,8 @@ struct Known {
     read: Vec<Input>,
     /// Files that belong to an input, read or not.
     kept: Vec<Identity>,
+    /// Files elsewhere, by the names that stand for paths.
+    distant: Vec<(PathBuf, Arc<Fetched>)>,
 }
 
 #[derive(Debug)]
@@ -119,8 +131,25 @@ impl Inputs {
         Inputs::default()
     }
 
-    /// Maps the file at `path`, following symlinks.
+    /// Has `name` stand for a file elsewhere, wherever a path is mapped.
+    pub fn attach(&self, name: &Path, source: Arc<dyn Distant>) -> Result<(), ReadError> {
+        let fetched = Arc::new(Fetched::new(source)?);
+        self.known().distant.push((name.to_owned(), fetched));
+        Ok(())
+    }
+
+    fn distant(&self, path: &Path) -> Option<Arc<Fetched>> {
+        let known = self.known();
+        let found = known.distant.iter().find(|(name, _)| name == path);
+        found.map(|(_, fetched)| fetched.clone())
+    }
+
+    /// Maps the file at `path`, following symlinks. Of a file elsewhere the front is there at once.
     pub fn map(&self, path: &Path) -> Result<MappedFile, ReadError> {
+        if let Some(fetched) = self.distant(path) {
+            fetched.front(0)?;
+            return Ok(MappedFile::distant(fetched)?);
+        }
         let (file, len) = self.open(path)?;
         Ok(MappedFile::map(file, len, path)?)
     }
@@ -160,6 +189,9 @@ impl Inputs {
 
     /// Whether a folder is at `path`, or else a file that can be opened.
     pub fn is_folder(&self, path: &Path) -> Result<bool, ReadError> {
+        if self.distant(path).is_some() {
+            return Ok(false);
+        }
         match metadata(path) {
             Ok(_) => Ok(false),
             Err(ReadError::Folder) => Ok(true),

@@ -2,6 +2,7 @@
 //! known; `clippy.toml` holds the rest of the crate to that.
 #![allow(clippy::disallowed_methods)]
 
+pub mod distant;
 pub mod growing;
 pub mod guard;
 mod inputs;

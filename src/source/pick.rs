@@ -54,6 +54,12 @@ pub(super) fn pick(name: &HubName, files: &[String], wanted: Wanted) -> Result<O
         candidates.iter().copied().filter(fits).collect()
     };
     let fitting = match name.file() {
+        Some(HubFile::Quantization(ty)) if of_type(ty).is_empty() => {
+            // What is there in this type may be of the other role; whoever opens it tells.
+            models()
+                .filter(|file| has_type(file, ty) && !is_later_part(file))
+                .collect()
+        }
         Some(HubFile::Quantization(ty)) => of_type(ty),
         _ if candidates.len() == 1 => candidates.clone(),
         _ => {
@@ -76,15 +82,6 @@ pub(super) fn pick(name: &HubName, files: &[String], wanted: Wanted) -> Result<O
             there: several.iter().map(|file| (*file).clone()).collect(),
         }),
     }
-}
-
-/// The files that a command needs besides the one that was picked: the other parts of a split model.
-pub(super) fn parts(file: &str, files: &[String]) -> Vec<String> {
-    let Some((front, total)) = split(file) else {
-        return vec![file.to_owned()];
-    };
-    let is_part = |other: &&String| split(other).is_some_and(|(f, t)| f == front && t == total);
-    files.iter().filter(is_part).cloned().collect()
 }
 
 fn is_weights(file: &str) -> bool {
@@ -145,6 +142,8 @@ mod tests {
         assert_eq!(file("a/b:Q8_0", Wanted::Target), "g-q8_0-00001-of-00002.gguf");
         assert_eq!(file("a/b:Q4_K_XL", Wanted::Target), "g-UD-Q4_K_XL.gguf");
         assert_eq!(file("a/b:mmproj-F16.gguf", Wanted::Weights), "mmproj-F16.gguf");
+        assert_eq!(file("a/b:Q8_0", Wanted::Drafter), "mtp-g-Q8_0.gguf");
+        assert_eq!(file("a/b:IQ4_XS", Wanted::Drafter), "g-IQ4_XS.gguf");
         let missing = picked("a/b:Q2_K", &files, Wanted::Target);
         assert!(matches!(missing, Err(SourceError::NoFile { .. })));
         let several = picked("a/b", &["x-Q5_0.gguf", "x-Q6_K.gguf"], Wanted::Target);
@@ -152,18 +151,5 @@ mod tests {
         let checkpoint = ["config.json", "model.safetensors", "x.gguf"];
         assert_eq!(picked("a/b", &checkpoint, Wanted::Checkpoint).unwrap(), None);
         assert_eq!(picked("a/b", &checkpoint, Wanted::Weights).unwrap(), None);
-    }
-
-    #[test]
-    fn a_split_model_is_all_of_its_parts() {
-        let files: Vec<String> = [
-            "a-00001-of-00002.gguf",
-            "a-00002-of-00002.gguf",
-            "b-00001-of-00002.gguf",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        assert_eq!(parts(&files[0], &files), files[..2]);
-        assert_eq!(parts("x.gguf", &files), ["x.gguf"]);
     }
 }

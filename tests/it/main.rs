@@ -17,6 +17,7 @@ mod hostile;
 mod inspect;
 mod io;
 mod json;
+mod list;
 mod migrate;
 mod named;
 mod printing;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "text",
     "io",
     "finding",
@@ -28,6 +28,7 @@ const ORDER: [&str; 25] = [
     "check",
     "diff",
     "hash",
+    "list",
     "error",
     "cli",
 ];
