@@ -102,7 +102,7 @@ enum Command {
     /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
     Migrate(migrate::Args),
     /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Measure on real servers whether drafting pays, with which n-max, for which prompts
     Bench(Box<bench::Args>),
     /// List the models on this machine, and which drafter fits which target
