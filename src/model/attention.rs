@@ -241,18 +241,31 @@ impl Work<'_> {
         let len = all.len();
         scores.clear();
         scores.resize(self.rows.len() * self.group * len, 0.0);
-        self.each_tile(&head.keys, all.clone(), tile, |query, position, key| {
-            let query_row = &queries[query * self.dim..][..self.dim];
-            scores[query * len + position - all.start] = dot(simd, query_row, key);
-        });
+        // Inlined, and so compiled for the instruction set in use.
+        self.each_tile(
+            &head.keys,
+            all.clone(),
+            tile,
+            #[inline(always)]
+            |query, position, key| {
+                let query_row = &queries[query * self.dim..][..self.dim];
+                scores[query * len + position - all.start] = dot(simd, query_row, key);
+            },
+        );
         for (query, scores) in scores.chunks_exact_mut(len.max(1)).enumerate() {
             let rows = &self.rows[query / self.group];
             softmax(&mut scores[rows.start - all.start..rows.end - all.start]);
         }
-        self.each_tile(&head.values, all.clone(), tile, |query, position, value| {
-            let score = scores[query * len + position - all.start];
-            add_scaled(&mut out[query * self.dim..][..self.dim], score, value);
-        });
+        self.each_tile(
+            &head.values,
+            all.clone(),
+            tile,
+            #[inline(always)]
+            |query, position, value| {
+                let score = scores[query * len + position - all.start];
+                add_scaled(&mut out[query * self.dim..][..self.dim], score, value);
+            },
+        );
     }
 
     /// Decodes rows some at a time and shows each to every query that sees it, in order of position.

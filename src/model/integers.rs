@@ -9,6 +9,8 @@ use rayon::prelude::*;
 
 /// Rows that a task takes: their levels are 36 KiB, beside which a panel's stay in the cache.
 const ROWS: usize = 96;
+/// Rows that a step asks for ahead.
+const AHEAD: usize = 2 * PANEL_ROWS;
 
 impl Matrix<'_> {
     /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart
@@ -40,9 +42,11 @@ impl Matrix<'_> {
             .for_each(|(task, sums)| {
                 let mut levels = [Levels::ZERO; PANEL_ROWS];
                 for (i, sums) in sums.chunks_mut(PANEL_ROWS * count).enumerate() {
-                    let rows = self.slice(task * ROWS + i * PANEL_ROWS, sums.len() / count);
+                    let first = task * ROWS + i * PANEL_ROWS;
+                    let rows = self.slice(first, sums.len() / count);
                     let mut lanes = vec![[0.0f32; 16]; sums.len()];
                     for (span, x) in by_span.iter().enumerate() {
+                        self.foresee(first + AHEAD, PANEL_ROWS, span * SPAN, SPAN);
                         rows.levels(span, &mut levels);
                         vnni::step_span(avx512, &levels[..rows.rows()], x, &mut lanes);
                     }
@@ -76,6 +80,7 @@ impl Matrix<'_> {
                 let mut levels = vec![Levels::ZERO; count];
                 for span in 0..spans {
                     taken.levels(span, &mut levels);
+                    taken.foresee(0, count, (span + 1) * SPAN, SPAN);
                     for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
                         let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
                         for (levels, sums) in groups {

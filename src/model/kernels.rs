@@ -9,6 +9,7 @@ use crate::quant::Isa;
 use crate::quant::product::{CHUNK, Product};
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 use rayon::prelude::*;
+use std::ops::{Deref, DerefMut};
 
 /// Some columns of one row, the unused ones at the end.
 pub type Strip<const DEPTH: usize> = [f32; DEPTH];
@@ -25,7 +26,49 @@ pub struct Panels {
     cols: usize,
     /// Tokens a vector.
     lanes: usize,
+    data: Aligned,
+}
+
+/// Bytes a line of the cache, and numbers.
+const LINE_BYTES: usize = 64;
+const LINE: usize = LINE_BYTES / size_of::<f32>();
+
+/// Numbers that start at a line of the cache, so that no vector of them lies in two.
+#[derive(Debug)]
+pub struct Aligned {
     data: Vec<f32>,
+    start: usize,
+}
+
+impl Aligned {
+    /// As many zeros.
+    pub fn zeros(len: usize) -> Aligned {
+        let data = vec![0.0; len + LINE];
+        let start = data.as_ptr().align_offset(LINE_BYTES).min(LINE);
+        Aligned { data, start }
+    }
+
+    /// A copy.
+    pub fn of(numbers: &[f32]) -> Aligned {
+        let mut copy = Aligned::zeros(numbers.len());
+        copy.copy_from_slice(numbers);
+        copy
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.data[self.start..][..self.data.len() - LINE]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let len = self.data.len() - LINE;
+        &mut self.data[self.start..][..len]
+    }
 }
 
 impl Panels {
@@ -33,14 +76,17 @@ impl Panels {
     pub fn new(isa: Isa, x: &[f32], cols: usize) -> Panels {
         let tokens = x.len() / cols;
         let lanes = dispatch!(isa.level(), simd => lanes(simd));
-        let mut data = vec![0.0; tokens.next_multiple_of(lanes) * cols];
+        let mut data = Aligned::zeros(tokens.next_multiple_of(lanes) * cols);
         data.par_chunks_mut(2 * lanes * cols)
             .zip(x.par_chunks(2 * lanes * cols))
             .for_each(|(panel, x)| {
                 let width = panel.len() / cols;
-                for (token, row) in x.chunks_exact(cols).enumerate() {
-                    for (column, v) in panel.chunks_exact_mut(width).zip(row) {
-                        column[token] = *v;
+                // A few columns at a time, so that what is written stays in the cache until it is whole.
+                for (first, columns) in (0..).step_by(LINE).zip(panel.chunks_mut(LINE * width)) {
+                    for (token, row) in x.chunks_exact(cols).enumerate() {
+                        for (column, v) in columns.chunks_exact_mut(width).zip(&row[first..]) {
+                            column[token] = *v;
+                        }
                     }
                 }
             });
@@ -89,9 +135,12 @@ impl Panels {
             for (first, sums) in (0..).step_by(task_rows).zip(sums.chunks(task_rows * padded)) {
                 let count = sums.len() / padded;
                 let sums = &sums[p * panel * count..][..width * count];
-                for (row, sums) in (first..).zip(sums.chunks_exact(width)) {
-                    for (out, sum) in out.chunks_exact_mut(rows).zip(sums) {
-                        out[row] = *sum;
+                // Whole lines of what is written.
+                for (first, sums) in (first..).step_by(LINE).zip(sums.chunks(LINE * width)) {
+                    for (token, out) in out.chunks_exact_mut(rows).enumerate() {
+                        for (out, sums) in out[first..].iter_mut().zip(sums.chunks_exact(width)) {
+                            *out = sums[token];
+                        }
                     }
                 }
             }
@@ -115,9 +164,10 @@ fn panel_rows<S: Simd, const V: usize>(
     columns: &[f32],
     sums: &mut [f32],
 ) {
-    let rest = match S::f32s::LEN == 16 || cfg!(target_arch = "aarch64") {
-        true => panel_groups::<S, 8, V>(simd, tile, columns, sums),
-        false => panel_groups::<S, 6, V>(simd, tile, columns, sums),
+    let rest = match S::f32s::LEN {
+        16 => panel_groups::<S, 12, V>(simd, tile, columns, sums),
+        _ if cfg!(target_arch = "aarch64") => panel_groups::<S, 8, V>(simd, tile, columns, sums),
+        _ => panel_groups::<S, 6, V>(simd, tile, columns, sums),
     };
     let done = tile.len() - rest.len();
     panel_groups::<S, 1, V>(simd, rest, columns, &mut sums[done * V * S::f32s::LEN..]);
@@ -163,10 +213,16 @@ fn panel_block<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Columns of a tile for [`step`].
-pub const STEP_DEPTH: usize = 1024;
-/// Rows of a tile for [`step`].
-pub const STEP_ROWS: usize = 3;
+/// Columns of a tile for [`step`]: with those of four tokens, 32 KiB, it stays in the first-level cache.
+pub const STEP_DEPTH: usize = 512;
+/// Rows of a tile for [`step`]: the more, the less often the tokens' columns come by.
+pub const STEP_ROWS: usize = 12;
+/// Rows whose sums fill the registers, with those of four tokens.
+const STEP_HELD: usize = 3;
+
+/// So many columns of so many rows, from a line of the cache on.
+#[repr(C, align(64))]
+struct StepTile([Strip<STEP_DEPTH>; STEP_ROWS]);
 
 /// The products of rows with a few tokens `x` (`[tokens, cols]`), into `out`, `[rows, tokens]`, each as
 /// [`dot`](crate::quant::product::dot) takes it, however many tokens there are. `decode` fills a tile with up to
@@ -190,24 +246,24 @@ fn step_on<S: Simd>(
     decode: &impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
 ) {
     let tokens = x.len() / cols;
-    let mut tile = [[0.0; STEP_DEPTH]; STEP_ROWS];
+    let StepTile(tile) = &mut StepTile([[0.0; STEP_DEPTH]; STEP_ROWS]);
     let nothing = [Product::new(simd); STEP_ROWS];
     let mut sums = vec![nothing; tokens];
     for (group, out) in out.chunks_mut(STEP_ROWS * tokens).enumerate() {
         sums.fill(nothing);
         for first in (0..cols).step_by(STEP_DEPTH) {
-            decode(group * STEP_ROWS, first, &mut tile);
+            decode(group * STEP_ROWS, first, tile);
             let depth = STEP_DEPTH.min(cols - first);
             let columns = |token: usize| &x[token * cols + first..][..depth];
             let mut token = 0;
             while token < tokens {
                 // As many sums as there are registers for, with what is multiplied.
                 token += match (S::f32s::LEN, tokens - token) {
-                    (16, 4..) => step_block::<S, 4, STEP_ROWS>(&tile, columns, token, &mut sums),
-                    (16, 2..) => step_block::<S, 2, STEP_ROWS>(&tile, columns, token, &mut sums),
-                    (16, _) => step_block::<S, 1, STEP_ROWS>(&tile, columns, token, &mut sums),
-                    (_, 2..) => step_block::<S, 2, 1>(&tile, columns, token, &mut sums),
-                    _ => step_block::<S, 1, 1>(&tile, columns, token, &mut sums),
+                    (16, 4..) => step_block::<S, 4, STEP_HELD>(tile, columns, token, &mut sums),
+                    (16, 2..) => step_block::<S, 2, STEP_HELD>(tile, columns, token, &mut sums),
+                    (16, _) => step_block::<S, 1, STEP_HELD>(tile, columns, token, &mut sums),
+                    (_, 2..) => step_block::<S, 2, 1>(tile, columns, token, &mut sums),
+                    _ => step_block::<S, 1, 1>(tile, columns, token, &mut sums),
                 };
             }
         }

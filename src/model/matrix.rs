@@ -5,14 +5,17 @@
 //! depends on the number of threads, and that of a step not on how many tokens it has.
 
 use super::arithmetic::{Arithmetic, Mode, Pass};
-use super::kernels::{self, PANEL_DEPTH, Panels, STEP_ROWS};
+use super::kernels::{self, Aligned, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_ROWS};
+use super::prefetch::prefetch;
 use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
 use crate::quant::{Decoder, GgmlType, Isa};
 use rayon::prelude::*;
 
-/// Multiplications below which a step's work is not split further.
-const STEP_TASK: usize = 1 << 17;
+/// Multiplications below which a step's work is not split further: some tiles, for the first of a task comes unforeseen.
+const STEP_TASK: usize = 1 << 19;
+/// Bytes that a step of one token asks for ahead.
+const AHEAD: usize = 4096;
 /// Rows that a prompt's task takes: whole groups of every kernel, a tile of 96 KiB.
 const PROMPT_ROWS: usize = 96;
 
@@ -97,7 +100,8 @@ impl<'a> Matrix<'a> {
             }
             Pass::Step => {
                 let task_rows = (STEP_TASK / (self.cols * tokens.max(1))).next_multiple_of(STEP_ROWS);
-                let product = self.by_tasks(tokens, task_rows, |rows, out| rows.step(x, tokens, out));
+                let x = Aligned::of(x);
+                let product = self.by_tasks(tokens, task_rows, |rows, out| rows.step(&x, tokens, out));
                 match tokens {
                     1 => product,
                     _ => transpose(&product, tokens),
@@ -126,6 +130,7 @@ impl<'a> Matrix<'a> {
         let mut tile = vec![[0.0; PANEL_DEPTH]; self.rows];
         for first in (0..self.cols).step_by(PANEL_DEPTH) {
             self.decode_columns(first, &mut tile);
+            self.foresee(0, self.rows, first + PANEL_DEPTH, PANEL_DEPTH);
             panels.add_products(first, &tile, sums);
         }
     }
@@ -134,14 +139,27 @@ impl<'a> Matrix<'a> {
     fn step(&self, x: &[f32], tokens: usize, out: &mut [f32]) {
         if tokens == 1 {
             let rows = self.data.chunks_exact(self.row_bytes);
-            rows.zip(out)
-                .for_each(|(row, out)| *out = self.decoder.dot(row, x));
+            for ((i, row), out) in rows.enumerate().zip(out) {
+                self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, 0, self.cols);
+                *out = self.decoder.dot(row, x);
+            }
             return;
         }
         kernels::step(self.decoder.isa(), self.cols, x, out, |row, first, tile| {
             let count = tile.len().min(self.rows - row);
+            self.foresee(row + STEP_ROWS, STEP_ROWS, first, STEP_DEPTH);
             self.slice(row, count).decode_columns(first, tile);
         });
+    }
+
+    /// Asks for columns of rows that will be needed next, as far as there are any.
+    #[inline]
+    pub(super) fn foresee(&self, row: usize, rows: usize, first: usize, count: usize) {
+        let first = first.min(self.cols);
+        let blocks = self.bytes(first)..self.bytes((first + count).min(self.cols));
+        for row in self.data.chunks_exact(self.row_bytes).skip(row).take(rows) {
+            prefetch(&row[blocks.clone()]);
+        }
     }
 
     /// The type of the elements.
@@ -158,9 +176,9 @@ impl<'a> Matrix<'a> {
     pub(super) fn levels(&self, span: usize, out: &mut [Levels]) {
         let first = span * SPAN;
         let count = SPAN.min(self.cols - first);
+        let blocks = self.bytes(first)..self.bytes(first + count);
         for (row, out) in self.data.chunks_exact(self.row_bytes).zip(out) {
-            let blocks = &row[self.bytes(first)..self.bytes(first + count)];
-            self.decoder.levels(blocks, count == SPAN, out);
+            self.decoder.levels(&row[blocks.clone()], count == SPAN, out);
         }
     }
 
@@ -172,9 +190,9 @@ impl<'a> Matrix<'a> {
     /// Decodes the columns from `first` on, a multiple of every block's length, as many as a tile has or are left.
     fn decode_columns<const DEPTH: usize>(&self, first: usize, tile: &mut [[f32; DEPTH]]) {
         let count = DEPTH.min(self.cols - first);
+        let blocks = self.bytes(first)..self.bytes(first + count);
         for (row, strip) in self.data.chunks_exact(self.row_bytes).zip(tile) {
-            let blocks = &row[self.bytes(first)..self.bytes(first + count)];
-            self.decoder.decode(blocks, &mut strip[..count]);
+            self.decoder.decode(&row[blocks.clone()], &mut strip[..count]);
         }
     }
 }

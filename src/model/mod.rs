@@ -23,6 +23,7 @@ mod integers;
 mod kernels;
 mod matrix;
 pub mod ops;
+mod prefetch;
 mod rope;
 mod target;
 mod tensor;

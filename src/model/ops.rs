@@ -14,24 +14,30 @@ pub fn add_scaled(out: &mut [f32], factor: f32, row: &[f32]) {
 
 /// Divides each row of `width` elements by its root mean square (`eps` added to the mean square), in place.
 pub fn rms_norm(rows: &mut [f32], width: usize, eps: f32) {
-    rows.par_chunks_exact_mut(width)
-        .with_min_len(ROWS)
-        .for_each(|row| {
-            let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-            let scale = (1.0 / (sum / width as f64 + f64::from(eps)).sqrt()) as f32;
-            row.iter_mut().for_each(|v| *v *= scale);
-        });
+    each_row(rows, width, |row| norm(row, eps));
 }
-
-/// Rows that a thread takes at least.
-const ROWS: usize = 16;
 
 /// [`rms_norm`] over rows as long as `weight`, then times `weight`. Gemma 4 adds no 1 to the weight.
 pub fn weighted_rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
-    rms_norm(rows, weight.len(), eps);
-    for row in rows.chunks_exact_mut(weight.len()) {
+    each_row(rows, weight.len(), |row| {
+        norm(row, eps);
         row.iter_mut().zip(weight).for_each(|(v, w)| *v *= w);
-    }
+    });
+}
+
+fn norm(row: &mut [f32], eps: f32) {
+    let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let scale = (1.0 / (sum / row.len() as f64 + f64::from(eps)).sqrt()) as f32;
+    row.iter_mut().for_each(|v| *v *= scale);
+}
+
+/// Elements that are worth a thread of their own.
+const TASK: usize = 1 << 14;
+
+/// Lets threads share whole rows.
+fn each_row(rows: &mut [f32], width: usize, change: impl Fn(&mut [f32]) + Sync) {
+    let tasks = rows.par_chunks_mut(TASK.next_multiple_of(width));
+    tasks.for_each(|rows| rows.chunks_exact_mut(width).for_each(&change));
 }
 
 /// The GELU in its tanh form: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, rounded where transformers rounds. By one
@@ -73,9 +79,11 @@ pub fn softmax(scores: &mut [f32]) {
 
 /// Presses logits into `-cap..cap`: `cap · tanh(x / cap)`.
 pub fn soft_cap(logits: &mut [f32], cap: f32) {
-    for x in logits {
-        *x = (*x / cap).tanh() * cap;
-    }
+    logits.par_chunks_mut(TASK).for_each(|logits| {
+        for x in logits {
+            *x = (*x / cap).tanh() * cap;
+        }
+    });
 }
 
 /// Position of the largest value, the first of equals. NaN is never the largest.

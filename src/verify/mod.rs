@@ -295,6 +295,11 @@ fn check_kinds(drafter: &Gguf, target: &Gguf, arch: &Arch) -> Result<(), VerifyE
 
 /// Verifies a drafter. Faults of the drafter are findings of the report; errors are what stands in the way of one.
 pub fn verify(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError> {
+    // Among the threads that compute: from outside each product would wait until one of them takes it up.
+    rayon::scope(|_| verify_here(inputs, options))
+}
+
+fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError> {
     let files = Files::open(inputs, options)?;
     if let Some(dump) = &options.dump {
         // Told before the work.
@@ -475,9 +480,10 @@ impl Run {
         let probes = writer.probes().iter().chain(&speculation.probes);
         let probes = Probes::new(&target, writer.shared_kv(), probes);
         let blind = (target.vocab() as f64).ln();
-        let surprise = |drafter: &Drafter| probe::mean(&probes.surprise(drafter));
-        run.surprise = Some(surprise(&drafter));
-        run.source_surprise = source_drafter.as_ref().map(surprise);
+        let surprise = probes.surprise(&drafter);
+        run.surprise = Some(probe::mean(&surprise));
+        let mean_surprise = |drafter: &Drafter| probe::mean(&probes.surprise(drafter));
+        run.source_surprise = source_drafter.as_ref().map(mean_surprise);
         let figures = |acceptance, surprise: Option<f64>| judge::Figures {
             acceptance,
             surprise: surprise.unwrap_or(0.0) / blind,
@@ -493,7 +499,7 @@ impl Run {
         // accepted, trials do.
         let fault = match source.is_none() || (!has_faults && judged.as_ref().is_some_and(Finding::is_error))
         {
-            true => repair::find_fault(&ours, &config, options.head, options.window, &probes)?,
+            true => repair::find_fault(&ours, &config, options.head, options.window, &probes, &surprise)?,
             false => None,
         };
         // A drafter with a known fault is not called a stranger.

@@ -1,6 +1,7 @@
 //! How well a drafter guesses what the target writes, position by position.
 
 use crate::model::{Drafter, Outputs, Pass, SharedKv, Target};
+use rayon::prelude::*;
 
 /// A position of the target's text: what a drafter knows there, and what the target wrote.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub struct Probes<'a> {
 }
 
 /// Probes that go through the drafter at once: bounds the memory that their logits need.
-const BATCH: usize = 64;
+const BATCH: usize = 32;
 
 impl<'a> Probes<'a> {
     /// Those probes whose keys and values are still kept.
@@ -38,6 +39,15 @@ impl<'a> Probes<'a> {
             target,
             kv,
             probes: probes.filter(|probe| probe.position >= first).collect(),
+        }
+    }
+
+    /// `count` of them, evenly spread, or all where there are no more.
+    pub fn sample(&self, count: usize) -> Probes<'a> {
+        let step = self.probes.len().div_ceil(count).max(1);
+        Probes {
+            probes: self.probes.iter().copied().step_by(step).collect(),
+            ..*self
         }
     }
 
@@ -69,11 +79,11 @@ impl<'a> Probes<'a> {
         let inputs = second.iter().map(|(probe, state, _)| (probe.next, *state));
         let positions: Vec<usize> = second.iter().map(|(probe, ..)| probe.position).collect();
         let outputs = self.outputs(drafter, inputs, &positions);
-        let next = probes.iter().map(|probe| probe.next);
-        let after = second.iter().map(|(.., after)| *after);
-        let logits = first.logits.chunks_exact(self.vocab()).zip(next);
+        let next = probes.par_iter().map(|probe| probe.next);
+        let after = second.par_iter().map(|(.., after)| *after);
+        let logits = first.logits.par_chunks_exact(self.vocab()).zip(next);
         logits
-            .chain(outputs.logits.chunks_exact(self.vocab()).zip(after))
+            .chain(outputs.logits.par_chunks_exact(self.vocab()).zip(after))
             .map(|(logits, token)| -log_probability(logits, token as usize))
             .collect()
     }

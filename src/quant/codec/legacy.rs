@@ -83,7 +83,7 @@ fn taken_apart<const CENTRED: bool, const BITS: usize, const BYTES: usize>(
         let bits = &head[head.len() - 4..];
         let bits = u32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]);
         for (i, level) in levels.iter_mut().enumerate() {
-            *level |= ((bits >> i & 1) as u8) << 4;
+            *level |= ((bits.wrapping_shr(i as u32) & 1) as u8) << 4;
         }
     }
     let m = if CENTRED {

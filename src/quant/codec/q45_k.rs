@@ -73,7 +73,7 @@ fn each_group<const BYTES: usize>(block: &[u8; BYTES], mut show: impl FnMut(usiz
             let g = 2 * pair + i;
             let mut levels = *levels;
             for (level, bits) in levels.iter_mut().zip(fifth) {
-                *level |= (bits >> g & 1) << 4;
+                *level |= (bits.wrapping_shr(g as u32) & 1) << 4;
             }
             let (scale, minimum) = read_scale(&head[4..], g);
             show(g, &levels, d * f32::from(scale), -(dmin * f32::from(minimum)));
