@@ -8,6 +8,8 @@ use serde::de::{Deserializer, Error};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Formula {
     text: String,
+    /// Where it stands in its file, in bytes; 0 for one that is in no file.
+    start: usize,
     first: Operand,
     rest: Vec<(Operator, Operand)>,
 }
@@ -46,9 +48,15 @@ impl Formula {
         }
         Ok(Formula {
             text: text.to_owned(),
+            start: 0,
             first,
             rest,
         })
+    }
+
+    /// Where it stands in its file, in bytes.
+    pub(super) fn start(&self) -> usize {
+        self.start
     }
 
     /// The name, where the formula is nothing but one.
@@ -118,8 +126,12 @@ impl std::fmt::Display for Formula {
 
 impl<'de> Deserialize<'de> for Formula {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Formula, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Formula::parse(&text).map_err(D::Error::custom)
+        let text = toml::Spanned::<String>::deserialize(deserializer)?;
+        let formula = Formula::parse(text.get_ref()).map_err(D::Error::custom)?;
+        Ok(Formula {
+            start: text.span().start,
+            ..formula
+        })
     }
 }
 

@@ -8,6 +8,7 @@ mod dialect;
 mod formula;
 mod number;
 mod numbers;
+mod origin;
 mod pattern;
 mod places;
 mod registry;
@@ -36,6 +37,9 @@ pub struct Arch {
     spec: ArchSpec,
     /// Position of each number by its name.
     hparams: HashMap<String, usize>,
+    /// The file, and where its lines end, for errors in formulas that only the numbers of a model bring out.
+    path: PathBuf,
+    line_ends: Vec<usize>,
 }
 
 impl Deref for Arch {
@@ -98,7 +102,22 @@ impl Arch {
         }
         let names = spec.hparams.iter().enumerate();
         let hparams = names.map(|(at, spec)| (spec.name.clone(), at)).collect();
-        Ok(Arch { spec, hparams })
+        Ok(Arch {
+            spec,
+            hparams,
+            path: path.to_owned(),
+            line_ends: text.match_indices('\n').map(|(at, _)| at).collect(),
+        })
+    }
+
+    /// The error for a formula that a model's numbers make nothing of.
+    pub(crate) fn unknown(&self, error: &UnknownNumber) -> ArchError {
+        ArchError {
+            path: self.path.clone(),
+            line: Some(self.line_ends.partition_point(|end| *end < error.start) + 1),
+            message: error.to_string(),
+            io: None,
+        }
     }
 
     /// Whether models of this architecture draft for those of another.

@@ -10,17 +10,30 @@ const MAX_GENERATED: u64 = 1 << 16;
 
 /// A formula that needs a number which is not known, or comes to something that is no length.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} in formula {formula:?} is not known")]
+#[error("formula {formula:?} has no value: {why}")]
 pub struct UnknownNumber {
-    /// The number.
-    pub name: String,
     /// The formula.
     pub formula: String,
+    /// Why, in words.
+    pub why: String,
+    /// Where the formula stands in its file, in bytes.
+    pub(super) start: usize,
+}
+
+impl UnknownNumber {
+    fn new(formula: &Formula, why: String) -> UnknownNumber {
+        UnknownNumber {
+            formula: formula.to_string(),
+            why,
+            start: formula.start(),
+        }
+    }
 }
 
 /// Why a metadata key has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum ValueError {
     #[error(transparent)]
     Unknown(#[from] UnknownNumber),
@@ -106,10 +119,7 @@ impl Numbers {
 
     /// The value of a formula, `layer` being the one it is read for.
     pub(crate) fn eval(&self, formula: &Formula, layer: Option<usize>) -> Result<Number, UnknownNumber> {
-        let unknown = |name| UnknownNumber {
-            name,
-            formula: formula.to_string(),
-        };
+        let unknown = |name| UnknownNumber::new(formula, format!("{name} is not known"));
         formula.eval(&|name| self.get(name, layer)).map_err(unknown)
     }
 
@@ -121,10 +131,10 @@ impl Numbers {
         }
         if let Some(by_layer) = spec.by_layer.as_ref().filter(|by_layer| applies(&by_layer.when)) {
             if self.layers.is_empty() {
-                return Err(UnknownNumber {
-                    name: "the kind of each layer".to_owned(),
-                    formula: by_layer.value.to_string(),
-                }
+                return Err(UnknownNumber::new(
+                    &by_layer.value,
+                    "the kind of each layer is not known".to_owned(),
+                )
                 .into());
             }
             let values = (0..self.layers.len()).map(|layer| self.eval(&by_layer.value, Some(layer)));
@@ -145,10 +155,8 @@ impl Numbers {
     pub(crate) fn shape(&self, spec: &TensorSpec, layer: Option<usize>) -> Result<Vec<u64>, UnknownNumber> {
         let length = |formula: &Formula| {
             let value = self.eval(formula, layer)?;
-            value.as_count().map(|n| n as u64).ok_or_else(|| UnknownNumber {
-                name: format!("{value}, which is no length,"),
-                formula: formula.to_string(),
-            })
+            let no_length = || UnknownNumber::new(formula, format!("{value} is no length"));
+            value.as_count().map(|n| n as u64).ok_or_else(no_length)
         };
         spec.shape.iter().map(length).collect()
     }
@@ -163,20 +171,18 @@ impl Numbers {
             return Ok(Vec::new());
         };
         let lengths = self.shape(spec, layer)?;
+        let Some(formula) = spec.shape.first() else {
+            return Ok(Vec::new());
+        };
         let elements = lengths.iter().try_fold(1, |n: u64, len| n.checked_mul(*len));
         let elements = elements
             .filter(|&n| n <= MAX_GENERATED)
-            .ok_or_else(|| UnknownNumber {
-                name: format!("{lengths:?}, which is far too long,"),
-                formula: spec.gguf.to_string(),
-            })?;
+            .ok_or_else(|| UnknownNumber::new(formula, format!("a length of {lengths:?} is far too much")))?;
         match generator {
             Generator::RopeFreqs => {
                 let name = generator.number();
-                let rotated = self.count(name).ok_or_else(|| UnknownNumber {
-                    name: name.to_owned(),
-                    formula: spec.gguf.to_string(),
-                })?;
+                let unknown = || UnknownNumber::new(formula, format!("{name} is not known"));
+                let rotated = self.count(name).ok_or_else(unknown)?;
                 let factor = |pair| if pair < rotated as u64 { 1.0 } else { 1e30 };
                 Ok((0..elements).map(factor).collect())
             }

@@ -136,7 +136,7 @@ impl HparamSpec {
 
 /// Where a number comes from.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(try_from = "super::origin::OriginKeys")]
 pub enum Origin {
     /// `config.json`, by JSON pointer; `{full}` and `{sliding}` stand for the first layer of that kind.
     Config {
@@ -149,7 +149,6 @@ pub enum Origin {
         /// What to multiply it by.
         times: Option<Formula>,
         /// Whether to cut off what is behind the point.
-        #[serde(default)]
         floor: bool,
         /// Name of a number; where it is unknown or false, this origin is passed over.
         when: Option<String>,
@@ -175,7 +174,6 @@ pub enum Origin {
         /// Where the value is an array: take the entry of the layer whose keys and values the drafter reads.
         of_layer: Option<LayerKind>,
         /// Pass over a value that is no array.
-        #[serde(default)]
         array_only: bool,
     },
     /// Length of an array in the target's metadata.
@@ -370,6 +368,16 @@ pub enum Relation {
     Agree,
     /// They are not the same.
     Differ,
+}
+
+impl Relation {
+    /// `agree` or `differ`, as in the file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Relation::Agree => "agree",
+            Relation::Differ => "differ",
+        }
+    }
 }
 
 /// A number that may be assumed where nothing gives it.

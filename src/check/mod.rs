@@ -63,6 +63,7 @@ const CONVERT: &str = "convert the drafter's checkpoint again with `gguf-conv`";
 
 /// What a check reads.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Options {
     /// All numbers of drafter and target, for NaN, infinities and tensors of zeros.
     pub data: bool,

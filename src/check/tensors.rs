@@ -73,7 +73,7 @@ fn check_shape(
             .map(|formula| formula.to_string())
             .collect();
         let message = format!(
-            "tensor {name} has shape {:?}; by the keys it should be {expected:?} ({})",
+            "tensor {name} has dims {:?}; by the keys it should be {expected:?} ({})",
             entry.info.dims,
             formulas.join(", ")
         );

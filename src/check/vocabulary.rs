@@ -2,12 +2,9 @@
 
 use super::{CONVERT, Findings};
 use crate::facts::drafter::DrafterGguf;
+use crate::facts::vocabulary::{MERGES, TOKENS, merge_faults, no_merges};
 use crate::gguf::{Array, Metadata, Strings, Value, ValueType};
 use crate::text::escape;
-use bstr::{BStr, ByteSlice};
-use std::collections::HashSet;
-
-const TOKENS: &str = "tokenizer.ggml.tokens";
 
 /// Lists with an entry for each token, and the types that llama.cpp reads them as.
 const BESIDE_TOKENS: [(&str, &[ValueType]); 2] = [
@@ -87,46 +84,19 @@ fn check_list(meta: &Metadata, key: &str, types: &[ValueType], len: Option<usize
 /// Without merges llama.cpp loads no file with this tokenizer; with merges that join nothing, texts fall to pieces that
 /// the target does not see.
 fn check_merges(meta: &Metadata, tokens: &Strings, findings: &mut Findings) {
-    const KEY: &str = "tokenizer.ggml.merges";
+    const KEY: &str = MERGES;
     check_list(meta, KEY, &[ValueType::String], None, findings);
     let merges = match meta.get(KEY) {
         Some(Value::Array(Array::String(merges))) => merges,
         Some(_) => return,
         None => {
-            let message = format!("{KEY} is missing, and llama.cpp does not load the file without it");
-            findings.error("vocabulary", KEY.to_owned(), message, CONVERT);
+            findings.error("vocabulary", KEY.to_owned(), no_merges(), CONVERT);
             return;
         }
     };
-    let known: HashSet<&[u8]> = tokens.iter().map(|token| token.as_bytes()).collect();
-    let mut faults = merges.iter().enumerate().filter_map(|(at, merge)| {
-        let fault = merge_fault(merge, &known)?;
-        Some((at, merge, fault))
-    });
-    if let Some((at, merge, fault)) = faults.next() {
-        let more = match faults.count() {
-            0 => String::new(),
-            more => format!(", and {more} more like it"),
-        };
-        let message = format!("{KEY} holds \"{}\" at {at}, {fault}{more}", escape(merge));
-        findings.error("vocabulary", KEY.to_owned(), message, CONVERT);
+    if let Some(fault) = merge_faults(merges, tokens) {
+        findings.error("vocabulary", KEY.to_owned(), fault, CONVERT);
     }
-}
-
-/// What is wrong with a merge. llama.cpp parts it at the first blank behind its first byte.
-fn merge_fault(merge: &BStr, known: &HashSet<&[u8]>) -> Option<&'static str> {
-    let blank = merge
-        .iter()
-        .skip(1)
-        .position(|byte| *byte == b' ')
-        .map(|at| at + 1);
-    let Some((left, right)) = blank.map(|at| merge.split_at(at)) else {
-        return Some("which joins no two tokens");
-    };
-    let right = right.get(1..).unwrap_or_default();
-    let joined = [left, right].concat();
-    let is_known = [left, right, &joined].iter().all(|text| known.contains(*text));
-    (!is_known).then_some("which names a token that is not in the vocabulary")
 }
 
 /// The ids of special tokens are ids.

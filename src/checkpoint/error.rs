@@ -63,7 +63,7 @@ pub enum CheckpointErrorKind {
     #[error("tensor {name}: {message}; {DAMAGED}")]
     TensorInfo { name: String, message: String },
     #[error(
-        "tensor {name} of shape {shape:?} and dtype {dtype} takes {expected} bytes, its offsets span {found}; {DAMAGED}"
+        "tensor {name} of checkpoint shape {shape:?} and dtype {dtype} takes {expected} bytes, its offsets span {found}; {DAMAGED}"
     )]
     TensorSize {
         name: String,

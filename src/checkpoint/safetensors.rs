@@ -275,11 +275,11 @@ fn entry(
     let elements = shape
         .iter()
         .try_fold(1_u64, |n, &dim| n.checked_mul(dim as u64))
-        .ok_or_else(|| bad(format!("shape {shape:?} overflows")))?;
+        .ok_or_else(|| bad(format!("checkpoint shape {shape:?} overflows")))?;
     if let ElementType::Known(known) = dtype {
         let bits = elements.checked_mul(known.bitsize() as u64);
         let expected = bits
-            .ok_or_else(|| bad(format!("shape {shape:?} overflows")))?
+            .ok_or_else(|| bad(format!("checkpoint shape {shape:?} overflows")))?
             .div_ceil(8);
         let found = (end - start) as u64;
         if found != expected {

@@ -1,6 +1,6 @@
 //! Why a conversion stops.
 
-use crate::arch::{ArchError, UnknownNumber};
+use crate::arch::ArchError;
 use crate::checkpoint::CheckpointError;
 use crate::facts::TargetError;
 use crate::gguf::{GgufError, LayoutError};
@@ -74,14 +74,22 @@ pub enum ConvertError {
         has_config: bool,
         has_target: bool,
     },
-    #[error("architecture file: {0} at that point")]
-    UnknownNumber(#[from] UnknownNumber),
     #[error("{}: {key} cannot be written: it would be {found}; expected {expected}; correct config.json", path.display())]
     KeyValue {
         path: PathBuf,
         key: String,
         found: String,
         expected: &'static str,
+    },
+    #[error(
+        "{}: llama.cpp refuses {refused}: {keys} must {must}; correct the numbers where they are wrong; where they are \
+         true, no file of this drafter runs", path.display()
+    )]
+    Rule {
+        path: PathBuf,
+        refused: String,
+        keys: String,
+        must: &'static str,
     },
     #[error("{}: cannot tell sliding from full layers: {why}; add the drafter's config.json", path.display())]
     LayerKinds { path: PathBuf, why: String },
@@ -92,13 +100,30 @@ pub enum ConvertError {
         name: String,
         hint: String,
     },
-    #[error("{}: tensor {name} has shape {found:?}, expected {expected:?} ({formula})", path.display())]
+    #[error(
+        "{}: tensor {name} has checkpoint shape {found:?} (outermost first), expected {expected:?} ({formula}); \
+         give the config.json that belongs to these weights", path.display()
+    )]
     TensorShape {
         path: PathBuf,
         name: String,
+        /// Outermost first, as `expected`.
         found: Vec<u64>,
         expected: Vec<u64>,
+        /// The formulas that give what is expected.
         formula: String,
+    },
+    #[error(
+        "{}: tensor {name} stands for the drafter's {for_tensor}, but has {found_and_expected} (dims, innermost first); \
+         pass the GGUF of the model that the drafter was made for", path.display()
+    )]
+    TargetDims {
+        path: PathBuf,
+        name: String,
+        /// The drafter's tensor, by its name in the checkpoint.
+        for_tensor: String,
+        /// The dims that it has and those that it should have, in words.
+        found_and_expected: String,
     },
     #[error("{}: tensor {name} has dtype {dtype}, which cannot become {wanted}", path.display())]
     TensorDtype {
@@ -147,6 +172,12 @@ pub enum ConvertError {
         path.display()
     )]
     TargetVocabulary { path: PathBuf, difference: String },
+    #[error("{}: {fault}; {hint}", path.display())]
+    Merges {
+        path: PathBuf,
+        fault: String,
+        hint: &'static str,
+    },
     #[error("{}: the tokenizer has {tokens} tokens, the embedding {rows} rows{hint}", path.display())]
     VocabularySize {
         path: PathBuf,
@@ -165,7 +196,6 @@ impl ConvertError {
             ConvertError::Arch(error) => Some(&error.path),
             ConvertError::Target(error) => error.path(),
             ConvertError::Layout(_) => None,
-            ConvertError::UnknownNumber(_) => None,
             ConvertError::NoConfig { path, .. }
             | ConvertError::NoTokenizer { path, .. }
             | ConvertError::ModelType { path, .. }
@@ -173,16 +203,19 @@ impl ConvertError {
             | ConvertError::TargetTokenizer { path, .. }
             | ConvertError::ConfigValue { path, .. }
             | ConvertError::KeyValue { path, .. }
+            | ConvertError::Rule { path, .. }
             | ConvertError::MissingNumber { path, .. }
             | ConvertError::LayerKinds { path, .. }
             | ConvertError::MissingTensor { path, .. }
             | ConvertError::TensorShape { path, .. }
+            | ConvertError::TargetDims { path, .. }
             | ConvertError::TensorDtype { path, .. }
             | ConvertError::UnexpectedTensors { path, .. }
             | ConvertError::NotTied { path, .. }
             | ConvertError::TargetNumber { path, .. }
             | ConvertError::TargetKey { path, .. }
             | ConvertError::TargetVocabulary { path, .. }
+            | ConvertError::Merges { path, .. }
             | ConvertError::VocabularySize { path, .. } => Some(path),
             ConvertError::TokenizerWithoutTarget | ConvertError::NoImportance { .. } => None,
         }

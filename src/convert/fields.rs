@@ -1,8 +1,22 @@
 //! Fields of the drafter's JSON files that have another type than they are read as: they are left out, and that is told.
 
-use super::general::SAMPLING;
 use crate::checkpoint::{Checkpoint, CheckpointError, SPECIAL_TYPES};
 use serde_json::Value as Json;
+
+/// Sampling parameters: key, the names that `generation_config.json` may use, and whether the number is whole.
+pub(super) const SAMPLING: [(&str, &[&str], bool); 11] = [
+    ("top_k", &["top_k"], true),
+    ("top_p", &["top_p"], false),
+    ("min_p", &["min_p"], false),
+    ("xtc_probability", &["xtc_probability"], false),
+    ("xtc_threshold", &["xtc_threshold"], false),
+    ("temp", &["temperature"], false),
+    ("penalty_last_n", &["penalty_last_n"], true),
+    ("penalty_repeat", &["penalty_repeat", "repetition_penalty"], false),
+    ("mirostat", &["mirostat"], true),
+    ("mirostat_tau", &["mirostat_tau"], false),
+    ("mirostat_eta", &["mirostat_eta"], false),
+];
 
 /// What a field must be. `null` is as good as absent everywhere.
 #[derive(Clone, Copy)]

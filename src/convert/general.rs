@@ -2,27 +2,12 @@
 //! card and `generation_config.json` as llama.cpp's converter does (gguf-py `metadata.py`, October 2026).
 
 use super::card::Card;
-use super::fields::whole;
+use super::fields::{SAMPLING, whole};
 use super::model_id::{ModelId, size_label, title};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::gguf::{Array, Metadata, Value};
 use serde_json::Value as Json;
 use std::path::{Component, Path};
-
-/// Sampling parameters: key, the names that `generation_config.json` may use, and whether the number is whole.
-pub(super) const SAMPLING: [(&str, &[&str], bool); 11] = [
-    ("top_k", &["top_k"], true),
-    ("top_p", &["top_p"], false),
-    ("min_p", &["min_p"], false),
-    ("xtc_probability", &["xtc_probability"], false),
-    ("xtc_threshold", &["xtc_threshold"], false),
-    ("temp", &["temperature"], false),
-    ("penalty_last_n", &["penalty_last_n"], true),
-    ("penalty_repeat", &["penalty_repeat", "repetition_penalty"], false),
-    ("mirostat", &["mirostat"], true),
-    ("mirostat_tau", &["mirostat_tau"], false),
-    ("mirostat_eta", &["mirostat_eta"], false),
-];
 
 /// Keys that a model card can fill: `general.` key, the card's names for it.
 const FROM_CARD: [(&str, &[&str]); 15] = [

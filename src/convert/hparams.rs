@@ -1,21 +1,22 @@
 //! The drafter's numbers: from its `config.json`, or from its tensors and the target where there is none.
 
 use super::ConvertError;
-use crate::arch::{Arch, IS_SLIDING, Match, Numbers};
+use crate::arch::{Arch, IS_SLIDING, Match, Numbers, TensorSpec};
 use crate::checkpoint::Checkpoint;
 use crate::facts::{CheckpointFacts, Derived, Fault, Provenance, file_of, resolve};
 use serde_json::Value as Json;
 
 /// The numbers of a drafter, and which of them no config stated.
 #[derive(Debug)]
-pub(super) struct Hparams {
+pub(super) struct Hparams<'a> {
+    pub arch: &'a Arch,
     pub numbers: Numbers,
     pub derived: Vec<Derived>,
 }
 
-impl Hparams {
+impl<'a> Hparams<'a> {
     /// Works every number of the architecture out.
-    pub(super) fn resolve(facts: CheckpointFacts) -> Result<Hparams, ConvertError> {
+    pub(super) fn resolve(facts: CheckpointFacts<'a>) -> Result<Hparams<'a>, ConvertError> {
         let found = resolve(&facts);
         if let Some(fault) = found.faults.into_iter().next() {
             return Err(error(fault, facts));
@@ -24,6 +25,7 @@ impl Hparams {
         let derived = found.derived.into_iter();
         let derived = derived.filter(|number| !matches!(number.from, Provenance::Formula(_)));
         Ok(Hparams {
+            arch: facts.arch,
             numbers: found.numbers,
             derived: derived
                 .map(|number| Derived {
@@ -37,6 +39,18 @@ impl Hparams {
                 })
                 .collect(),
         })
+    }
+
+    /// The lengths of a tensor, outermost first.
+    pub(super) fn shape(&self, spec: &TensorSpec, layer: Option<usize>) -> Result<Vec<u64>, ConvertError> {
+        let shape = self.numbers.shape(spec, layer);
+        Ok(shape.map_err(|error| self.arch.unknown(&error))?)
+    }
+
+    /// The elements of a tensor that is computed.
+    pub(super) fn generate(&self, spec: &TensorSpec, layer: Option<usize>) -> Result<Vec<f32>, ConvertError> {
+        let values = self.numbers.generate(spec, layer);
+        Ok(values.map_err(|error| self.arch.unknown(&error))?)
     }
 }
 

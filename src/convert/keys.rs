@@ -8,7 +8,7 @@ use crate::arch::{MetadataSpec, Number, ValueError};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::facts::{Derived, vocabulary};
-use crate::gguf::{Gguf, Metadata};
+use crate::gguf::{Array, Gguf, Metadata};
 use crate::text::escape;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) fn write_key(
         return Ok(());
     }
     let value = hparams.numbers.key(spec).map_err(|error| match error {
-        ValueError::Unknown(unknown) => ConvertError::from(unknown),
+        ValueError::Unknown(unknown) => hparams.arch.unknown(&unknown).into(),
         ValueError::Misfit(misfit) => ConvertError::KeyValue {
             path: path.to_owned(),
             key: spec.key.clone(),
@@ -95,6 +95,7 @@ pub(super) fn write_vocabulary(
                 ));
             }
             vocab::write_tokenizer(metadata, &tokenizer, rows);
+            check_merges(metadata, &path, "download it again")?;
             if let Some(target) = target {
                 check_vocabulary(metadata, target, warnings)?;
             }
@@ -109,6 +110,11 @@ pub(super) fn write_vocabulary(
                 });
             }
             vocab::copy_tokenizer(metadata, target, kind)?;
+            check_merges(
+                metadata,
+                target.path(),
+                "pass a GGUF that llama.cpp's converter made",
+            )?;
             Ok("target")
         }
         (None, None) if options.tokenizer == TokenizerSource::Target => {
@@ -117,6 +123,26 @@ pub(super) fn write_vocabulary(
         (None, _) => Err(ConvertError::NoTokenizer {
             path: checkpoint.path().to_owned(),
         }),
+    }
+}
+
+/// The merges that are written join tokens that are written.
+fn check_merges(metadata: &Metadata, path: &Path, hint: &'static str) -> Result<(), ConvertError> {
+    let strings = |key| match metadata.array(key) {
+        Ok(Array::String(strings)) => Some(strings),
+        _ => None,
+    };
+    let fault = match (strings(vocabulary::MERGES), strings(vocabulary::TOKENS)) {
+        (Some(merges), Some(tokens)) => vocabulary::merge_faults(merges, tokens),
+        _ => Some(vocabulary::no_merges()),
+    };
+    match fault {
+        Some(fault) => Err(ConvertError::Merges {
+            path: path.to_owned(),
+            fault,
+            hint,
+        }),
+        None => Ok(()),
     }
 }
 

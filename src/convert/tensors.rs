@@ -137,7 +137,7 @@ fn from_checkpoint<'a>(
     tensor: SourceTensor<'a>,
     hparams: &Hparams,
 ) -> Result<PlannedTensor<'a>, ConvertError> {
-    let expected = hparams.numbers.shape(spec, layer)?;
+    let expected = hparams.shape(spec, layer)?;
     let found: Vec<u64> = tensor.shape.iter().map(|&n| n as u64).collect();
     let is_scalar = found.is_empty() && expected == [1];
     if found != expected && !is_scalar {
@@ -206,20 +206,13 @@ fn from_target<'a>(
     let Some(tensor) = target.tensor(name)? else {
         return Ok(None);
     };
-    let expected = hparams.numbers.shape(spec, layer)?;
-    let found: Vec<u64> = tensor.info.dims.iter().rev().copied().collect();
-    if found != expected {
-        return Err(ConvertError::TensorShape {
+    let expected: Vec<u64> = hparams.shape(spec, layer)?.into_iter().rev().collect();
+    if tensor.info.dims != expected {
+        return Err(ConvertError::TargetDims {
             path: target.path().to_owned(),
-            name: format!("{name}, which would stand in for the drafter's {hf_name},"),
-            found,
-            expected,
-            formula: spec
-                .shape
-                .iter()
-                .map(Formula::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
+            name: name.clone(),
+            for_tensor: hf_name.to_owned(),
+            found_and_expected: format!("{:?} instead of {expected:?}", tensor.info.dims),
         });
     }
     Ok(Some(PlannedTensor::new(
@@ -236,8 +229,8 @@ fn generate<'a>(
     checkpoint: &'a Checkpoint,
     hparams: &Hparams,
 ) -> Result<PlannedTensor<'a>, ConvertError> {
-    let expected = hparams.numbers.shape(spec, layer)?;
-    let values = hparams.numbers.generate(spec, layer)?;
+    let expected = hparams.shape(spec, layer)?;
+    let values = hparams.generate(spec, layer)?;
     Ok(PlannedTensor::new(
         spec.gguf.name(layer.unwrap_or(0)),
         expected.into_iter().rev().collect(),

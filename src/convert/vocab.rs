@@ -2,12 +2,12 @@
 
 use super::error::ConvertError;
 use crate::checkpoint::tokenizer::Tokenizer;
+use crate::facts::vocabulary::{MERGES, TOKENS};
 use crate::gguf::{Array, Gguf, GgufError, Metadata, Strings};
 use crate::text::escape;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const SCORES: &str = "tokenizer.ggml.scores";
-const MERGES: &str = "tokenizer.ggml.merges";
 
 /// The score that upstream gives every token; BPE does not use it.
 const SCORE: f32 = -1000.0;
@@ -35,7 +35,7 @@ pub(super) fn write_tokenizer(metadata: &mut Metadata, tokenizer: &Tokenizer, ro
     let kinds: Vec<i32> = tokenizer.kinds.iter().copied().take(rows).collect();
     metadata.set(MODEL, "gemma4");
     let scores = vec![SCORE; tokens.len()];
-    metadata.set("tokenizer.ggml.tokens", Array::String(tokens));
+    metadata.set(TOKENS, Array::String(tokens));
     metadata.set(SCORES, Array::F32(scores));
     metadata.set("tokenizer.ggml.token_type", Array::I32(kinds));
     if !tokenizer.merges.is_empty() {
@@ -101,11 +101,11 @@ pub(super) fn copy_tokenizer(metadata: &mut Metadata, target: &Gguf, kind: &str)
 
 /// The token texts of a GGUF.
 pub(super) fn tokens(gguf: &Gguf) -> Result<&Strings, GgufError> {
-    let array = gguf.key(gguf.metadata().array("tokenizer.ggml.tokens"))?;
+    let array = gguf.key(gguf.metadata().array(TOKENS))?;
     match array {
         Array::String(tokens) => Ok(tokens),
         other => Err(gguf.error(crate::gguf::KeyError::Type {
-            key: "tokenizer.ggml.tokens".to_owned(),
+            key: TOKENS.to_owned(),
             expected: "an array of strings",
             found: format!("{}[]", other.element_type().name()),
         })),

@@ -1,11 +1,17 @@
-//! Whether a drafter and a target have the same vocabulary, as llama.cpp compares them.
+//! What a vocabulary must be for llama.cpp: a drafter's the same as its target's, and its merges such as join tokens.
 
 use crate::gguf::{Array, Gguf, Metadata, Strings};
 use crate::io::kind::FileKind;
 use crate::text::escape;
+use bstr::{BStr, ByteSlice};
+use rayon::prelude::*;
+use std::collections::HashSet;
 
 /// The key of the tokens.
 pub(crate) const TOKENS: &str = "tokenizer.ggml.tokens";
+
+/// The key of the merges.
+pub(crate) const MERGES: &str = "tokenizer.ggml.merges";
 
 /// Keys that are compared besides the tokens.
 const COMPARED: [&str; 5] = [
@@ -57,4 +63,45 @@ fn difference(drafter: &Strings, target: &Strings) -> Option<String> {
     }
     let (ours, theirs) = (drafter.len(), target.len());
     (ours != theirs).then(|| format!("the drafter has {ours} tokens, the target {theirs}"))
+}
+
+/// What is wrong with a file without merges.
+pub(crate) fn no_merges() -> String {
+    format!("{MERGES} is missing, and llama.cpp does not load the file without it")
+}
+
+/// What is wrong with merges, in words: with merges that join no tokens, texts fall to pieces that the target does not see.
+pub(crate) fn merge_faults(merges: &Strings, tokens: &Strings) -> Option<String> {
+    let known: HashSet<&[u8]> = tokens.iter().map(|token| token.as_bytes()).collect();
+    let fault = |at| {
+        let merge = merges.get(at)?;
+        Some((merge, at, merge_fault(merge, &known)?))
+    };
+    // There are half a million of them.
+    let faults: Vec<(&BStr, usize, &str)> = (0..merges.len()).into_par_iter().filter_map(fault).collect();
+    let (merge, at, fault) = faults.first()?;
+    let more = match faults.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {more} more like it"),
+    };
+    Some(format!(
+        "{MERGES} holds \"{}\" at {at}, {fault}{more}",
+        escape(merge)
+    ))
+}
+
+/// What is wrong with a merge. llama.cpp parts it at the first blank behind its first byte.
+fn merge_fault(merge: &BStr, known: &HashSet<&[u8]>) -> Option<&'static str> {
+    let blank = merge
+        .iter()
+        .skip(1)
+        .position(|byte| *byte == b' ')
+        .map(|at| at + 1);
+    let Some((left, right)) = blank.map(|at| merge.split_at(at)) else {
+        return Some("which joins no two tokens");
+    };
+    let right = right.get(1..).unwrap_or_default();
+    let joined = [left, right].concat();
+    let is_known = [left, right, &joined].iter().all(|text| known.contains(*text));
+    (!is_known).then_some("which names or makes a token that is not in the vocabulary")
 }

@@ -25,13 +25,13 @@ pub enum MigrateError {
     #[error("there is no dialect {name:?}; known are {known}")]
     Dialect { name: String, known: String },
     #[error(
-        "{}: {key} is missing and cannot be derived, for {number} is not known; {}", path.display(),
+        "{}: {key} is missing and cannot be derived, for {why}; {}", path.display(),
         if *has_target { "convert the checkpoint again" } else { "pass --target with the target's GGUF" }
     )]
     MissingKey {
         path: PathBuf,
         key: String,
-        number: String,
+        why: String,
         has_target: bool,
     },
     #[error(
@@ -47,13 +47,13 @@ pub enum MigrateError {
     #[error("{}: tensor {name} is missing and cannot be computed; convert the checkpoint again", path.display())]
     MissingTensor { path: PathBuf, name: String },
     #[error(
-        "{}: tensor {name} is missing and cannot be computed, for {number} is not known; convert the checkpoint again",
+        "{}: tensor {name} is missing and cannot be computed, for {why}; convert the checkpoint again",
         path.display()
     )]
     Generate {
         path: PathBuf,
         name: String,
-        number: String,
+        why: String,
     },
     #[error(
         "{}: {first} and {second} are two spellings of the same; remove one with another tool, or convert the \

@@ -179,7 +179,7 @@ impl Job<'_, '_> {
                 return Err(MigrateError::MissingKey {
                     path: self.drafter.gguf.path().to_owned(),
                     key: spec.key.clone(),
-                    number: unknown.name,
+                    why: unknown.why,
                     has_target: self.has_target,
                 });
             }

@@ -20,6 +20,7 @@ const UPSTREAM: &str = "upstream";
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// The dialect to write, by name; `upstream` for upstream's own.
     pub to: &'a str,

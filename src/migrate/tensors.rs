@@ -142,7 +142,7 @@ impl<'a> Job<'_, 'a> {
         let (shape, values) = made.map_err(|unknown| MigrateError::Generate {
             path: gguf.path().to_owned(),
             name: name.to_owned(),
-            number: unknown.name,
+            why: unknown.why,
         })?;
         Ok(PlannedTensor::new(
             self.drafter.arch.spell_tensor(name, self.to),

@@ -136,7 +136,7 @@ fn tensors_missing_extra_misshapen_or_of_a_wrong_type() {
     });
     finds(
         "tensor-shape",
-        "blk.2.ffn_up.weight has shape [64, 128]; by the keys it should be [64, 160]",
+        "blk.2.ffn_up.weight has dims [64, 128]; by the keys it should be [64, 160]",
         |parts| {
             let tensor = parts
                 .tensors
@@ -602,7 +602,10 @@ fn merges_that_are_missing_or_join_nothing() {
     for (merge, words) in [
         ("nospace", "joins no two tokens"),
         ("", "joins no two tokens"),
-        ("no-token neither", "names a token that is not in the vocabulary"),
+        (
+            "no-token neither",
+            "names or makes a token that is not in the vocabulary",
+        ),
     ] {
         finds("vocabulary", words, |parts| {
             let at = parts.metadata.iter().position(|(key, _)| key == KEY).unwrap();

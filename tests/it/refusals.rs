@@ -205,7 +205,9 @@ fn tensors_missing_misshapen_or_unexpected() {
             let wrong = Raw::bf16(&[128, 128], random(1));
             tensors.insert("pre_projection.weight".to_owned(), wrong);
         },
-        &["pre_projection.weight has shape [128, 128], expected [64, 256] (hidden, 2 * backbone)"],
+        &[
+            "pre_projection.weight has checkpoint shape [128, 128] (outermost first), expected [64, 256] (hidden, 2 * backbone)",
+        ],
     );
     refuse_edited(
         |tensors| {
@@ -274,6 +276,27 @@ fn configs_of_other_models_or_with_unknown_settings() {
     refuse_drafter(&drafter.path, &["config.json", "not valid JSON"]);
 }
 
+/// What llama.cpp would refuse and `check` find faulty is not written: here a drafter as wide as its target.
+#[test]
+fn a_broken_rule_of_the_architecture() {
+    let drafter = Drafter::copy_of("mini-dense");
+    drafter.edit_json("config.json", |config| {
+        config["backbone_hidden_size"] = json!(64);
+    });
+    drafter.edit_tensors(|tensors| {
+        for (name, shape) in [
+            ("pre_projection.weight", [64, 128]),
+            ("post_projection.weight", [64, 64]),
+        ] {
+            tensors.insert(name.to_owned(), Raw::bf16(&shape, random(1)));
+        }
+    });
+    refuse_drafter(
+        &drafter.path,
+        &["as wide as its target", "embedding_length_out and", "must differ"],
+    );
+}
+
 #[test]
 fn tokenizers_that_do_not_fit() {
     let with = |edit: fn(&mut serde_json::Value), words: &[&str]| {
@@ -298,6 +321,13 @@ fn tokenizers_that_do_not_fit() {
         |t| t["model"]["merges"][0] = json!("nospace"),
         &["\"nospace\"", "expected a merge"],
     );
+    // Both parts are tokens, and what they make is none; or a part is none.
+    for merge in ["<pad> <eos>", "no-token neither"] {
+        let drafter = Drafter::copy_of("mini-dense");
+        drafter.edit_json("tokenizer.json", |t| t["model"]["merges"][0] = json!(merge));
+        let words = format!("merges holds \"{merge}\" at 0, which names or makes a token that is not");
+        refuse_drafter(&drafter.path, &["tokenizer.json", &words, "download it again"]);
+    }
     with(
         |t| {
             let vocab = t["model"]["vocab"].as_object_mut().unwrap();

@@ -14,6 +14,22 @@ use std::collections::HashMap;
 /// What `tokenizer.ggml.model` may be in llama.cpp (`llama-vocab.cpp`, October 2026).
 const TOKENIZERS: [&str; 7] = ["llama", "gemma4", "gpt2", "bert", "t5", "rwkv", "plamo2"];
 
+/// Tensors that models have but once, as llama.cpp calls them (`llama-arch.cpp`, October 2026).
+const TARGET_TENSORS: [&str; 12] = [
+    "token_embd.weight",
+    "token_embd_norm.weight",
+    "token_types.weight",
+    "position_embd.weight",
+    "output.weight",
+    "output_norm.weight",
+    "rope_freqs.weight",
+    "rope_factors_long.weight",
+    "rope_factors_short.weight",
+    "per_layer_token_embd.weight",
+    "per_layer_model_proj.weight",
+    "per_layer_proj_norm.weight",
+];
+
 /// Numbers that no file has to define: the type of the output, and for a certain layer whether its window slides.
 pub(crate) const FILE_TYPE: &str = "file_type";
 pub(crate) const IS_SLIDING: &str = "is_sliding";
@@ -174,6 +190,11 @@ impl<'a> File<'a> {
         }
     }
 
+    /// A tensor of the target.
+    fn target_tensor(&self, at: At, name: &str) -> Checked {
+        among(at, "tensor of a target", name, TARGET_TENSORS)
+    }
+
     /// The type of a number by name, those of `hparams` being known. For a certain layer the ending may be left off.
     fn kind_of(&self, name: &str, hparams: &[HparamSpec], by_layer: bool) -> Option<Kind> {
         let find = |name: &str| {
@@ -227,6 +248,19 @@ impl<'a> File<'a> {
                 _ => Kind::Real,
             }),
         })
+    }
+
+    /// A formula that must have a value uses no number that may stay unknown, unless it is asked for `when` that is known.
+    fn is_known(&self, at: At, formula: &Formula, when: &Option<String>) -> Checked {
+        let numbers = self.spec.hparams.iter();
+        let mut unsure = numbers.filter(|spec| spec.optional && Some(&spec.name) != when.as_ref());
+        match unsure.find(|spec| formula.names().any(|name| name == spec.name)) {
+            Some(spec) => at.fault(format!(
+                "{} may stay unknown, so what needs it must be optional",
+                spec.name
+            )),
+            None => Ok(()),
+        }
     }
 
     fn when(&self, at: At, when: &Option<String>, hparams: &[HparamSpec]) -> Checked {

@@ -101,7 +101,7 @@ impl File<'_> {
             }
             Origin::Target { target, .. } => self.target_key(at.key("target"), target),
             Origin::TargetLen { target_len } => self.target_key(at.key("target_len"), target_len),
-            Origin::TargetOnes { .. } => Ok(()),
+            Origin::TargetOnes { target_ones } => self.target_tensor(at.key("target_ones"), target_ones),
             Origin::Formula { formula, when } => {
                 let kind = self.formula(at.key("formula"), formula, known, false)?;
                 let is_number = |kind| matches!(kind, Kind::Integer | Kind::Real);
@@ -136,6 +136,9 @@ impl File<'_> {
                 (Some(ty), Some(value)) => {
                     let kind = self.formula(at.key("value"), value, hparams, false)?;
                     fits(at.key("value"), ty, kind, value)?;
+                    if !spec.optional {
+                        self.is_known(at.key("value"), value, &spec.when)?;
+                    }
                 }
                 (None, None) if spec.by_layer.as_ref().is_some_and(|list| list.when.is_none()) => {}
                 (Some(_), None) => return at.fault(format!("key {} has no value", spec.key)),
@@ -192,6 +195,9 @@ impl File<'_> {
                 }
                 _ => {}
             }
+            if let Some(name) = &spec.from_target {
+                self.target_tensor(at.key("from_target"), name)?;
+            }
             if let Some(generator) = spec.generate {
                 let needed = generator.number();
                 among(at.key("generate"), "number", needed, self.hparam_names())?;
@@ -202,6 +208,9 @@ impl File<'_> {
             for (j, formula) in spec.shape.iter().enumerate() {
                 let at = at.key("shape").nth(j);
                 let kind = self.formula(at.clone(), formula, &self.spec.hparams, spec.gguf.is_by_layer())?;
+                if !spec.optional {
+                    self.is_known(at.clone(), formula, &None)?;
+                }
                 if kind.is_some_and(|kind| kind != Kind::Integer) {
                     return at.fault(format!("{formula} is no integer, so no length"));
                 }

@@ -1,7 +1,7 @@
 //! Every shipped file is sound, and what is misspelt, said twice or by half is told with its line.
 
 use crate::arch::registry::BUILTIN;
-use crate::arch::{Arch, ArchError};
+use crate::arch::{Arch, ArchError, Number, Numbers};
 use std::ops::Range;
 use std::path::Path;
 use toml::Spanned;
@@ -12,7 +12,7 @@ fn parse(text: &str) -> Result<Arch, ArchError> {
 }
 
 /// Keys whose texts name something in the same file, or a word that the program knows.
-const REFERENCES: [&str; 33] = [
+const REFERENCES: [&str; 35] = [
     "tokenizer",
     "unusable",
     "head_dim_of",
@@ -24,6 +24,8 @@ const REFERENCES: [&str; 33] = [
     "layers_of",
     "target",
     "target_len",
+    "target_ones",
+    "from_target",
     "of_layer",
     "formula",
     "when",
@@ -197,8 +199,65 @@ fn what_is_said_twice_or_by_half_is_refused() {
     );
     refuse("optional = true", "optinal = true", &["optinal"]);
     refuse(
+        "value = \"softcap\"\noptional = true",
+        "value = \"softcap\"",
+        &["softcap may stay unknown"],
+    );
+    refuse(
+        "group = \"centroids\"\noptional = true\n\n[[tensor]]",
+        "group = \"centroids\"\n\n[[tensor]]",
+        &["centroids may stay unknown"],
+    );
+    refuse(
         "tokenizer = \"gemma4\"",
         "tokenizer = \"gemma\"",
         &["nearest are gemma4"],
+    );
+}
+
+#[test]
+fn what_an_origin_says_wrong_is_told_in_words() {
+    let layers = "{ layers_of = \"model.layers.{l}.self_attn.q_proj.weight\" }";
+    let with = |other: &str| format!("{{ {other} }}");
+    refuse(layers, &with("formula = \"2 +\""), &["2 +", "neither * nor /"]);
+    refuse(layers, &with("formula = \"2 *\""), &["ends in an operator"]);
+    refuse(
+        layers,
+        &with("layer_of = \"x\""),
+        &["unknown field `layer_of`", "layers_of"],
+    );
+    refuse(layers, &with("floor = true"), &["one of config, axis_of"]);
+    refuse(
+        layers,
+        &with("config = \"/a\", target = \"gemma4.block_count\""),
+        &["target does not belong"],
+    );
+    refuse(
+        layers,
+        &with("axis_of = \"model.norm.weight\""),
+        &["which axis of model.norm.weight"],
+    );
+    refuse(
+        "from_target = \"token_embd.weight\"",
+        "from_target = \"token_emb.weight\"",
+        &["no tensor of a target", "nearest are token_embd.weight"],
+    );
+}
+
+#[test]
+fn a_formula_that_comes_to_no_length_is_told_with_its_line() {
+    let text = BUILTIN[0].1.replacen(
+        "shape = [\"head_dim.full / 2\"]",
+        "shape = [\"head_dim.full / 1000\"]",
+        1,
+    );
+    let line = 1 + text.lines().position(|line| line.contains("/ 1000")).unwrap();
+    let arch = parse(&text).unwrap();
+    let mut numbers = Numbers::default();
+    numbers.set("head_dim.full", Number::Integer(512));
+    let error = numbers.shape(&arch.tensors[0], None).unwrap_err();
+    assert_eq!(
+        arch.unknown(&error).to_string(),
+        format!("a.toml:{line}: formula \"head_dim.full / 1000\" has no value: 0.512 is no length")
     );
 }

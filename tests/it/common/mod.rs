@@ -7,7 +7,7 @@ pub mod parts;
 pub mod server;
 
 use assert_cmd::Command;
-use gguf_conv::gguf::{Array, Layout, Metadata, TensorSpec, Value};
+use gguf_conv::gguf::{Array, Layout, Metadata, Strings, TensorSpec, Value};
 use gguf_conv::quant::GgmlType;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
@@ -298,5 +298,6 @@ pub fn target_metadata(width: u32, head_dims: [u32; 2], kv_heads: u32, tokens: &
         "tokenizer.ggml.tokens",
         Value::Array(Array::String(tokens.iter().collect())),
     );
+    meta.set("tokenizer.ggml.merges", Array::String(Strings::default()));
     meta
 }
