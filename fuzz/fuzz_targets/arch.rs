@@ -20,11 +20,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let _ = convert::plan(&arch, &CHECKPOINT, Some(&TARGET), Options::default());
-    let _ = check(
-        &arch,
-        &DRAFTER,
-        Some(&TARGET),
-        check::Options { data: false },
-        &|_| (),
-    );
+    let mut options = check::Options::default();
+    options.data = false;
+    let _ = check(&arch, &DRAFTER, Some(&TARGET), options, &|_| ());
 });

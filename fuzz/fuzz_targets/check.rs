@@ -20,9 +20,11 @@ fuzz_target!(|data: &[u8]| {
     };
     let alone = check(&ARCH, &gguf, None, Options::default(), &|_| ());
     assert_eq!(alone, check(&ARCH, &gguf, None, Options::default(), &|_| ()));
+    let mut unread = Options::default();
+    unread.data = false;
     let pairs = [
         // The target's data is the same for all inputs, the input's was read alone.
-        check(&ARCH, &gguf, Some(&TARGET), Options { data: false }, &|_| ()),
+        check(&ARCH, &gguf, Some(&TARGET), unread, &|_| ()),
         check(&ARCH, &DRAFTER, Some(&gguf), Options::default(), &|_| ()),
     ];
     for finding in pairs

@@ -17,11 +17,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(model) = ModelFile::look(&Inputs::new(), &path) else {
         return;
     };
-    let options = Options {
-        registry: &REGISTRY,
-        target: None,
-        ignore: &[],
-    };
+    let options = Options::new(&REGISTRY);
     let _ = diff(&model, &MODEL, options, &|_| ());
     let _ = diff(&MODEL, &model, options, &|_| ());
     let itself = diff(&model, &model, options, &|_| ());

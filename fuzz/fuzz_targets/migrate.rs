@@ -23,12 +23,11 @@ fuzz_target!(|data: &[u8]| {
     // The last byte chooses; it belongs to the data or the padding.
     let choice = data.last().copied().unwrap_or(0);
     let bit = |n: u8| choice >> n & 1 != 0;
-    let options = Options {
-        to: ["upstream", "atomic", "ik", "upstream"][usize::from(choice & 3)],
-        keep_centroids: bit(2),
-        drop_extra: bit(3),
-        endian: if bit(4) { Endian::Big } else { Endian::Little },
-    };
+    let mut options = Options::default();
+    options.to = ["upstream", "atomic", "ik", "upstream"][usize::from(choice & 3)];
+    options.keep_centroids = bit(2);
+    options.drop_extra = bit(3);
+    options.endian = if bit(4) { Endian::Big } else { Endian::Little };
     let target = bit(5).then_some(&*TARGET);
     let Ok(Migration { plan, .. }) = migrate::plan(&ARCH, &gguf, target, options) else {
         return;

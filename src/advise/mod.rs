@@ -10,6 +10,7 @@ pub mod time;
 use crate::arch::{Arch, ArchError};
 use crate::bench::analysis::{Analysis, ConditionResult};
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
+use crate::io::kind::Wanted;
 use crate::io::{Inputs, ReadError};
 use crate::model::ModelError;
 use memory::{Load, Memory, Model};
@@ -24,6 +25,7 @@ const N_MAX: [u32; 7] = [0, 1, 2, 3, 4, 6, 8];
 /// Why there is no advice.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum AdviseError {
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -236,6 +238,8 @@ pub fn advise(
     question: &Question,
 ) -> Result<Advice, AdviseError> {
     let (target_file, drafter_file) = (Gguf::open(inputs, target)?, Gguf::open(inputs, drafter)?);
+    target_file.expect_model(Wanted::Target)?;
+    drafter_file.expect_model(Wanted::Drafter)?;
     let target_model = Model::read(&target_file, &Arch::gemma4_assistant()?.target)?;
     let architecture = drafter_file
         .key(drafter_file.metadata().string("general.architecture"))?

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Why a benchmark stopped. Calls made until then are kept.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum BenchError {
     #[error("{url} cannot be reached ({message}); start the server there, or correct the address")]
     Unreachable { url: String, message: String },

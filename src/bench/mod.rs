@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod client;
 pub mod compare;
 mod error;
+mod interrupt;
 mod machine;
 pub mod prompts;
 pub mod record;
@@ -18,3 +19,4 @@ pub mod stats;
 pub mod verdict;
 
 pub use error::BenchError;
+pub use interrupt::Interrupt;

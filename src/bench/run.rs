@@ -2,13 +2,14 @@
 
 use super::BenchError;
 use super::client::{self, Client, Counters, Manner};
+use super::interrupt::Interrupt;
 use super::prompts::{self, Kind, Prompt};
 use super::record::{Call, Condition, FORMAT, Header, KindCount, Machine, ModelFile, Protocol, Run};
 use super::schedule::{self, Step};
 use super::server::{Launch, Server};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,27 +17,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const PROBE_TOKENS: usize = 24;
 /// How often a call that runs is looked after.
 const POLL: Duration = Duration::from_millis(20);
-
-/// Whether the user wants to stop.
-#[derive(Debug, Clone, Default)]
-pub struct Interrupt {
-    /// Set by a signal.
-    pub flag: Arc<AtomicBool>,
-    /// Where the calls so far are.
-    pub kept: Option<PathBuf>,
-}
-
-impl Interrupt {
-    /// An error where the user wants to stop.
-    pub fn check(&self) -> Result<(), BenchError> {
-        match self.flag.load(Relaxed) {
-            true => Err(BenchError::Interrupted {
-                kept: self.kept.clone(),
-            }),
-            false => Ok(()),
-        }
-    }
-}
 
 /// Where a condition's answers come from.
 #[derive(Debug, Clone)]

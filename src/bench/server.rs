@@ -1,7 +1,7 @@
 //! Starts llama-server and stops it again, with everything that it started.
 
 use super::BenchError;
-use super::run::Interrupt;
+use super::interrupt::Interrupt;
 use crate::io::growing;
 use std::io;
 use std::net::TcpListener;

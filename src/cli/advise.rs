@@ -141,6 +141,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
     match args.json {
         true => json::write(
+            inputs,
             "advise",
             &[Document {
                 verdict: &sentences,
@@ -149,7 +150,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             }],
             &[],
         )?,
-        false => print::stdout(&page(&advice, &sentences))?,
+        false => print::stdout(&page(&advice, &sentences), inputs)?,
     }
     Ok(Outcome::of(&findings, false))
 }

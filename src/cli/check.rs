@@ -57,9 +57,9 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let findings = check::check(arch, &drafter, target.as_ref(), options, &|read| bar.inc(read));
     bar.finish_and_clear();
     if args.json {
-        json::write("check", &[report(args, &findings)], &[])?;
+        json::write(inputs, "check", &[report(args, &findings)], &[])?;
     } else {
-        print::stdout(&text(args, &findings))?;
+        print::stdout(&text(args, &findings), inputs)?;
     }
     Ok(Outcome::of(&findings, args.strict))
 }

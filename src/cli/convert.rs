@@ -121,6 +121,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
         json::write_beside(
+            inputs,
             Some(&path),
             "convert",
             &[report(&conversion, &path, args.dry_run, grid)],
@@ -136,7 +137,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         if let Some(line) = grid.and_then(grid_line) {
             page.line(line);
         }
-        print::report(&page, Some(&path))?;
+        print::report(&page, Some(&path), inputs)?;
     }
     Ok(Outcome::Done)
 }

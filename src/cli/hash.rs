@@ -101,11 +101,11 @@ fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
             .zip(&entries)
             .map(|(file, one)| report(file.path(), one))
             .collect();
-        json::write(args.command(), &reports, &failures.reports())?;
+        json::write(inputs, args.command(), &reports, &failures.reports())?;
     } else {
         let entries = entries.iter().flatten();
         let lines = entries.filter_map(|(part, sum)| Some(line(sum.as_ref()?, &part.name())));
-        print::stdout_bytes(&lines.collect::<Vec<_>>().concat())?;
+        print::stdout_bytes(&lines.collect::<Vec<_>>().concat(), inputs)?;
     }
     Ok(failures.outcome(Outcome::Done))
 }
@@ -160,12 +160,12 @@ fn check(inputs: &Inputs, list: &Path, args: &Args) -> Result<Outcome, Error> {
             improper_lines: improper,
             lines: results.collect(),
         };
-        json::write(args.command(), &[report], &[])?;
+        json::write(inputs, args.command(), &[report], &[])?;
     } else {
         let shown = results.filter(|(_, verdict)| !args.quiet || **verdict != Verdict::Ok);
         let mut page = Page::new();
         shown.for_each(|(line, verdict)| page.line(words(line, verdict)));
-        print::stdout(&page)?;
+        print::stdout(&page, inputs)?;
     }
     Ok(match failed {
         0 => Outcome::Done,

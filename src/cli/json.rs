@@ -2,9 +2,10 @@
 //! copy in between and safe to show on a terminal.
 
 use super::print;
-use crate::Error;
 use crate::gguf::{Array, Metadata, Value};
+use crate::io::{Inputs, guard};
 use crate::text::{self, escape, is_hidden};
+use crate::{Error, Fault};
 use bstr::BStr;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -44,21 +45,59 @@ impl From<&Error> for ErrorReport {
     }
 }
 
-/// Writes a document that ends in a newline to standard output.
-pub(super) fn write<R: Serialize>(command: &str, results: &[R], errors: &[ErrorReport]) -> Result<(), Error> {
-    write_to(io::stdout().lock(), command, results, errors)
+/// Writes a document that ends in a newline to standard output, if the files that its results were made of are still
+/// what they were.
+pub(super) fn write<R: Serialize>(
+    inputs: &Inputs,
+    command: &str,
+    results: &[R],
+    errors: &[ErrorReport],
+) -> Result<(), Error> {
+    write_beside(inputs, None, command, results, errors)
 }
 
-/// Writes the document of a command that wrote `output`: to standard error where standard output holds the file.
+/// Writes the document of a command that wrote `output`: to standard error where standard output holds the file. As
+/// [`write`] otherwise.
 pub(super) fn write_beside<R: Serialize>(
+    inputs: &Inputs,
     output: Option<&Path>,
     command: &str,
     results: &[R],
     errors: &[ErrorReport],
 ) -> Result<(), Error> {
+    inputs.check_unchanged()?;
     match output.is_some_and(print::is_stdout) {
         true => write_to(io::stderr().lock(), command, results, errors),
-        false => write(command, results, errors),
+        false => write_to(io::stdout().lock(), command, results, errors),
+    }
+}
+
+/// Writes the document of a command that found nothing since this is in the way.
+pub(super) fn write_error(output: Option<&Path>, command: &str, error: ErrorReport) -> Result<(), Error> {
+    let errors = &[error];
+    match output.is_some_and(print::is_stdout) {
+        true => write_to::<()>(io::stderr().lock(), command, &[], errors),
+        false => write_to::<()>(io::stdout().lock(), command, &[], errors),
+    }
+}
+
+/// Has a failure that only the system sees told as a document too, on the stream where the command's would be.
+pub(super) fn write_sudden_failures(output: Option<&Path>, command: &str) {
+    const MESSAGE: &str = "MESSAGE";
+    let mut document = Vec::new();
+    let error = ErrorReport {
+        fault: Fault::System.name(),
+        message: MESSAGE.to_owned(),
+        path: None,
+    };
+    let written = write_to::<()>(&mut document, command, &[], &[error]);
+    let text = String::from_utf8(document).unwrap_or_default();
+    if let (Ok(()), Some((before, after))) = (written, text.split_once(&format!("\"{MESSAGE}\""))) {
+        let stream = match output.is_some_and(print::is_stdout) {
+            true => guard::Stream::Error,
+            false => guard::Stream::Output,
+        };
+        guard::tell_as_document(stream, before, after);
     }
 }
 

@@ -40,11 +40,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let mut models = list::list(inputs, &places, &registry);
     let is_of_pair = |model: &Listed| matches!(&model.content, Ok(content) if content.role != Role::Other);
     models.retain(|model| !args.pairs || is_of_pair(model));
+    // What changes meanwhile, as a model that is being fetched does, is listed as it was found.
     if args.json {
         let reports: Vec<Report> = models.iter().map(Report::of).collect();
-        json::write("list", &reports, &[])?;
+        json::write(&Inputs::new(), "list", &reports, &[])?;
     } else {
-        print::stdout(&text(&models, &places))?;
+        print::stdout(&text(&models, &places), &Inputs::new())?;
     }
     Ok(Outcome::Done)
 }

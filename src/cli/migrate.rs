@@ -92,9 +92,9 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         write::write(&migration.plan, path, inputs, args.force)?;
     }
     if args.json {
-        json::write_beside(output, "migrate", &[report(&migration, output)], &[])?;
+        json::write_beside(inputs, output, "migrate", &[report(&migration, output)], &[])?;
     } else {
-        print::report(&text(&migration, output), output)?;
+        print::report(&text(&migration, output), output, inputs)?;
     }
     Ok(Outcome::Done)
 }

@@ -181,7 +181,7 @@ impl Command {
     fn output(&self) -> Option<&Path> {
         match self {
             Command::Convert(args) => args.output.as_deref(),
-            Command::Quantize(args) => Some(&args.output),
+            Command::Quantize(args) => args.output(),
             Command::Migrate(args) => args.output.as_deref(),
             Command::Verify(args) => args.dump.as_deref(),
             _ => None,
@@ -222,12 +222,10 @@ pub fn main() -> ExitCode {
         }
     };
     let inputs = Inputs::new();
-    let result = threads::limit(command.threads())
-        .and_then(|()| command.run(&inputs))
-        .and_then(|outcome| {
-            inputs.check_unchanged()?;
-            Ok(outcome)
-        });
+    if let (name, true) = command.json() {
+        json::write_sudden_failures(command.output(), name);
+    }
+    let result = threads::limit(command.threads()).and_then(|()| command.run(&inputs));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Difference) => ExitCode::from(1),
@@ -247,7 +245,7 @@ fn fail(error: &Error, command: &str, json: bool, output: Option<&Path>) -> Exit
         Error::Stdout(_) => {}
         _ if json => {
             // Where standard output fails too, the exit code and standard error still tell.
-            let _ = json::write_beside::<()>(output, command, &[], &[error.into()]);
+            let _ = json::write_error(output, command, error.into());
         }
         _ => {}
     }
@@ -297,7 +295,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             message: first_line(&text),
             path: None,
         };
-        let _ = json::write::<()>(command.unwrap_or("convert"), &[], &[report]);
+        let _ = json::write_error(None, command.unwrap_or("convert"), report);
     }
     text.lines().for_each(print::tell);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Fault::Usage.code()))

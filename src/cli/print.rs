@@ -4,19 +4,21 @@ use super::page::Page;
 use crate::Error;
 use crate::finding::Finding;
 use crate::gguf::Value;
+use crate::io::Inputs;
 use crate::text::{self, escape, is_hidden};
 use bstr::BStr;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-/// Writes a result to standard output.
-pub(super) fn stdout(page: &Page) -> Result<(), Error> {
-    stdout_bytes(page.text().as_bytes())
+/// Writes a result to standard output, if the files that it was made of are still what they were.
+pub(super) fn stdout(page: &Page, inputs: &Inputs) -> Result<(), Error> {
+    stdout_bytes(page.text().as_bytes(), inputs)
 }
 
-/// Writes a result that may be no UTF-8, as paths are, to standard output.
-pub(super) fn stdout_bytes(bytes: &[u8]) -> Result<(), Error> {
+/// Writes a result that may be no UTF-8, as paths are; as [`stdout`].
+pub(super) fn stdout_bytes(bytes: &[u8], inputs: &Inputs) -> Result<(), Error> {
+    inputs.check_unchanged()?;
     let mut out = std::io::stdout().lock();
     out.write_all(bytes)
         .and_then(|()| out.flush())
@@ -24,17 +26,18 @@ pub(super) fn stdout_bytes(bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Writes the report of a command that wrote `output`: to standard output, or to standard error where that holds the
-/// file.
-pub(super) fn report(page: &Page, output: Option<&Path>) -> Result<(), Error> {
+/// file. As [`stdout`] otherwise.
+pub(super) fn report(page: &Page, output: Option<&Path>, inputs: &Inputs) -> Result<(), Error> {
     match output.is_some_and(is_stdout) {
         true => {
+            inputs.check_unchanged()?;
             let text = page.text();
             io::stderr()
                 .lock()
                 .write_all(text.as_bytes())
                 .map_err(Error::Stdout)
         }
-        false => stdout(page),
+        false => stdout(page, inputs),
     }
 }
 

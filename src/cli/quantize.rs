@@ -27,6 +27,8 @@ Examples:
           the mixture that llama-quantize makes
   gguf-conv quantize drafter-bf16.gguf -o d.gguf --outtype q4_0 --tensor-type 'token_embd*=q8_0'
           with another type for some tensors
+  gguf-conv quantize drafter-bf16.gguf drafter-q4_k_m.gguf Q4_K_M
+          the same as llama-quantize is called; without a name for the output, NAME-Q4_K_M.gguf beside the input
   gguf-conv quantize drafter-bf16.gguf -o d.gguf --outtype q4_k_m --imatrix imatrix.gguf
           fitted by an importance matrix";
 
@@ -37,12 +39,16 @@ pub(super) struct Args {
     /// The GGUF to start from, best in bf16, f16 or f32; any part of a split one
     #[arg(value_name = "IN.gguf", value_parser = source())]
     input: Source,
-    /// Output file, a folder to write NAME-TYPE.gguf into, or - for standard output
+    /// Output file and type by their places, as llama-quantize takes them: either or both
+    #[arg(value_name = "OUT.gguf] [TYPE", num_args = 0..=2)]
+    words: Vec<PathBuf>,
+    /// Output file, a folder to write NAME-TYPE.gguf into, or - for standard output [default: NAME-TYPE.gguf beside the
+    /// input, or in the current folder for a model by its name]
     #[arg(short, long, value_name = "OUT.gguf")]
-    pub(super) output: PathBuf,
-    /// Type of the file
-    #[arg(long, ignore_case = true, value_parser = outtypes(&[]))]
-    outtype: String,
+    output: Option<PathBuf>,
+    /// Type of the file; copy keeps every tensor as it is
+    #[arg(long, ignore_case = true, value_parser = outtypes(&[COPY]))]
+    outtype: Option<String>,
     /// Every weight in the file's own type, wherever it fits
     #[arg(long)]
     pure: bool,
@@ -83,6 +89,91 @@ pub(super) struct Args {
     pub json: bool,
 }
 
+/// The type that leaves every tensor as it is, by `llama-quantize`'s name.
+const COPY: &str = "copy";
+
+/// What to write and where, from options and places.
+#[derive(Debug)]
+struct Wanted<'a> {
+    /// `None` for a copy.
+    file_type: Option<FileType>,
+    output: Option<&'a Path>,
+}
+
+impl Args {
+    /// Where the file is written to, as it was given.
+    pub(super) fn output(&self) -> Option<&Path> {
+        self.wanted().ok()?.output
+    }
+
+    /// What was asked for; an error where options and places say something twice, or no type is said.
+    fn wanted(&self) -> Result<Wanted<'_>, Error> {
+        let usage = |message: String| Err(Error::Usage(message));
+        let word = |path: &Path| print::path(path);
+        // A file that has a type's name is written with -o.
+        let (outputs, types) = match self.words.as_slice() {
+            [words @ .., last] if file_type(last).is_some() => (words, Some(last.as_path())),
+            words => (words, None),
+        };
+        let file_type = match (types, &self.outtype, outputs) {
+            (Some(last), Some(outtype), _) => {
+                let last = word(last);
+                return usage(format!("two types, {last} and --outtype {outtype}; give one"));
+            }
+            (Some(last), None, _) => file_type(last),
+            (None, Some(outtype), [] | [_]) => file_type(Path::new(outtype)),
+            (None, _, [.., last]) if outputs.len() > 1 || last.extension().is_none() => {
+                return usage(format!(
+                    "{:?} is no file type; those are {}, and copy",
+                    word(last),
+                    file_types().join(", ")
+                ));
+            }
+            (None, ..) => {
+                return usage(format!(
+                    "no type is given; add --outtype with one of {}",
+                    file_types().join(", ")
+                ));
+            }
+        };
+        let output = match (outputs, &self.output) {
+            ([first, ..], Some(output)) => {
+                let (first, output) = (word(first), word(output));
+                return usage(format!("two outputs, {first} and -o {output}; give one"));
+            }
+            ([first, ..], None) => Some(first.as_path()),
+            ([], output) => output.as_deref(),
+        };
+        let file_type = file_type.flatten();
+        let changes = self.pure
+            || self.qat
+            || self.allow_requantize
+            || !self.tensor_type.is_empty()
+            || self.token_embedding_type.is_some()
+            || self.output_tensor_type.is_some()
+            || self.imatrix.is_some();
+        if file_type.is_none() && changes {
+            return usage(
+                "copy keeps every tensor as it is, so it takes no option that changes one".to_owned(),
+            );
+        }
+        Ok(Wanted { file_type, output })
+    }
+}
+
+/// The file type of this name, `None` in it for a copy.
+fn file_type(name: &Path) -> Option<Option<FileType>> {
+    let name = name.to_str()?;
+    match name.eq_ignore_ascii_case(COPY) {
+        true => Some(None),
+        false => FileType::from_name(name).map(Some),
+    }
+}
+
+fn file_types() -> Vec<&'static str> {
+    FileType::ALL.iter().map(|file_type| file_type.name()).collect()
+}
+
 /// `PATTERN=TYPE`.
 fn tensor_type(text: &str) -> Result<Override, String> {
     let (pattern, name) = text.rsplit_once('=').ok_or("should be PATTERN=TYPE")?;
@@ -109,6 +200,7 @@ fn encodable(name: &str) -> Result<GgmlType, String> {
 
 /// Plans the file, then writes it or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    let wanted = args.wanted()?;
     let input = Finder::new(inputs).find(&args.input, Wanted::Gguf)?;
     let gguf = Gguf::open(inputs, &input)?;
     let matrix = args
@@ -122,9 +214,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     let options = Options {
-        // The parser let only names of file types through.
-        file_type: FileType::from_name(&args.outtype)
-            .ok_or_else(|| Error::Usage(format!("unknown file type {}", args.outtype)))?,
+        file_type: wanted.file_type,
         pure: args.pure,
         overrides: &args.tensor_type,
         token_embedding: args.token_embedding_type,
@@ -134,13 +224,20 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         allow_requantize: args.allow_requantize,
         importance: matrix.as_ref().map(|matrix| Importance { matrix, name: &name }),
     };
-    if !args.dry_run {
-        write::check(&args.output, inputs, args.force)?;
-    }
-    let output = write::place(&args.output, || {
+    let outtype = wanted.file_type.map_or(COPY, FileType::name);
+    let name = || {
         let name = args.input.file_name().map(PathBuf::from);
-        default_name(&name.unwrap_or(input), options.file_type)
-    });
+        default_name(name.as_deref().unwrap_or(&input), outtype)
+    };
+    let output = match wanted.output {
+        Some(asked) => write::place(asked, name),
+        None if input == args.input.typed() => input.with_file_name(name()),
+        // Nothing is written into a cache.
+        None => name(),
+    };
+    if !args.dry_run {
+        write::check(&output, inputs, args.force)?;
+    }
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings().iter().for_each(|warning| print::warn(warning));
     if args.verbose && args.imatrix.is_some() {
@@ -154,26 +251,32 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         grid = write::write(&plan, &output, inputs, args.force)?;
     }
     if args.json {
-        json::write_beside(Some(&output), "quantize", &[report(args, &output, &plan)], &[])?;
+        json::write_beside(
+            inputs,
+            Some(&output),
+            "quantize",
+            &[report(args, outtype, &output, &plan)],
+            &[],
+        )?;
     } else {
         let mut page = text(args, &output, &plan);
-        let is_q4_0 = options.file_type == FileType::Q4_0;
+        let is_q4_0 = options.file_type == Some(FileType::Q4_0);
         if let Some(line) = grid_line(grid).filter(|_| is_q4_0) {
             page.line(line);
         }
-        print::report(&page, Some(&output))?;
+        print::report(&page, Some(&output), inputs)?;
     }
     Ok(Outcome::Done)
 }
 
 /// `NAME-TYPE.gguf`, where NAME loses the type that it ends in.
-fn default_name(input: &Path, file_type: FileType) -> PathBuf {
+fn default_name(input: &Path, outtype: &str) -> PathBuf {
     let stem = input.file_stem().unwrap_or_default().to_string_lossy();
     let name = match stem.rsplit_once(['-', '.']) {
         Some((name, last)) if FileType::from_name(&last.to_lowercase()).is_some() => name,
         _ => &stem,
     };
-    format!("{name}-{}.gguf", file_type.name().to_uppercase()).into()
+    format!("{name}-{}.gguf", outtype.to_uppercase()).into()
 }
 
 fn text(args: &Args, output: &Path, plan: &Plan) -> Page {
@@ -184,7 +287,12 @@ fn text(args: &Args, output: &Path, plan: &Plan) -> Page {
             .iter()
             .map(|t| {
                 let change = format!("{} → {}", t.source.ty, t.ty);
-                vec![t.name.clone(), text::dims(&t.dims), change]
+                let bits = format!("{:.2} bits per weight", t.ty.bits_per_weight());
+                let fallback = match t.wanted == t.ty {
+                    true => bits,
+                    false => format!("{bits}, in place of {}", t.wanted),
+                };
+                vec![t.name.clone(), text::dims(&t.dims), change, fallback]
             })
             .collect();
         page.rows(&rows);
@@ -213,12 +321,12 @@ struct Report<'a> {
     tensors: Vec<TensorReport<'a>>,
 }
 
-fn report<'a>(args: &'a Args, output: &Path, plan: &'a Plan) -> Report<'a> {
+fn report<'a>(args: &'a Args, outtype: &'a str, output: &Path, plan: &'a Plan) -> Report<'a> {
     Report {
         dry_run: args.dry_run,
         output: output.display().to_string(),
         size_bytes: plan.file_len(),
-        outtype: &args.outtype,
+        outtype,
         warnings: plan.warnings(),
         tensors: tensors(plan),
     }

@@ -177,8 +177,8 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         write::text(html, &page, inputs, args.force).map_err(VerifyError::from)?;
     }
     match args.json {
-        true => json::write_beside(args.dump.as_deref(), "verify", &[&report], &[])?,
-        false => print::report(&text(&report), args.dump.as_deref())?,
+        true => json::write_beside(inputs, args.dump.as_deref(), "verify", &[&report], &[])?,
+        false => print::report(&text(&report), args.dump.as_deref(), inputs)?,
     }
     Ok(Outcome::of(&report.findings, args.strict))
 }

@@ -25,6 +25,7 @@ use side::{Converted, Side};
 
 /// What a comparison heeds.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// How the parts of a checkpoint are called in a GGUF.
     pub registry: &'a Registry,

@@ -19,6 +19,16 @@ impl Gguf {
         self.error(WrongKind { found, wanted })
     }
 
+    /// An error for a file that holds no model, but what goes with one.
+    pub(crate) fn expect_model(&self, wanted: Wanted) -> Result<(), GgufError> {
+        match self.kind() {
+            FileKind::Adapter | FileKind::Imatrix | FileKind::Projector | FileKind::Vocabulary => {
+                Err(self.wrong_kind(wanted))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the file holds. Types and architectures: the GGUF specification and llama.cpp of October 2026.
     pub fn kind(&self) -> FileKind {
         let meta = self.metadata();

@@ -1,8 +1,8 @@
 //! Split models: `NAME-00001-of-00003.gguf`, whose parts lie beside each other.
 
 use super::error::{GgufError, GgufErrorKind};
-use super::file::Part;
 use super::metadata::KeyError;
+use super::part::Part;
 use super::reader::LongArrays;
 use crate::io::{Inputs, ReadError};
 use bstr::ByteSlice;

@@ -41,20 +41,33 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-#[cfg(unix)]
-pub use unix::arm;
+/// A stream of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
 #[cfg(unix)]
 pub(super) use unix::{Watched, watch};
+#[cfg(unix)]
+pub use unix::{arm, tell_as_document};
 
 #[cfg(unix)]
 fn or_leave(block: *mut u8, size: usize) -> *mut u8 {
     if block.is_null() {
         let mut digits = [0; 20];
-        unix::leave(&[
-            b"error: memory is short: ",
-            decimal(size, &mut digits),
-            b" bytes could not be had; close other programs or raise the limit\n",
-        ]);
+        // Nothing in it needs to be escaped in JSON.
+        unix::leave(
+            &[
+                b"memory is short: ",
+                decimal(size, &mut digits),
+                b" bytes could not be had; close other programs or raise the limit",
+            ],
+            None,
+        );
     }
     block
 }
@@ -80,8 +93,9 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
 
 #[cfg(unix)]
 mod unix {
-    use super::Path;
-    use crate::io::inputs::ChangedInput;
+    use super::{Path, Stream};
+    use crate::io::changed::ChangedInput;
+    use crate::text::line;
     use std::ptr;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
@@ -92,8 +106,9 @@ mod unix {
         start: usize,
         /// 0 once it is no longer mapped.
         len: AtomicUsize,
-        /// What is told when the file has shrunk.
+        /// What is told when the file has shrunk, and the same as a JSON string.
         message: Box<[u8]>,
+        json: Box<[u8]>,
         next: *const Watched,
     }
 
@@ -105,6 +120,14 @@ mod unix {
     static WATCHED: AtomicPtr<Watched> = AtomicPtr::new(ptr::null_mut());
     /// What answered SIGBUS before; set once the handler stands.
     static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+    static DOCUMENT: OnceLock<Document> = OnceLock::new();
+
+    /// A document in which only the message is open.
+    struct Document {
+        stream: libc::c_int,
+        before: Box<[u8]>,
+        after: Box<[u8]>,
+    }
 
     impl Watched {
         /// The file is no longer mapped.
@@ -129,16 +152,31 @@ mod unix {
         }
     }
 
+    /// Has what is told suddenly written to a stream as well, as a JSON string between these texts. For programs, once.
+    pub fn tell_as_document(stream: Stream, before: &str, after: &str) {
+        let _ = DOCUMENT.set(Document {
+            stream: match stream {
+                Stream::Output => libc::STDOUT_FILENO,
+                Stream::Error => libc::STDERR_FILENO,
+            },
+            before: before.as_bytes().into(),
+            after: after.as_bytes().into(),
+        });
+    }
+
     /// Has the handler name this file if reading `bytes`, its map, fails.
     pub(in crate::io) fn watch(bytes: &[u8], path: &Path) -> Option<&'static Watched> {
         BEFORE.get()?;
         let changed = ChangedInput {
             path: path.to_owned(),
         };
+        let message = line(&changed.to_string());
+        let json = serde_json::Value::from(message.as_str()).to_string();
         let watched = Box::leak(Box::new(Watched {
             start: bytes.as_ptr().addr(),
             len: AtomicUsize::new(bytes.len()),
-            message: format!("error: {changed}\n").into_bytes().into(),
+            message: message.into_bytes().into(),
+            json: json.into_bytes().into(),
             next: ptr::null(),
         }));
         let mut first = WATCHED.load(SeqCst);
@@ -159,7 +197,7 @@ mod unix {
             let mut at = WATCHED.load(SeqCst).cast_const();
             while let Some(file) = at.as_ref() {
                 if address.wrapping_sub(file.start) < file.len.load(SeqCst) {
-                    leave(&[&file.message]);
+                    leave(&[&file.message], Some(&file.json));
                 }
                 at = file.next;
             }
@@ -171,14 +209,36 @@ mod unix {
         }
     }
 
-    /// Tells on standard error and leaves with exit code 4. May run where nothing can be allocated.
-    pub(super) fn leave(message: &[&[u8]]) -> ! {
-        // SAFETY: the pointers are those of live slices, and both calls are allowed in a signal handler.
-        unsafe {
-            for part in message {
-                libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len());
+    /// Tells on standard error and leaves with exit code 4. May run where nothing can be allocated. `json` is the message
+    /// as a JSON string, where it is not just the message in quotes.
+    pub(super) fn leave(message: &[&[u8]], json: Option<&[u8]>) -> ! {
+        if let Some(document) = DOCUMENT.get() {
+            write(document.stream, &document.before);
+            match json {
+                Some(json) => write(document.stream, json),
+                None => {
+                    write(document.stream, b"\"");
+                    message.iter().for_each(|part| write(document.stream, part));
+                    write(document.stream, b"\"");
+                }
             }
-            libc::_exit(4)
+            write(document.stream, &document.after);
+        }
+        write(libc::STDERR_FILENO, b"error: ");
+        message.iter().for_each(|part| write(libc::STDERR_FILENO, part));
+        write(libc::STDERR_FILENO, b"\n");
+        // SAFETY: allowed in a signal handler.
+        unsafe { libc::_exit(4) }
+    }
+
+    fn write(stream: libc::c_int, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            // SAFETY: the pointer is that of a live slice, and the call is allowed in a signal handler.
+            let written = unsafe { libc::write(stream, bytes.as_ptr().cast(), bytes.len()) };
+            match usize::try_from(written) {
+                Ok(written) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
+                _ => return,
+            }
         }
     }
 }
@@ -186,6 +246,10 @@ mod unix {
 /// Nothing is to be armed here.
 #[cfg(not(unix))]
 pub fn arm() {}
+
+/// Nothing is told suddenly here.
+#[cfg(not(unix))]
+pub fn tell_as_document(_: Stream, _: &str, _: &str) {}
 
 #[cfg(not(unix))]
 #[derive(Debug)]

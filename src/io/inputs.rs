@@ -4,6 +4,7 @@
 //! Only regular files are read. Models are mapped and read at any place, more than once, which a pipe or a device does
 //! not allow; texts are held to the same rule, so that no path makes the program wait for a writer.
 
+use super::changed::ChangedInput;
 use super::distant::{Distant, FetchError, Fetched};
 use super::mapped::MappedFile;
 use std::fs::{File, Metadata, OpenOptions};
@@ -31,6 +32,7 @@ impl TextLimit {
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// Nothing is at the path.
     #[error("no such file or folder; check the path")]
@@ -80,14 +82,6 @@ impl ReadError {
             ReadError::Changed | ReadError::Fetch(_) | ReadError::System(_)
         )
     }
-}
-
-/// A file that changed while it was read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} changed while it was read; run it again when nothing writes to it", path.display())]
-pub struct ChangedInput {
-    /// The file.
-    pub path: PathBuf,
 }
 
 /// The files that were opened. Clones share what they know.

@@ -2,6 +2,7 @@
 //! known; `clippy.toml` holds the rest of the crate to that.
 #![allow(clippy::disallowed_methods)]
 
+mod changed;
 pub mod distant;
 pub mod growing;
 pub mod guard;
@@ -10,8 +11,9 @@ pub mod kind;
 pub mod mapped;
 pub mod output;
 
+pub use changed::ChangedInput;
 pub(crate) use inputs::without_mark;
-pub use inputs::{ChangedInput, Inputs, ReadError, TextLimit};
+pub use inputs::{Inputs, ReadError, TextLimit};
 
 /// What the operating system said, in words and with a hint where there is one to name.
 fn told(error: &std::io::Error) -> String {

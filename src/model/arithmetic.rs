@@ -5,7 +5,6 @@
 //! the same numbers but for the last bits of an `f32`. The sums that go with the minima of Q4_1 and Q5_1, which it rounds
 //! once more, are left exact.
 
-use super::attention::CacheType;
 use super::ops::gelu_tanh;
 use crate::quant::{GgmlType, Isa};
 use half::{bf16, f16};
@@ -19,6 +18,25 @@ pub enum Arithmetic {
     F32,
     /// With activations rounded as llama.cpp rounds them, so that near-ties fall as there.
     LlamaCpp,
+}
+
+/// How keys and values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheType {
+    /// As they are computed.
+    #[default]
+    F32,
+    /// Rounded, in half the memory, as llama.cpp keeps them.
+    F16,
+}
+
+impl CacheType {
+    pub(super) fn ggml(self) -> GgmlType {
+        match self {
+            CacheType::F32 => GgmlType::F32,
+            CacheType::F16 => GgmlType::F16,
+        }
+    }
 }
 
 /// How a model is computed.
@@ -91,6 +109,19 @@ impl Arithmetic {
             }
         }
     }
+}
+
+/// `gated = gelu(gated) * up`, element by element.
+pub(super) fn gate(gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
+    const ELEMENTS: usize = 4096;
+    gated
+        .par_chunks_mut(ELEMENTS)
+        .zip(up.par_chunks(ELEMENTS))
+        .for_each(|(gated, up)| {
+            for (g, u) in gated.iter_mut().zip(up) {
+                *g = arithmetic.gelu(*g) * u;
+            }
+        });
 }
 
 /// Numbers that a thread rounds at once, whole blocks.

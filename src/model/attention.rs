@@ -1,30 +1,12 @@
 //! Keys and values by position, and attention over them.
 
+use super::arithmetic::CacheType;
 use super::ops::{add_scaled, softmax};
 use crate::quant::product::dot;
-use crate::quant::{Decoder, GgmlType, Isa};
+use crate::quant::{Decoder, Isa};
 use fearless_simd::{Simd, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// How keys and values are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CacheType {
-    /// As they are computed.
-    #[default]
-    F32,
-    /// Rounded, in half the memory, as llama.cpp keeps them.
-    F16,
-}
-
-impl CacheType {
-    fn ggml(self) -> GgmlType {
-        match self {
-            CacheType::F32 => GgmlType::F32,
-            CacheType::F16 => GgmlType::F16,
-        }
-    }
-}
 
 /// The keys and values of one layer, by head and position. Sliding layers may drop the positions that no later token
 /// sees.

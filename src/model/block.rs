@@ -1,10 +1,10 @@
 //! What every layer of target and drafter has in common: queries, the two residual branches, the closing scale.
 
-use super::arithmetic::Mode;
+use super::arithmetic::{Mode, gate};
 use super::config::{Config, LayerConfig};
 use super::error::ModelError;
 use super::matrix::Matrix;
-use super::ops::{add, gate, weighted_rms_norm};
+use super::ops::{add, weighted_rms_norm};
 use super::rope::Angles;
 use super::weights::Weights;
 

@@ -31,8 +31,8 @@ mod tensor;
 mod vnni;
 mod weights;
 
-pub use arithmetic::{Arithmetic, Compute, Pass};
-pub use attention::{CacheType, KvCache};
+pub use arithmetic::{Arithmetic, CacheType, Compute, Pass};
+pub use attention::KvCache;
 pub use config::{Config, ExpertConfig, LayerConfig, RopeConfig};
 pub use drafter::{DraftStep, Drafter, Outputs, SharedKv, Window};
 pub use error::ModelError;

@@ -1,7 +1,6 @@
 //! Small operations on rows of numbers. Sums are taken in `f64`, one after the other, and threads share whole rows, so
 //! that no result depends on their number.
 
-use super::arithmetic::Arithmetic;
 use rayon::prelude::*;
 
 /// `out += factor * row`.
@@ -45,19 +44,6 @@ fn each_row(rows: &mut [f32], width: usize, change: impl Fn(&mut [f32]) + Sync) 
 pub fn gelu_tanh(x: f32) -> f32 {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
     0.5 * x * (1.0 + (SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x)).tanh())
-}
-
-/// `gated = gelu(gated) * up`, element by element.
-pub(super) fn gate(gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
-    const ELEMENTS: usize = 4096;
-    gated
-        .par_chunks_mut(ELEMENTS)
-        .zip(up.par_chunks(ELEMENTS))
-        .for_each(|(gated, up)| {
-            for (g, u) in gated.iter_mut().zip(up) {
-                *g = arithmetic.gelu(*g) * u;
-            }
-        });
 }
 
 /// `y += x`.

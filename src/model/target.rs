@@ -1,6 +1,6 @@
 //! The target: Gemma 4's text model, dense, with per-layer embeddings, or with experts.
 
-use super::arithmetic::{Mode, Pass};
+use super::arithmetic::{Mode, Pass, gate};
 use super::attention::{KvCache, attend};
 use super::block::Block;
 use super::config::Config;
@@ -9,7 +9,7 @@ use super::error::ModelError;
 use super::experts::Experts;
 use super::finite::{Place, Watch};
 use super::matrix::Matrix;
-use super::ops::{add, gate, rms_norm, soft_cap, weighted_rms_norm};
+use super::ops::{add, rms_norm, soft_cap, weighted_rms_norm};
 use super::rope::{Angles, Rope};
 use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;

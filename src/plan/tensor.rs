@@ -158,6 +158,17 @@ impl<'a> PlannedTensor<'a> {
         self.row_len().saturating_mul(rows) as usize
     }
 
+    /// Of the matrices that it has weights for, how many have zeros alone.
+    pub fn matrices_without_importance(&self) -> usize {
+        let Fit::Importance(weights) = self.fit else {
+            return 0;
+        };
+        let matrices = weights.chunks(self.row_len().max(1) as usize);
+        matrices
+            .filter(|matrix| matrix.iter().all(|weight| *weight == 0.0))
+            .count()
+    }
+
     /// The weights of the columns for the matrix that holds this element, if they say anything.
     pub(super) fn importance_at(&self, element: usize) -> Option<&'a [f32]> {
         let Fit::Importance(weights) = self.fit else {
@@ -170,22 +181,30 @@ impl<'a> PlannedTensor<'a> {
     }
 }
 
-/// Which tensors have another type than was wanted since their rows do not divide into blocks of it, counted by types.
+/// Which tensors have another type than was wanted since their rows do not divide into blocks of it, counted by types, and
+/// what that costs.
 pub fn told_of_fallbacks(tensors: &[PlannedTensor]) -> Vec<String> {
-    let mut counts: BTreeMap<(GgmlType, GgmlType), usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(GgmlType, GgmlType), (usize, u64)> = BTreeMap::new();
     for tensor in tensors.iter().filter(|tensor| tensor.ty != tensor.wanted) {
-        *counts.entry((tensor.wanted, tensor.ty)).or_default() += 1;
+        let (count, elements) = counts.entry((tensor.wanted, tensor.ty)).or_default();
+        *count += 1;
+        *elements += tensor.elements();
     }
-    let told = counts.into_iter().map(|((wanted, ty), count)| {
+    let all: u64 = tensors.iter().map(PlannedTensor::elements).sum();
+    let told = counts.into_iter().map(|((wanted, ty), (count, elements))| {
+        let cost = (ty.bits_per_weight() - wanted.bits_per_weight()) * elements as f64 / all.max(1) as f64;
         let (verb, rows) = if count == 1 {
             ("is", "its rows do")
         } else {
             ("are", "their rows do")
         };
         format!(
-            "{count} of {} tensors {verb} {ty} in place of {wanted}: {rows} not divide into blocks of {}",
+            "{count} of {} tensors {verb} {ty} in place of {wanted}: {rows} not divide into blocks of {}; \
+             {:.2} bits per weight in place of {:.2}, {cost:+.2} over the whole file",
             tensors.len(),
-            wanted.block_len()
+            wanted.block_len(),
+            ty.bits_per_weight(),
+            wanted.bits_per_weight(),
         )
     });
     told.collect()

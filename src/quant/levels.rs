@@ -1,7 +1,5 @@
 //! Rows taken apart into integers and what these stand for, for products of integers.
 
-use super::{Decoder, GgmlType};
-
 /// Columns that are taken apart at once: a multiple of every block's length.
 pub(crate) const SPAN: usize = 256;
 /// Columns that share a scale in every type.
@@ -40,23 +38,4 @@ pub(super) struct Unpack {
     pub group: usize,
     /// Blocks of up to [`SPAN`] columns to these.
     pub unpack: fn(isa: super::Isa, blocks: &[u8], out: &mut Levels),
-}
-
-impl GgmlType {
-    /// Columns that share a scale, where rows can be taken apart.
-    pub(crate) fn level_group(self) -> Option<usize> {
-        self.codec().decode.levels.map(|unpack| unpack.group)
-    }
-}
-
-impl Decoder {
-    /// Takes apart blocks of up to [`SPAN`] columns; the others are zero.
-    pub(crate) fn levels(self, blocks: &[u8], is_whole: bool, out: &mut Levels) {
-        if !is_whole {
-            *out = Levels::ZERO;
-        }
-        if let Some(Unpack { unpack, .. }) = self.decode.levels {
-            unpack(self.isa, blocks, out);
-        }
-    }
 }

@@ -79,6 +79,16 @@ impl Decoder {
         (self.decode.dot)(self.isa, blocks, x)
     }
 
+    /// Takes apart blocks of up to [`levels::SPAN`] columns; the others are zero.
+    pub(crate) fn levels(self, blocks: &[u8], is_whole: bool, out: &mut levels::Levels) {
+        if !is_whole {
+            *out = levels::Levels::ZERO;
+        }
+        if let Some(levels::Unpack { unpack, .. }) = self.decode.levels {
+            unpack(self.isa, blocks, out);
+        }
+    }
+
     /// The instructions that it uses, for loops that go along with it.
     pub fn isa(self) -> Isa {
         self.isa
@@ -134,6 +144,11 @@ pub enum QuantError {
 }
 
 impl GgmlType {
+    /// Columns that share a scale, where rows can be taken apart.
+    pub(crate) fn level_group(self) -> Option<usize> {
+        self.codec().decode.levels.map(|unpack| unpack.group)
+    }
+
     /// Whether [`GgmlType::encode`] can write this type; [`GgmlType::decode`] reads all of them.
     pub fn can_encode(self) -> bool {
         self.codec().encode.is_some()

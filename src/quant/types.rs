@@ -126,6 +126,11 @@ impl GgmlType {
         self.row().block_bytes
     }
 
+    /// Bits that an element takes, its share of the block's scales included.
+    pub fn bits_per_weight(self) -> f64 {
+        self.block_bytes() as f64 * 8.0 / self.block_len() as f64
+    }
+
     /// Whether blocks hold more than one element, that is, whether values share a scale.
     pub fn is_quantized(self) -> bool {
         self.block_len() > 1

@@ -14,10 +14,11 @@ use crate::text::escape;
 use std::path::{Path, PathBuf};
 
 /// What the user asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Options<'a> {
-    /// Type of the output.
-    pub file_type: FileType,
+    /// Type of the output; none for tensors as they are, which `llama-quantize` calls `COPY`.
+    pub file_type: Option<FileType>,
     /// Every weight in the file's own type.
     pub pure: bool,
     /// Types by name; the first that fits counts.
@@ -40,15 +41,8 @@ impl Options<'_> {
     /// What `llama-quantize` does for this file type without further arguments.
     pub fn new(file_type: FileType) -> Self {
         Options {
-            file_type,
-            pure: false,
-            overrides: &[],
-            token_embedding: None,
-            output: None,
-            leave_output: false,
-            qat: false,
-            allow_requantize: false,
-            importance: None,
+            file_type: Some(file_type),
+            ..Options::default()
         }
     }
 }
@@ -114,7 +108,7 @@ pub enum QuantizeError {
     #[error(
         "{}: tensor {name} in {ty} would keep nothing of use without weights from an importance matrix; {}", path.display(),
         if *given {
-            "the one that is given has none for it: make it for this model, or name another type with --tensor-type"
+            "the one that is given has none for it, or zeros alone for one of its experts: make it for this model, or name another type with --tensor-type"
         } else {
             "pass one with --imatrix, or choose a type that needs none, as iq3_s, q2_k or any larger one"
         }
@@ -180,7 +174,10 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
                 .to_owned(),
         );
     }
-    let choices = recipe::choose(options.file_type, &model(gguf)?, &described, &asked);
+    let choices = match options.file_type {
+        Some(file_type) => recipe::choose(file_type, &model(gguf)?, &described, &asked),
+        None => described.iter().map(recipe::keep).collect(),
+    };
 
     let mut tensors = Vec::with_capacity(sources.len());
     for ((name, tensor), choice) in sources.into_iter().zip(choices) {
@@ -295,16 +292,10 @@ fn told_of_importance(
              --verbose names them"
         ));
     }
-    let zeros = |tensor: &PlannedTensor| {
-        let Fit::Importance(weights) = tensor.fit else {
-            return 0;
-        };
-        let matrices = weights.chunks(tensor.row_len().max(1) as usize);
-        matrices
-            .filter(|matrix| matrix.iter().all(|weight| *weight == 0.0))
-            .count()
-    };
-    let zeros: usize = tensors.iter().map(zeros).sum();
+    let zeros: usize = tensors
+        .iter()
+        .map(PlannedTensor::matrices_without_importance)
+        .sum();
     if zeros > 0 {
         told.push(format!(
             "the importance matrix holds zeros alone for {zeros} matrices of {}; they are fitted without it, \
@@ -315,11 +306,12 @@ fn told_of_importance(
     Ok(told)
 }
 
-/// A tensor that gets so few bits has weights to spend them by.
+/// A tensor that gets so few bits has weights to spend them by, in each of its matrices.
 fn check_importance(gguf: &Gguf, tensor: &PlannedTensor, options: Options) -> Result<(), QuantizeError> {
-    let needed =
-        tensor.is_quantized_anew() && recipe::needs_importance(options.file_type, &tensor.name, tensor.ty);
-    if needed && !matches!(tensor.fit, Fit::Importance(_)) {
+    let is_needed = |file_type| recipe::needs_importance(file_type, &tensor.name, tensor.ty);
+    let needed = tensor.is_quantized_anew() && options.file_type.is_some_and(is_needed);
+    let is_given = matches!(tensor.fit, Fit::Importance(_)) && tensor.matrices_without_importance() == 0;
+    if needed && !is_given {
         return Err(QuantizeError::NoImportance {
             path: gguf.path().to_owned(),
             name: escape(tensor.name.as_bytes()),
@@ -371,7 +363,11 @@ fn metadata(gguf: &Gguf, options: Options) -> Metadata {
         }
     }
     metadata.set("general.quantization_version", 2_u32);
-    metadata.set("general.file_type", options.file_type.id());
+    let kept = || gguf.metadata().get("general.file_type").cloned();
+    let file_type = options.file_type.map(|file_type| Value::U32(file_type.id()));
+    if let Some(file_type) = file_type.or_else(kept) {
+        metadata.set("general.file_type", file_type);
+    }
     if let Some(Importance { matrix, name }) = options.importance {
         // llama-quantize has room for so many bytes.
         const ROOM: usize = 127;

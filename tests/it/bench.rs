@@ -2,10 +2,11 @@
 
 use crate::common::server::{Noise, Simulated, Speed};
 use crate::common::{fixture, path_str, program, refuse, succeed};
+use gguf_conv::bench::Interrupt;
 use gguf_conv::bench::analysis::{Analysis, Decision, Guards, analyse};
 use gguf_conv::bench::client::Manner;
 use gguf_conv::bench::record::{Call, Condition, Header, Run};
-use gguf_conv::bench::run::{Event, Interrupt, Plan, Source, run};
+use gguf_conv::bench::run::{Event, Plan, Source, run};
 use gguf_conv::bench::stats::Ratio;
 use gguf_conv::bench::{prompts, verdict};
 use gguf_conv::io::Inputs;

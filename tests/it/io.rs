@@ -303,7 +303,7 @@ fn a_file_that_shrinks_is_named() {
     let input = folder.path().join("in.gguf");
     sparse_gguf(&input, 256 << 20);
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("gguf-conv"))
-        .args(["quantize", path_str(&input), "-o", "-", "--outtype", "f16"])
+        .args(["quantize", path_str(&input), "-", "f16", "--json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -320,7 +320,121 @@ fn a_file_that_shrinks_is_named() {
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{err}, {drained}");
-    assert!(err.contains("in.gguf changed while it was read"), "{err}");
+    // The document goes to standard error too, since standard output is the file.
+    let (document, line) = err.trim_end().rsplit_once('\n').unwrap();
+    assert!(line.contains("in.gguf changed while it was read"), "{err}");
+    assert_eq!(format!("error: {}", sudden_error(document)), line);
+}
+
+/// The message in the document of a failure that only the system saw.
+fn sudden_error(document: &str) -> String {
+    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    assert_eq!(document["results"], serde_json::json!([]));
+    assert_eq!(document["errors"][0]["fault"], "system");
+    document["errors"][0]["message"].as_str().unwrap().to_owned()
+}
+
+/// Runs the program and does something to its input once it is mapped.
+#[cfg(target_os = "linux")]
+fn meddled(args: &[&str], input: &Path, meddle: impl FnOnce(&File)) -> (Option<i32>, String, String) {
+    let file = File::options().write(true).open(input).unwrap();
+    let child = Command::new(assert_cmd::cargo::cargo_bin("gguf-conv"))
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let maps = format!("/proc/{}/maps", child.id());
+    let name = path_str(input);
+    let is_mapped = || fs::read_to_string(&maps).map_or(true, |maps| maps.contains(name));
+    while !is_mapped() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    meddle(&file);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Nothing is said of a file that is not what it was, and nothing is made of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_report_is_made_of_a_file_that_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+    let (given, out) = (path_str(&input), path_str(&out));
+    let touch = |file: &File| file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let words = "in.gguf changed while it was read";
+    for args in [
+        &["hash", given][..],
+        &["inspect", "--stats", given],
+        &["quantize", given, out, "q8_0"],
+        &["quantize", given, out, "q8_0", "--json"],
+    ] {
+        sparse_gguf(&input, 512 << 20);
+        let (code, said, told) = meddled(args, &input, touch);
+        assert_eq!(code, Some(4), "{args:?}: {said} {told}");
+        assert!(told.contains(words), "{told}");
+        match args.contains(&"--json") {
+            true => assert!(sudden_error(&said).contains(words)),
+            false => assert_eq!(said, "", "{args:?}"),
+        }
+        assert_eq!(folder_names(folder.path()), ["in.gguf"], "{args:?}");
+    }
+    // Tensors that stay as they are go through the kernel, which just stops where the file ends.
+    sparse_gguf(&input, 512 << 20);
+    let shrink = |file: &File| file.set_len(8192).unwrap();
+    let (code, _, told) = meddled(&["quantize", given, out, "copy"], &input, shrink);
+    assert_eq!((code, told.contains(words)), (Some(4), true), "{told}");
+    assert_eq!(folder_names(folder.path()), ["in.gguf"]);
+}
+
+/// What a killed run left for the same output goes; what belongs to a living one or to another output stays.
+#[test]
+fn the_next_run_clears_away_what_a_killed_one_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.gguf");
+    let part = |output: &str, random: &str| {
+        let name = folder.path().join("name");
+        fs::write(&name, output).unwrap();
+        let part = format!(".gguf-conv-{}-{random}.part", &sha256(&name)[..16]);
+        fs::remove_file(&name).unwrap();
+        fs::write(folder.path().join(&part), "x").unwrap();
+        part
+    };
+    part("out.gguf", "killed");
+    let living = part("out.gguf", "living");
+    let other = part("other.gguf", "killed");
+    let held = File::open(folder.path().join(&living)).unwrap();
+    held.lock().unwrap();
+    let drafter = fixture(DRAFTER);
+    succeed(&[path_str(&drafter), "-o", path_str(&out)]);
+    let mut expected = [living, other, "out.gguf".to_owned()];
+    expected.sort();
+    assert_eq!(folder_names(folder.path()), expected);
+}
+
+#[test]
+fn a_file_that_is_replaced_keeps_its_mode_in_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.gguf");
+    let (drafter, old) = (fixture(DRAFTER), fixture("mini-dense/drafter-q8_0.gguf"));
+    let (drafter, old, to) = (path_str(&drafter), path_str(&old), path_str(&out));
+    for (mode, args) in [
+        (0o600, &[drafter, "-o", to, "--force"][..]),
+        (0o640, &["quantize", old, to, "q8_0", "--force"]),
+        (0o664, &["migrate", old, "-o", to, "--to", "ik", "--force"]),
+    ] {
+        fs::write(&out, "old").unwrap();
+        fs::set_permissions(&out, fs::Permissions::from_mode(mode)).unwrap();
+        succeed(args);
+        assert!(fs::read(&out).unwrap().starts_with(b"GGUF"));
+        assert_eq!(
+            out.metadata().unwrap().permissions().mode() & 0o777,
+            mode,
+            "{args:?}"
+        );
+    }
 }
 
 /// A GGUF with one tensor of zeros, so many bytes of f32.
@@ -384,10 +498,10 @@ fn limits_of_the_system_are_errors_of_one_line() {
         .step_by(1000)
         .find(|&kilobytes| starts(kilobytes))
         .unwrap();
-    let mut told = 0;
+    let (mut told, mut documents) = (0, 0);
     for kilobytes in (least..least + 12_000).step_by(2000) {
         let script = format!(
-            "ulimit -v {kilobytes}; exec '{}' verify '{}' --target '{}' --generate 0",
+            "ulimit -v {kilobytes}; exec '{}' verify '{}' --target '{}' --generate 0 --json",
             program.display(),
             gguf.display(),
             fixture(TARGET).display()
@@ -395,7 +509,15 @@ fn limits_of_the_system_are_errors_of_one_line() {
         let output = Command::new("bash").args(["-c", &script]).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert!(matches!(output.status.code(), Some(0 | 4)), "{kilobytes}: {err}");
-        told += usize::from(err.contains("memory is short"));
+        if err.contains("memory is short") {
+            told += 1;
+            let document = String::from_utf8(output.stdout).unwrap();
+            // Before the arguments are read nobody knows that a document is wanted.
+            if !document.is_empty() {
+                documents += 1;
+                assert_eq!(format!("error: {}\n", sudden_error(&document)), err);
+            }
+        }
     }
-    assert!(told > 0);
+    assert!(told > 0 && documents > 0, "{told}, {documents}");
 }

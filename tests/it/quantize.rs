@@ -193,3 +193,55 @@ fn columns_that_matter_are_fitted_better() {
         ],
     );
 }
+
+/// As people call llama-quantize: the output and the type by their places.
+#[test]
+fn output_and_type_may_stand_in_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = bf16_drafter("mini-dense", folder.path());
+    let (input, named) = (path_str(&input), folder.path().join("named.gguf"));
+    let by_option = folder.path().join("option.gguf");
+    quantize(Path::new(input), &by_option, &["--outtype", "q4_k_m"]);
+    let ways: [&[&str]; 4] = [
+        &[input, path_str(&named), "Q4_K_M"],
+        &[input, path_str(&named), "--outtype", "Q4_K"],
+        &[input, "Q4_K_M", "-o", path_str(&named)],
+        &["--force", input, path_str(&named), "q4_k"],
+    ];
+    for way in ways {
+        succeed(&[&["quantize"], way].concat());
+        assert_eq!(sha256(&named), sha256(&by_option), "{way:?}");
+        if way[0] == input {
+            std::fs::remove_file(&named).unwrap();
+        }
+    }
+    // Without a name it gets the usual one, beside the input.
+    succeed(&["quantize", input, "Q4_K_M"]);
+    assert_eq!(
+        sha256(&folder.path().join("mini-dense-Q4_K_M.gguf")),
+        sha256(&by_option)
+    );
+    let out = path_str(&named);
+    let wrong: [(&[&str], &str); 7] = [
+        (&[input], "no type is given; add --outtype"),
+        (&[input, "new.gguf"], "no type is given; add --outtype"),
+        (&[input, "Q4_K_X"], "\"Q4_K_X\" is no file type; those are f32"),
+        (&[input, "new.gguf", "Q4_K_X"], "\"Q4_K_X\" is no file type"),
+        (
+            &[input, "q4_0", "--outtype", "q8_0"],
+            "two types, q4_0 and --outtype q8_0",
+        ),
+        (
+            &[input, "new.gguf", "q4_0", "-o", out],
+            "two outputs, new.gguf and -o",
+        ),
+        (
+            &[input, "new.gguf", "copy", "--pure"],
+            "copy keeps every tensor as it is",
+        ),
+    ];
+    for (args, words) in wrong {
+        refuse(2, &[words], &[&["quantize"], args].concat());
+    }
+    assert!(!Path::new("new.gguf").exists());
+}

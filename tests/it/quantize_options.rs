@@ -251,7 +251,7 @@ fn options_write_what_llama_quantize_writes() {
         assert_eq!(sha256(&out), sum, "{run}");
         compared += 1;
     }
-    assert_eq!(compared, 14);
+    assert_eq!(compared, 16);
 }
 
 #[test]
@@ -302,10 +302,19 @@ fn other_names_of_file_types_and_fallbacks_are_told() {
     let (_, told) = quantize(&input, &a, &["--outtype", "q4_k_m"]);
     assert!(
         told.contains(
-            " of 49 tensors are Q5_0 in place of Q4_K: their rows do not divide into blocks of 256"
+            " of 49 tensors are Q5_0 in place of Q4_K: their rows do not divide into blocks of 256; 5.50 bits per weight \
+             in place of 4.50, +"
         ),
         "{told}"
     );
+    let args = ["quantize", path_str(&input), "q4_k_m", "--dry-run"];
+    let (shown, told) = succeed(&args);
+    assert!(told.contains("5.50 bits per weight in place of 4.50"), "{told}");
+    let row = shown
+        .lines()
+        .find(|line| line.contains("blk.0.attn_q.weight"))
+        .unwrap();
+    assert!(row.ends_with("5.50 bits per weight, in place of Q4_K"), "{row}");
     quantize(&input, &b, &["--outtype", "Q4_K"]);
     assert_eq!(sha256(&a), sha256(&b));
     let (_, told) = quantize(&input, &b, &["--outtype", "q8_0", "--force"]);
@@ -378,6 +387,47 @@ fn importance_of_any_size_never_zeroes_a_tensor() {
         sha256(&out)
     };
     assert_eq!(fitted(1.0), fitted(2_f32.powi(120)));
+}
+
+/// A type of so few bits has nothing to go by where an expert was never called.
+#[test]
+fn an_expert_of_zeros_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, matrix, out) = ["in.gguf", "imatrix.gguf", "out.gguf"]
+        .map(|name| folder.path().join(name))
+        .into();
+    let mut metadata = Metadata::default();
+    metadata.set("general.architecture", "gemma4");
+    metadata.set("gemma4.block_count", 1_u32);
+    metadata.set("gemma4.expert_count", 2_u32);
+    metadata.set("gemma4.attention.head_count", 1_u32);
+    metadata.set("gemma4.attention.head_count_kv", 1_u32);
+    let weights: Vec<u8> = random(1).take(256 * 4 * 2).flat_map(f32::to_le_bytes).collect();
+    let name = "blk.0.ffn_up_exps.weight";
+    write_gguf(&input, &metadata, &[(name, &[256, 4, 2], GgmlType::F32, weights)]);
+    for zero in [0, 1] {
+        let mut sums = vec![1.0; 512];
+        sums[256 * zero..][..256].fill(0.0);
+        importance(&matrix, &[(name, sums)]);
+        for outtype in ["iq2_xxs", "iq2_xs", "iq1_s"] {
+            let args = [
+                "quantize",
+                path_str(&input),
+                path_str(&out),
+                outtype,
+                "--imatrix",
+                path_str(&matrix),
+            ];
+            for more in [&[][..], &["--dry-run"]] {
+                refuse(
+                    2,
+                    &[name, "zeros alone for one of its experts"],
+                    &[&args[..], more].concat(),
+                );
+            }
+            assert!(!out.exists());
+        }
+    }
 }
 
 #[test]

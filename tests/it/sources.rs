@@ -408,6 +408,13 @@ fn every_command_names_what_a_gguf_is() {
         };
         assert!(shown.contains(words) || told.contains(words), "{shown}{told}");
     }
+    // Drafters of other kinds have advice too.
+    for (keys, tensor, words) in &kinds[..4] {
+        odd_gguf(&path, keys, *tensor);
+        for (drafter, target) in [(odd, target), (drafter, odd)] {
+            refuse(INPUT, &[words], &["advise", "--drafter", drafter, "--target", target]);
+        }
+    }
     for (keys, tensor, words) in &kinds[..2] {
         odd_gguf(&path, keys, *tensor);
         refuse(

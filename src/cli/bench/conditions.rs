@@ -8,6 +8,7 @@ use crate::bench::run::Source;
 use crate::bench::server::Launch;
 use crate::gguf::Gguf;
 use crate::io::Inputs;
+use crate::io::kind::Wanted;
 use crate::{Error, hash};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,6 +115,8 @@ fn launched(
         return Err(BenchError::Usage(message).into());
     }
     let (target_file, drafter_file) = (Gguf::open(inputs, target)?, Gguf::open(inputs, drafter)?);
+    target_file.expect_model(Wanted::Target)?;
+    drafter_file.expect_model(Wanted::Drafter)?;
     let spec_type = match launch.spec_type.as_str() {
         "none" => None,
         "auto" => Some(spec_type(&drafter_file)?),

@@ -10,10 +10,11 @@ use super::{json, write};
 use crate::Error;
 use crate::advise::Forecast;
 use crate::advise::time::Acceptance;
+use crate::bench::Interrupt;
 use crate::bench::analysis::{self, Analysis, Guards};
 use crate::bench::client::Manner;
 use crate::bench::record::{self, Run};
-use crate::bench::run::{self, Event, Interrupt, Plan};
+use crate::bench::run::{self, Event, Plan};
 use crate::bench::{BenchError, compare, prompts, verdict};
 use crate::io::Inputs;
 use crate::io::growing::GrowingFile;
@@ -216,6 +217,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
     match args.json {
         true => json::write(
+            inputs,
             "bench",
             &[print::Document {
                 header: &run.header,
@@ -226,7 +228,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             }],
             &[],
         )?,
-        false => out::stdout(&print::text(&run, &analysis, forecast.as_ref(), &sentences))?,
+        false => out::stdout(
+            &print::text(&run, &analysis, forecast.as_ref(), &sentences),
+            inputs,
+        )?,
     }
     Ok(Outcome::of(&findings, false))
 }

@@ -95,9 +95,9 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let diff = diff::diff(&a, &b, options, &|compared| bar.inc(compared));
     bar.finish_and_clear();
     if args.json {
-        json::write("diff", &[report::of(args, &diff)], &[])?;
+        json::write(inputs, "diff", &[report::of(args, &diff)], &[])?;
     } else {
-        print::stdout(&text(args, &diff))?;
+        print::stdout(&text(args, &diff), inputs)?;
     }
     Ok(match diff.is_empty() {
         true => Outcome::Done,

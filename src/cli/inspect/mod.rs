@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
     if args.json {
         let reports: Vec<_> = inspected.iter().map(|one| report::of(one, args)).collect();
-        json::write("inspect", &reports, &failures.reports())?;
+        json::write(inputs, "inspect", &reports, &failures.reports())?;
     } else {
         let mut page = if args.full { Page::whole() } else { Page::new() };
         for (at, one) in inspected.iter().enumerate() {
@@ -114,7 +114,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             }
             show(one, args, &mut page);
         }
-        print::stdout(&page)?;
+        print::stdout(&page, inputs)?;
     }
     Ok(failures.outcome(Outcome::Done))
 }

@@ -8,7 +8,8 @@
 mod pending;
 mod place;
 
-use super::inputs::{ChangedInput, Inputs};
+use super::changed::ChangedInput;
+use super::inputs::Inputs;
 use super::mapped::MappedFile;
 use pending::Pending;
 use place::Place;

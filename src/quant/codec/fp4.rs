@@ -4,7 +4,7 @@
 //! bytes, levels (32 bytes, stripes of 8). Layouts: `ggml-common.h`; scales: `ggml-impl.h`; rounding: `quantize_mxfp4`,
 //! `quantize_nvfp4`.
 
-use super::scales::low_bytes;
+use super::search::low_bytes;
 use super::{decode_blocks, planes};
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Select, Simd, SimdBase, SimdFloat, SimdFrom, dispatch, f32x16};

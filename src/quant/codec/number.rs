@@ -76,6 +76,12 @@ pub(super) fn nearest_ints<S: Simd>(value: f32x16<S>) -> i32x16<S> {
     ((value + MAGIC).bitcast::<i32x16<S>>() & 0x007f_ffff) - 0x0040_0000
 }
 
+/// The level nearest to `value`, which counts from `zero_level`.
+#[inline(always)]
+pub(super) fn centred_level(value: f32, zero_level: i32) -> u8 {
+    (nearest_int(value).clamp(-zero_level, zero_level - 1) + zero_level) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,8 @@
 //! The scales of a super-block's groups as small integers with a scale of their own, and the levels that fit them.
 
 use super::number::{nearest_int, nearest_ints};
-use super::search::{ALL_ZERO, LANES, load};
-use fearless_simd::{Simd, SimdBase, i32x16};
-
-/// The level nearest to `value`, which counts from `zero_level`.
-#[inline(always)]
-pub(super) fn centred_level(value: f32, zero_level: i32) -> u8 {
-    (nearest_int(value).clamp(-zero_level, zero_level - 1) + zero_level) as u8
-}
+use super::search::{ALL_ZERO, load, low_bytes};
+use fearless_simd::{Simd, SimdBase};
 
 /// The sum of squares, in the order of the elements.
 #[inline(always)]
@@ -36,17 +30,6 @@ pub(super) fn refit<S: Simd, const N: usize>(
         }
     }
     levels
-}
-
-/// The low byte of each lane.
-#[inline(always)]
-pub(super) fn low_bytes<S: Simd>(lanes: i32x16<S>) -> [u8; LANES] {
-    let lanes: [i32; LANES] = lanes.into();
-    let mut bytes = [0; LANES];
-    for (byte, lane) in bytes.iter_mut().zip(lanes) {
-        *byte = lane as u8;
-    }
-    bytes
 }
 
 /// The value largest in magnitude, the first of several.

@@ -6,9 +6,8 @@
 //! The three searches are large. Each is compiled once for an instruction set and a length of groups, not into every
 //! encoder that calls it.
 
-use super::number::{MAGIC, nearest_int, nearest_ints};
-use super::scales::{centred_level, low_bytes};
-use fearless_simd::{Select, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x16};
+use super::number::{MAGIC, centred_level, nearest_int, nearest_ints};
+use fearless_simd::{Select, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x16, i32x16};
 
 /// Groups that are searched side by side.
 pub(super) const LANES: usize = 16;
@@ -413,6 +412,17 @@ pub(super) fn extremes<S: Simd, const N: usize>(simd: S, x: &Groups<N>) -> (f32x
         extreme = larger.select(x, extreme);
     }
     (amax, extreme)
+}
+
+/// The low byte of each lane.
+#[inline(always)]
+pub(super) fn low_bytes<S: Simd>(lanes: i32x16<S>) -> [u8; LANES] {
+    let lanes: [i32; LANES] = lanes.into();
+    let mut bytes = [0; LANES];
+    for (byte, lane) in bytes.iter_mut().zip(lanes) {
+        *byte = lane as u8;
+    }
+    bytes
 }
 
 /// One element of each group.

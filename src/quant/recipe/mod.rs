@@ -76,10 +76,6 @@ pub fn choose(
     tensors: &[Tensor<'_>],
     options: &Options<'_>,
 ) -> Vec<Choice> {
-    let keep = |tensor: &Tensor| Choice {
-        ty: tensor.ty,
-        wanted: tensor.ty,
-    };
     let mut choices: Vec<Choice> = tensors.iter().map(keep).collect();
     let names = || tensors.iter().map(|tensor| tensor.name);
     let overrides: Vec<(Reading, GgmlType)> = options
@@ -156,6 +152,14 @@ pub fn choose(
         };
     }
     choices
+}
+
+/// The type that a tensor has.
+pub fn keep(tensor: &Tensor<'_>) -> Choice {
+    Choice {
+        ty: tensor.ty,
+        wanted: tensor.ty,
+    }
 }
 
 /// Whether a tensor may get another type than its own: it is a matrix of weights, and neither small nor sensitive.

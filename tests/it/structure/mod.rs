@@ -1,6 +1,8 @@
 //! A file's place tells what it may touch: each folder of `src` uses only those in front of it in this list, so that
 //! there is no circle among them.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

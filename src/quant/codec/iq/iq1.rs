@@ -296,10 +296,35 @@ impl Best {
     }
 }
 
-/// The lanes whose split is better than the best before them all.
+/// Takes the best of the splits at `high` and further by lane, of which so many are `open`; each in several ways to shift the
+/// grid, by its sums of w * q * x and of w * q * q. Tells the way of the last that was taken.
 #[inline(always)]
-fn better<S: Simd>(best: &Best, sum_qx: f32x16<S>, sum_q2: f32x16<S>) -> u64 {
-    (sum_q2.simd_gt(0.0) & (sum_qx * sum_qx).simd_gt(sum_q2 * best.score)).to_bitmask()
+fn offer_lanes<S: Simd, const WAYS: usize>(
+    best: &mut Best,
+    ways: &[(f32x16<S>, f32x16<S>); WAYS],
+    low: usize,
+    high: usize,
+    open: usize,
+) -> Option<usize> {
+    let mut taken = None;
+    let mut open = (1 << LANES.min(open)) - 1;
+    loop {
+        let mut lanes = 0;
+        for (sum_qx, sum_q2) in ways {
+            let better = sum_q2.simd_gt(0.0) & (*sum_qx * *sum_qx).simd_gt(*sum_q2 * best.score);
+            lanes |= better.to_bitmask() & open;
+        }
+        if lanes == 0 {
+            return taken;
+        }
+        let lane = lanes.trailing_zeros() as usize;
+        open &= u64::MAX << 1 << lane;
+        for (way, (sum_qx, sum_q2)) in ways.iter().enumerate() {
+            if best.offer(sum_qx[lane], sum_q2[lane], low, high + lane) {
+                taken = Some(way);
+            }
+        }
+    }
 }
 
 #[inline(always)]
@@ -361,19 +386,8 @@ fn split_s<S: Simd>(simd: S, sorted: &Sorted<32>, w: &[f32; 32]) -> Option<(Spli
         for high in (low..=N).step_by(LANES) {
             let up = sums_s(simd, &sum_x, &sum_w, low, high, &UP);
             let dn = sums_s(simd, &sum_x, &sum_w, low, high, &DOWN);
-            let mut open = (1 << LANES.min(N - high + 1)) - 1;
-            loop {
-                let lanes = (better(&best, up.0, up.1) | better(&best, dn.0, dn.1)) & open;
-                if lanes == 0 {
-                    break;
-                }
-                let lane = lanes.trailing_zeros() as usize;
-                open &= u64::MAX << 1 << lane;
-                for ((sum_qx, sum_q2), is_down) in [(up, false), (dn, true)] {
-                    if best.offer(sum_qx[lane], sum_q2[lane], low, high + lane) {
-                        down = is_down;
-                    }
-                }
+            if let Some(way) = offer_lanes(&mut best, &[up, dn], low, high, N - high + 1) {
+                down = way == 1;
             }
         }
     }
@@ -416,22 +430,8 @@ fn split_m<S: Simd>(simd: S, sorted: &Sorted<16>, w: &[f32; 16]) -> Option<(Spli
                 (first_dn.0 + second_dn.0, first_dn.1 + second_dn.1),
             ];
             let shifts = [[false, false], [false, true], [true, false], [true, true]];
-            let mut open = (1 << LANES.min(N - high + 1)) - 1;
-            loop {
-                let mut lanes = 0;
-                for (sum_qx, sum_q2) in both {
-                    lanes |= better(&best, sum_qx, sum_q2) & open;
-                }
-                if lanes == 0 {
-                    break;
-                }
-                let lane = lanes.trailing_zeros() as usize;
-                open &= u64::MAX << 1 << lane;
-                for ((sum_qx, sum_q2), shift) in both.iter().zip(shifts) {
-                    if best.offer(sum_qx[lane], sum_q2[lane], low, high + lane) {
-                        down = shift;
-                    }
-                }
+            if let Some(way) = offer_lanes(&mut best, &both, low, high, N - high + 1) {
+                down = shifts[way];
             }
         }
     }
