@@ -50,7 +50,9 @@ mod error;
 mod facts;
 pub mod finding;
 pub mod gguf;
+#[doc(hidden)]
 pub mod hash;
+#[doc(hidden)]
 pub mod inspect;
 pub mod io;
 pub mod list;
@@ -60,6 +62,7 @@ pub mod model;
 pub mod plan;
 pub mod quant;
 pub mod quantize;
+#[doc(hidden)]
 pub mod report;
 pub mod source;
 pub mod storage;
