@@ -94,7 +94,7 @@ const COPY: &str = "copy";
 
 /// What to write and where, from options and places.
 #[derive(Debug)]
-struct Wanted<'a> {
+struct Asked<'a> {
     /// `None` for a copy.
     file_type: Option<FileType>,
     output: Option<&'a Path>,
@@ -103,11 +103,11 @@ struct Wanted<'a> {
 impl Args {
     /// Where the file is written to, as it was given.
     pub(super) fn output(&self) -> Option<&Path> {
-        self.wanted().ok()?.output
+        self.asked().ok()?.output
     }
 
     /// What was asked for; an error where options and places say something twice, or no type is said.
-    fn wanted(&self) -> Result<Wanted<'_>, Error> {
+    fn asked(&self) -> Result<Asked<'_>, Error> {
         let usage = |message: String| Err(Error::Usage(message));
         let word = |path: &Path| print::path(path);
         // A file that has a type's name is written with -o.
@@ -157,7 +157,7 @@ impl Args {
                 "copy keeps every tensor as it is, so it takes no option that changes one".to_owned(),
             );
         }
-        Ok(Wanted { file_type, output })
+        Ok(Asked { file_type, output })
     }
 }
 
@@ -200,7 +200,7 @@ fn encodable(name: &str) -> Result<GgmlType, String> {
 
 /// Plans the file, then writes it or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
-    let wanted = args.wanted()?;
+    let asked = args.asked()?;
     let input = Finder::new(inputs).find(&args.input, Wanted::Gguf)?;
     let gguf = Gguf::open(inputs, &input)?;
     let matrix = args
@@ -214,7 +214,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     let options = Options {
-        file_type: wanted.file_type,
+        file_type: asked.file_type,
         pure: args.pure,
         overrides: &args.tensor_type,
         token_embedding: args.token_embedding_type,
@@ -224,13 +224,13 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         allow_requantize: args.allow_requantize,
         importance: matrix.as_ref().map(|matrix| Importance { matrix, name: &name }),
     };
-    let outtype = wanted.file_type.map_or(COPY, FileType::name);
+    let outtype = asked.file_type.map_or(COPY, FileType::name);
     let name = || {
         let name = args.input.file_name().map(PathBuf::from);
         default_name(name.as_deref().unwrap_or(&input), outtype)
     };
-    let output = match wanted.output {
-        Some(asked) => write::place(asked, name),
+    let output = match asked.output {
+        Some(output) => write::place(output, name),
         None if input == args.input.typed() => input.with_file_name(name()),
         // Nothing is written into a cache.
         None => name(),

@@ -81,16 +81,6 @@ pub enum ConvertError {
         found: String,
         expected: &'static str,
     },
-    #[error(
-        "{}: llama.cpp refuses {refused}: {keys} must {must}; correct the numbers where they are wrong; where they are \
-         true, no file of this drafter runs", path.display()
-    )]
-    Rule {
-        path: PathBuf,
-        refused: String,
-        keys: String,
-        must: &'static str,
-    },
     #[error("{}: cannot tell sliding from full layers: {why}; add the drafter's config.json", path.display())]
     LayerKinds { path: PathBuf, why: String },
 
@@ -203,7 +193,6 @@ impl ConvertError {
             | ConvertError::TargetTokenizer { path, .. }
             | ConvertError::ConfigValue { path, .. }
             | ConvertError::KeyValue { path, .. }
-            | ConvertError::Rule { path, .. }
             | ConvertError::MissingNumber { path, .. }
             | ConvertError::LayerKinds { path, .. }
             | ConvertError::MissingTensor { path, .. }

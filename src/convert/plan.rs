@@ -102,8 +102,7 @@ pub fn plan<'a>(
         &arch.tokenizer,
         &mut warnings,
     )?;
-    check_rules(arch, &metadata, checkpoint)?;
-    warn_of_refusals(arch, options, &tensors, &mut warnings);
+    warn_of_refusals(arch, &metadata, options, &tensors, &mut warnings);
 
     let plan = Plan::new(metadata, tensors, Endian::Little, warnings)?;
     let source_name = general.folder_name().to_owned();
@@ -196,21 +195,14 @@ fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), Conv
     })
 }
 
-/// The values are as the runtime demands.
-fn check_rules(arch: &Arch, metadata: &Metadata, checkpoint: &Checkpoint) -> Result<(), ConvertError> {
-    let Some(rule) = broken_rules(arch, |key| metadata.get(key)).next() else {
-        return Ok(());
-    };
-    Err(ConvertError::Rule {
-        path: checkpoint.path().to_owned(),
-        refused: rule.refused.clone(),
-        keys: rule.keys.join(" and "),
-        must: rule.must.name(),
-    })
-}
-
-/// What was asked for and stock llama.cpp would not load.
-fn warn_of_refusals(arch: &Arch, options: Options, tensors: &[PlannedTensor], warnings: &mut Vec<String>) {
+/// What stock llama.cpp would not load.
+fn warn_of_refusals(
+    arch: &Arch,
+    metadata: &Metadata,
+    options: Options,
+    tensors: &[PlannedTensor],
+    warnings: &mut Vec<String>,
+) {
     let in_group = |tensor: &PlannedTensor| {
         let spec = arch.tensor_spec(&tensor.name);
         spec.is_some_and(|spec| spec.group.is_some())
@@ -219,5 +211,13 @@ fn warn_of_refusals(arch: &Arch, options: Options, tensors: &[PlannedTensor], wa
         warnings.push(
             "llama.cpp will not load this file: it refuses the tensors of the centroid head".to_owned(),
         );
+    }
+    // Other programs may load it, and the numbers may be true.
+    for rule in broken_rules(arch, |key| metadata.get(key)) {
+        let (keys, must) = (rule.keys.join(" and "), rule.must.name());
+        warnings.push(format!(
+            "llama.cpp will not load this file: it refuses {} ({keys} must {must})",
+            rule.refused
+        ));
     }
 }

@@ -76,7 +76,7 @@ impl Fetched {
         for gap in gaps(&here, &range) {
             let mut at = gap.start;
             self.source.read(gap.clone(), &mut |bytes| {
-                super::output::write_all_at(&self.file, bytes, at)?;
+                super::write_all_at(&self.file, bytes, at)?;
                 at += bytes.len() as u64;
                 Ok(())
             })?;

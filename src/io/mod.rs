@@ -15,6 +15,9 @@ pub use changed::ChangedInput;
 pub(crate) use inputs::without_mark;
 pub use inputs::{Inputs, ReadError, TextLimit};
 
+use std::fs::File;
+use std::io;
+
 /// What the operating system said, in words and with a hint where there is one to name.
 fn told(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
@@ -34,4 +37,24 @@ fn told(error: &std::io::Error) -> String {
             format!("{text}; look at the disk and the file system")
         }
     }
+}
+
+/// Writes at a place of a file; threads may do so at different places at the same time.
+#[cfg(unix)]
+fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+/// As above.
+#[cfg(windows)]
+fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
 }

@@ -412,7 +412,11 @@ fn every_command_names_what_a_gguf_is() {
     for (keys, tensor, words) in &kinds[..4] {
         odd_gguf(&path, keys, *tensor);
         for (drafter, target) in [(odd, target), (drafter, odd)] {
-            refuse(INPUT, &[words], &["advise", "--drafter", drafter, "--target", target]);
+            refuse(
+                INPUT,
+                &[words],
+                &["advise", "--drafter", drafter, "--target", target],
+            );
         }
     }
     for (keys, tensor, words) in &kinds[..2] {

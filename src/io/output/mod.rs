@@ -11,6 +11,7 @@ mod place;
 use super::changed::ChangedInput;
 use super::inputs::Inputs;
 use super::mapped::MappedFile;
+use super::write_all_at;
 use pending::Pending;
 use place::Place;
 use std::fs::{File, Permissions};
@@ -313,24 +314,6 @@ fn copy_range(source: &File, mut from: u64, to: &File, mut offset: u64, len: usi
 #[cfg(not(target_os = "linux"))]
 fn copy_range(_: &File, _: u64, _: &File, _: u64, _: usize) -> usize {
     0
-}
-
-#[cfg(unix)]
-pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[written..];
-        offset += written as u64;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
