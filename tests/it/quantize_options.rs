@@ -420,7 +420,7 @@ fn an_expert_of_zeros_is_refused_before_anything_is_written() {
             ];
             for more in [&[][..], &["--dry-run"]] {
                 refuse(
-                    2,
+                    3,
                     &[name, "zeros alone for one of its experts"],
                     &[&args[..], more].concat(),
                 );
