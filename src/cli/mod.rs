@@ -16,6 +16,7 @@ mod page;
 mod print;
 mod quantize;
 mod several;
+mod signals;
 mod sources;
 mod threads;
 mod verify;
@@ -155,7 +156,7 @@ impl Command {
     /// The threads that the command line asks for.
     fn threads(&self) -> Option<usize> {
         match self {
-            Command::Verify(args) => args.threads,
+            Command::Verify(args) => args.threads.or_else(threads::physical_cores),
             _ => None,
         }
     }

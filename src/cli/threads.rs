@@ -1,6 +1,7 @@
 //! How many threads compute.
 
 use crate::Error;
+use crate::io::growing::system_text;
 use std::thread::available_parallelism;
 
 /// Threads a core that still help: while some wait for the disk, others compute.
@@ -20,6 +21,29 @@ pub(super) fn limit(asked: Option<usize>) -> Result<(), Error> {
         })
 }
 
+/// How many cores there are that compute by themselves, where the system tells and nobody set `RAYON_NUM_THREADS`: the
+/// threads of one share what multiplies.
+pub(super) fn physical_cores() -> Option<usize> {
+    if std::env::var_os("RAYON_NUM_THREADS").is_some() {
+        return None;
+    }
+    let siblings = in_list(&system_text(
+        "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list",
+    ))?;
+    let all = available_parallelism().ok()?.get();
+    Some((all / siblings).max(1))
+}
+
+/// How many numbers are in a list such as `0-1,4`.
+fn in_list(list: &str) -> Option<usize> {
+    let of_range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        last.checked_sub(first)?.checked_add(1)
+    };
+    list.split(',').map(of_range).sum()
+}
+
 /// How many threads to start on so many cores.
 fn count(asked: Option<usize>, cores: usize) -> usize {
     let asked = asked.filter(|&asked| asked > 0);
@@ -28,7 +52,16 @@ fn count(asked: Option<usize>, cores: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, in_list};
+
+    #[test]
+    fn siblings_are_counted() {
+        assert_eq!(in_list("0\n"), Some(1));
+        assert_eq!(in_list("0,4\n"), Some(2));
+        assert_eq!(in_list("0-1,4-5"), Some(4));
+        assert_eq!(in_list(""), None);
+        assert_eq!(in_list("3-1"), None);
+    }
 
     #[test]
     fn no_more_are_started_than_help() {

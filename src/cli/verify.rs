@@ -1,11 +1,14 @@
 //! `gguf-conv verify`: arguments of a verification and how its report is printed.
 
+mod progress;
+
 use super::Outcome;
 use super::page::Page;
 use super::print;
 use super::sources::{Finder, source};
 use super::{json, write};
 use crate::Error;
+use crate::bench::record::Machine;
 use crate::finding::Finding;
 use crate::io::kind::Wanted;
 use crate::io::output;
@@ -13,12 +16,16 @@ use crate::io::{Inputs, TextLimit};
 use crate::model::{Arithmetic, CacheType, Compute, Head, Window};
 use crate::report;
 use crate::source::Source;
-use crate::verify::VerifyError;
-use crate::verify::{self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, Report, TensorReport};
+use crate::verify::{
+    self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, QUICK_TOKENS, Report, TensorReport,
+    VerifyError, Watcher,
+};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
+use indicatif::HumanBytes;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Arguments of verify.
 #[derive(Debug, clap::Args)]
@@ -40,9 +47,12 @@ pub(super) struct Args {
     /// Most tokens a draft
     #[arg(long, value_name = "N", default_value = "3", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     draft_max: usize,
-    /// Tokens to generate with the drafter's help, and without
-    #[arg(long, value_name = "N", default_value = "128", value_parser = RangedU64ValueParser::<usize>::new().range(0..=1 << 20))]
-    generate: usize,
+    /// Tokens to generate [default: 128, or 32 where the target is larger than 2 GiB]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=1 << 20))]
+    generate: Option<usize>,
+    /// Generate 32 tokens only: enough to see that a pair works, the rate of acceptance only roughly
+    #[arg(long, conflicts_with = "generate")]
+    quick: bool,
     /// Which keys the drafter's sliding layers see: the runtime's reading or that of the library
     #[arg(long, value_enum, default_value = "llama.cpp")]
     window: WindowArg,
@@ -59,7 +69,7 @@ pub(super) struct Args {
     /// Let the target write its text a second time, without the drafter (done anyway where it is small)
     #[arg(long)]
     prove_greedy: bool,
-    /// Threads to compute with [default: one a core]
+    /// Threads to compute with [default: one a physical core]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub threads: Option<usize>,
     /// Write every intermediate of a forward pass, with the checkpoints where they are given
@@ -155,7 +165,11 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         prompt: args.prompt.read(inputs)?,
         limits: Limits {
             draft_max: args.draft_max,
-            generate: args.generate,
+            generate: match (args.generate, args.quick) {
+                (Some(generate), _) => generate,
+                (None, true) => QUICK_TOKENS,
+                (None, false) => Limits::default().generate,
+            },
         },
         window: match args.window {
             WindowArg::LlamaCpp => Window::LlamaCpp,
@@ -170,8 +184,16 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         arch: args.arch.clone(),
         compute: args.compute(),
         prove_greedy: args.prove_greedy.then_some(true),
+        quick: args.generate.is_none(),
+        watcher: Watcher::new(Arc::new(progress::Progress::new())),
     };
+    warn_of_memory(&options.target);
     let report = verify::verify(inputs, &options)?;
+    // With the last of its watcher the bar goes.
+    drop(options);
+    if report.is_partial {
+        print::warn("ended early: this is a report of what was done until then");
+    }
     if let Some(html) = &args.html {
         let page = report::verify(&report, &write::command_line());
         write::text(html, &page, inputs, args.force).map_err(VerifyError::from)?;
@@ -180,7 +202,23 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         true => json::write_beside(inputs, args.dump.as_deref(), "verify", &[&report], &[])?,
         false => print::report(&text(&report), args.dump.as_deref(), inputs)?,
     }
-    Ok(Outcome::of(&report.findings, args.strict))
+    match report.is_partial {
+        true => Ok(Outcome::Difference),
+        false => Ok(Outcome::of(&report.findings, args.strict)),
+    }
+}
+
+/// Says so where the target does not fit into memory: each pass then reads it from the disk.
+fn warn_of_memory(target: &Path) {
+    let size = std::fs::metadata(target).map_or(0, |file| file.len());
+    if let Some(memory) = Machine::this().memory.filter(|memory| *memory < size) {
+        print::warn(&format!(
+            "the target ({}) is larger than this machine's memory ({}): each pass reads it from the disk again, \
+             which takes minutes; a smaller quantization of the target tells as much",
+            HumanBytes(size),
+            HumanBytes(memory)
+        ));
+    }
 }
 
 impl PromptArgs {
@@ -210,6 +248,12 @@ fn text(report: &Report) -> Page {
         report.verdict.outcome.name(),
         report.verdict.line
     ));
+    if let Some(length) = report.acceptance.as_ref().and_then(|a| a.mean_accepted_length) {
+        page.line(format!(
+            "{length:.2} tokens a pass of the target: so many times as fast, were drafting free; `gguf-conv advise` \
+             tells what to expect on this machine, `gguf-conv bench` measures it"
+        ));
+    }
     let mut section = |title: String, rows: Vec<Vec<String>>| page.section(title, &rows);
     if !report.findings.is_empty() {
         let row = |finding: &Finding| {
@@ -252,9 +296,16 @@ fn text(report: &Report) -> Page {
         section("drafts against the source's, with its inputs".to_owned(), rows);
     }
     if let Some(acceptance) = &report.acceptance {
+        let greedy = match acceptance.output_is_greedy {
+            Some(true) => "; the target writes them without the drafter too",
+            Some(false) => "; without the drafter the target writes others",
+            None => {
+                "; they are what its verifying passes say (--prove-greedy: written again without the drafter)"
+            }
+        };
         section(
             format!(
-                "acceptance over {} tokens",
+                "acceptance over {} tokens of the target{greedy}",
                 acceptance.output.as_ref().map_or(0, Vec::len)
             ),
             acceptance_rows(acceptance, report.source_acceptance.as_ref()),
@@ -330,7 +381,7 @@ fn draft_rows(forward: &ForwardReport) -> Vec<Vec<String>> {
 fn acceptance_rows(ours: &AcceptanceReport, source: Option<&AcceptanceReport>) -> Vec<Vec<String>> {
     let mut head = cells(["", "accepted", "drafted", "rate"]);
     if source.is_some() {
-        head.extend(cells(["source accepted", "drafted", "rate"]));
+        head.extend(cells(["source", "drafted", "rate"]));
     }
     let figures = |accepted: usize, drafted: usize, rate: Option<f64>| {
         let rate = rate.map_or("-".to_owned(), percent);
@@ -358,17 +409,22 @@ fn acceptance_rows(ours: &AcceptanceReport, source: Option<&AcceptanceReport>) -
         row
     };
     let more = [
-        rest("tokens a pass of the target", |report| {
-            report.mean_accepted_length
-        }),
-        rest("surprise by the target's text, nats a token", |report| {
-            report.surprise
-        }),
+        rest("tokens a pass", |report| report.mean_accepted_length),
+        rest("surprise, nats a token", |report| report.surprise),
     ];
     if let Some(source) = source {
         total.extend(figures(source.accepted, source.drafted, source.rate));
     }
     rows.push(total);
+    let interval = |report: &AcceptanceReport| {
+        let (low, high) = verify::wilson(report.accepted, report.drafted);
+        format!("{:.0}-{:.0}%", low * 100.0, high * 100.0)
+    };
+    let mut between = cells(["with 95% confidence", "", "", &interval(ours)]);
+    if let Some(source) = source {
+        between.extend(cells(["", "", &interval(source)]));
+    }
+    rows.push(between);
     rows.extend(more);
     rows
 }

@@ -25,6 +25,7 @@ pub struct Matrix<'a> {
     rows: usize,
     cols: usize,
     row_bytes: usize,
+    /// The rows, and behind them what follows in the tensor: where it goes on next is asked for ahead.
     data: &'a [u8],
     ty: GgmlType,
     decoder: Decoder,
@@ -62,7 +63,7 @@ impl<'a> Matrix<'a> {
     pub fn slice(&self, first: usize, count: usize) -> Matrix<'a> {
         Matrix {
             rows: count,
-            data: &self.data[first * self.row_bytes..][..count * self.row_bytes],
+            data: &self.data[first * self.row_bytes..],
             ..*self
         }
     }
@@ -75,7 +76,8 @@ impl<'a> Matrix<'a> {
     /// Decodes all rows.
     pub fn decode(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.cols];
-        self.decoder.decode(self.data, &mut out);
+        let bytes = self.rows * self.row_bytes;
+        self.decoder.decode(&self.data[..bytes], &mut out);
         out
     }
 
@@ -130,7 +132,10 @@ impl<'a> Matrix<'a> {
         let mut tile = vec![[0.0; PANEL_DEPTH]; self.rows];
         for first in (0..self.cols).step_by(PANEL_DEPTH) {
             self.decode_columns(first, &mut tile);
-            self.foresee(0, self.rows, first + PANEL_DEPTH, PANEL_DEPTH);
+            match first + PANEL_DEPTH < self.cols {
+                true => self.foresee(0, self.rows, first + PANEL_DEPTH, PANEL_DEPTH),
+                false => self.foresee(self.rows, self.rows, 0, PANEL_DEPTH),
+            }
             panels.add_products(first, &tile, sums);
         }
     }
@@ -138,8 +143,7 @@ impl<'a> Matrix<'a> {
     /// Streams the rows once, whatever the number of tokens.
     fn step(&self, x: &[f32], tokens: usize, out: &mut [f32]) {
         if tokens == 1 {
-            let rows = self.data.chunks_exact(self.row_bytes);
-            for ((i, row), out) in rows.enumerate().zip(out) {
+            for ((i, row), out) in self.each_row().enumerate().zip(out) {
                 self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, 0, self.cols);
                 *out = self.decoder.dot(row, x);
             }
@@ -157,7 +161,8 @@ impl<'a> Matrix<'a> {
     pub(super) fn foresee(&self, row: usize, rows: usize, first: usize, count: usize) {
         let first = first.min(self.cols);
         let blocks = self.bytes(first)..self.bytes((first + count).min(self.cols));
-        for row in self.data.chunks_exact(self.row_bytes).skip(row).take(rows) {
+        let next = self.data.chunks_exact(self.row_bytes).skip(row);
+        for row in next.take(rows) {
             prefetch(&row[blocks.clone()]);
         }
     }
@@ -177,9 +182,13 @@ impl<'a> Matrix<'a> {
         let first = span * SPAN;
         let count = SPAN.min(self.cols - first);
         let blocks = self.bytes(first)..self.bytes(first + count);
-        for (row, out) in self.data.chunks_exact(self.row_bytes).zip(out) {
+        for (row, out) in self.each_row().zip(out) {
             self.decoder.levels(&row[blocks.clone()], count == SPAN, out);
         }
+    }
+
+    fn each_row(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.data.chunks_exact(self.row_bytes).take(self.rows)
     }
 
     /// Bytes of a row's first columns, whole blocks.
@@ -191,7 +200,7 @@ impl<'a> Matrix<'a> {
     fn decode_columns<const DEPTH: usize>(&self, first: usize, tile: &mut [[f32; DEPTH]]) {
         let count = DEPTH.min(self.cols - first);
         let blocks = self.bytes(first)..self.bytes(first + count);
-        for (row, strip) in self.data.chunks_exact(self.row_bytes).zip(tile) {
+        for (row, strip) in self.each_row().zip(tile) {
             self.decoder.decode(&row[blocks.clone()], &mut strip[..count]);
         }
     }

@@ -215,8 +215,18 @@ impl<'a> Target<'a> {
 
     /// Takes in a prompt batch by batch and hands each batch's hidden states (`[tokens, width]`) to `each`.
     pub fn read_prompt(&self, state: &mut State, prompt: &[u32], mut each: impl FnMut(&[f32])) {
+        self.read_prompt_while(state, prompt, |hidden| {
+            each(hidden);
+            true
+        });
+    }
+
+    /// [`Target::read_prompt`], until `each` says that it goes on no more.
+    pub fn read_prompt_while(&self, state: &mut State, prompt: &[u32], mut each: impl FnMut(&[f32]) -> bool) {
         for batch in prompt.chunks(PROMPT_BATCH) {
-            each(&self.forward(state, batch, Pass::Prompt));
+            if !each(&self.forward(state, batch, Pass::Prompt)) {
+                return;
+            }
         }
     }
 

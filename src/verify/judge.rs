@@ -79,6 +79,18 @@ pub fn acceptance(ours: Figures, source: Option<Figures>, reasons: &[String]) ->
     evidence(counts, &figures, source.is_some())
 }
 
+/// Surprise of a target by its own text, as a part of that of a blind guesser, above which it is no model.
+const NO_MODEL: f64 = 0.4;
+
+/// Whether the target is a model at all: one writes what it holds likely, random weights hold nothing so.
+pub fn target(surprise: Option<f64>, blind: f64) -> Option<Finding> {
+    let surprise = surprise.filter(|surprise| *surprise > NO_MODEL * blind)?;
+    let message = format!(
+        "the target's own text has a surprise of {surprise:.1} nats a token: this target is not a working model"
+    );
+    Some(Finding::error(code::TARGET, message).hint("give the GGUF of a trained model as --target"))
+}
+
 /// What the number of drafted tokens allows to say: too few for a verdict, or enough and few of them accepted.
 fn evidence(counts: &Acceptance, figures: &str, has_source: bool) -> Option<Finding> {
     let decide = match has_source {

@@ -18,13 +18,16 @@ mod repair;
 mod report;
 mod speculate;
 mod tokenize;
+mod watch;
 mod words;
 
 pub use crate::model::{Arithmetic, CacheType, Compute, Head, ModelError, Window};
 pub use compare::{TensorError, ceiling};
+pub use judge::wilson;
 pub use report::*;
 pub use speculate::{Acceptance, Limits};
 pub use tokenize::{TokenizeError, Tokenizer};
+pub use watch::{Phase, Watch, Watcher};
 
 use crate::arch::{Arch, ArchError, Registry};
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
@@ -73,7 +76,16 @@ pub struct Options {
     pub compute: Compute,
     /// Whether the target writes its text a second time, without the drafter. `None`: where it is small.
     pub prove_greedy: Option<bool>,
+    /// Whether no more than [`QUICK_TOKENS`] tokens are written where the target is larger than [`LARGE`].
+    pub quick: bool,
+    /// Who is told how far it has come, and may end it early.
+    pub watcher: Watcher,
 }
+
+/// Tokens that a quick verification writes.
+pub const QUICK_TOKENS: usize = 32;
+/// Bytes of a target above which a verification is quick where nobody says how much to write.
+pub const LARGE: u64 = 2 << 30;
 
 /// The prompt where none is given: code and prose, so that positions differ.
 const DEFAULT_PROMPT: &str = "\
@@ -117,6 +129,8 @@ impl Options {
             arch: None,
             compute: Compute::default(),
             prove_greedy: None,
+            quick: false,
+            watcher: Watcher::default(),
         }
     }
 }
@@ -319,6 +333,7 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
     let reasons: Vec<String> = mismatches.iter().map(|m| m.message.clone()).collect();
     let is_runnable = mismatches.iter().all(|mismatch| !mismatch.fatal);
     findings.extend(plausible::odd_rope_freqs(&files.drafter, &config, &files.target)?);
+    options.watcher.begin(Phase::Weights, 0);
     let weights = match &source {
         Some(source) => {
             let comparisons = compare::compare_all(&files.drafter, source)?;
@@ -383,6 +398,7 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
             ..acceptance.into()
         }),
         checkpoints: run.checkpoints,
+        is_partial: run.is_partial,
     })
 }
 
@@ -400,6 +416,8 @@ struct Run {
     output: Vec<u32>,
     output_is_greedy: Option<bool>,
     checkpoints: Option<CheckpointReport>,
+    /// Whether the watcher ended it early.
+    is_partial: bool,
     /// Whether a finding says that drafter and target are no pair.
     is_stranger: bool,
 }
@@ -420,7 +438,11 @@ impl Run {
             Prompt::Tokens(tokens) => tokens.clone(),
         };
         target.check_prompt(&prompt)?;
-        let limits = options.limits.within(target.config().context - prompt.len());
+        let mut wanted = options.limits;
+        if options.quick && files.target_bytes() > LARGE {
+            wanted.generate = wanted.generate.min(QUICK_TOKENS);
+        }
+        let limits = wanted.within(target.config().context - prompt.len());
 
         let source_config = files
             .source
@@ -447,8 +469,15 @@ impl Run {
         };
 
         let mut run = Run::default();
-        let mut writer = Writer::new(&target, &prompt, limits);
-        drafter.check_shared(writer.shared_kv())?;
+        drafter.check_shared(target.shared_kv(&target.state(0)))?;
+        let watcher = &options.watcher;
+        let Some(mut writer) = Writer::new(&target, &prompt, limits, watcher) else {
+            return Ok(Run {
+                prompt,
+                is_partial: true,
+                ..run
+            });
+        };
         let steps = options.limits.draft_max.max(dump::STEPS);
         run.forward = Some(
             writer.after_prompt(|moment| forward(&target, &drafter, source_drafter.as_ref(), moment, steps)),
@@ -477,6 +506,15 @@ impl Run {
             });
         }
 
+        if watcher.wants_end() {
+            return Ok(Run {
+                acceptance: Some(acceptance),
+                output,
+                prompt,
+                is_partial: true,
+                ..run
+            });
+        }
         let probes = writer.probes().iter().chain(&speculation.probes);
         let probes = Probes::new(&target, writer.shared_kv(), probes);
         let blind = (target.vocab() as f64).ln();
@@ -488,6 +526,7 @@ impl Run {
             acceptance,
             surprise: surprise.unwrap_or(0.0) / blind,
         };
+        let no_model = judge::target(speculation.surprise, blind);
         let judged = judge::acceptance(
             figures(&acceptance, run.surprise),
             run.source_acceptance
@@ -497,20 +536,32 @@ impl Run {
         );
         // The comparison with a source names what is wrong. Without one, or where it found nothing and yet little is
         // accepted, trials do.
-        let fault = match source.is_none() || (!has_faults && judged.as_ref().is_some_and(Finding::is_error))
-        {
-            true => repair::find_fault(&ours, &config, options.head, options.window, &probes, &surprise)?,
+        let is_unexplained =
+            source.is_none() || (!has_faults && judged.as_ref().is_some_and(Finding::is_error));
+        let fault = match is_unexplained && no_model.is_none() {
+            true => repair::find_fault(
+                &ours,
+                &config,
+                options.head,
+                options.window,
+                &probes,
+                &surprise,
+                watcher,
+            )?,
             false => None,
         };
         // A drafter with a known fault is not called a stranger.
-        run.is_stranger =
-            fault.is_none() && judged.as_ref().is_some_and(|finding| finding.code == code::PAIR);
-        run.findings.extend(fault.or(judged));
+        run.is_stranger = fault.is_none()
+            && no_model.is_none()
+            && judged.as_ref().is_some_and(|finding| finding.code == code::PAIR);
+        run.findings.extend(no_model.or(fault).or(judged));
         run.acceptance = Some(acceptance);
-        if options
+        let proves = options
             .prove_greedy
-            .unwrap_or(files.target_bytes() <= PROVED_UP_TO)
-        {
+            .unwrap_or(files.target_bytes() <= PROVED_UP_TO);
+        run.is_partial = watcher.wants_end();
+        if proves && !run.is_partial {
+            watcher.begin(Phase::Proof, 0);
             let is_greedy = writer.write_alone(output.len()) == output;
             run.output_is_greedy = Some(is_greedy);
             if !is_greedy {

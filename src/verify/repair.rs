@@ -3,6 +3,7 @@
 
 use super::overlay::Overlay;
 use super::probe::{Probes, mean};
+use super::watch::{Phase, Watcher};
 use super::words::{code, list};
 use crate::finding::Finding;
 use crate::model::{Config, Drafter, Head, ModelError, Weights, Window};
@@ -181,6 +182,7 @@ pub(super) fn find_fault(
     window: Window,
     probes: &Probes,
     before: &[f64],
+    watcher: &Watcher,
 ) -> Result<Option<Finding>, ModelError> {
     let surprise = |weights: &dyn Weights, probes: &Probes| -> Result<Vec<f64>, ModelError> {
         let drafter = Drafter::load(weights, config.clone(), probes.vocab(), head, window)?;
@@ -192,7 +194,13 @@ pub(super) fn find_fault(
     let sample = probes.sample(SAMPLE);
     let sample_before = mean(&surprise(weights, &sample)?);
     let mut best: Option<(f64, Fault)> = None;
-    for fault in candidates(weights, config)? {
+    let faults = candidates(weights, config)?;
+    watcher.begin(Phase::Trials, faults.len());
+    for fault in faults {
+        if watcher.wants_end() {
+            break;
+        }
+        watcher.advance(1);
         let undone = fault.undone(weights)?;
         if sample_before - mean(&surprise(&undone, &sample)?) < LEAST_SHARE / 2.0 * sample_before {
             continue;

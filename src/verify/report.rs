@@ -41,6 +41,9 @@ pub struct Report {
     pub source_acceptance: Option<AcceptanceReport>,
     /// What the checkpoints write and draft.
     pub checkpoints: Option<CheckpointReport>,
+    /// Whether it was ended early, so that this is of what was done until then.
+    #[serde(rename = "partial")]
+    pub is_partial: bool,
 }
 
 /// Good or bad, with the line that says why.

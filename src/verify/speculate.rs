@@ -5,9 +5,11 @@
 //! would have written; guesses count until the first that differs, and what the target wrote there starts the next
 //! round. The first round's last token is the last of the prompt.
 
-use super::probe::Probe;
+use super::probe::{Probe, log_probability};
+use super::watch::{Phase, Watcher};
 use crate::model::ops::argmax;
 use crate::model::{DraftStep, Drafter, Pass, SharedKv, State, Target};
+use rayon::prelude::*;
 use std::collections::VecDeque;
 
 /// What came of drafting.
@@ -148,6 +150,7 @@ pub struct Writer<'a> {
     hidden: Vec<f32>,
     last: u32,
     probes: Vec<Probe>,
+    watcher: Watcher,
 }
 
 /// Most positions of the prompt, and of what is written, that are kept as probes.
@@ -156,8 +159,14 @@ const PROBES: usize = 128;
 const LOGIT_ROWS: usize = 32;
 
 impl<'a> Writer<'a> {
-    /// Reads a prompt, which must not be empty, and makes ready for runs that write as much as `limits` says.
-    pub fn new(target: &'a Target<'a>, prompt: &[u32], limits: Limits) -> Writer<'a> {
+    /// Reads a prompt, which must not be empty, and makes ready for runs that write as much as `limits` says; `None` where
+    /// the watcher ends it before.
+    pub fn new(
+        target: &'a Target<'a>,
+        prompt: &[u32],
+        limits: Limits,
+        watcher: &Watcher,
+    ) -> Option<Writer<'a>> {
         let width = target.config().width;
         let mut state = target.state(limits.room() + 1);
         let (last, before) = prompt
@@ -165,11 +174,17 @@ impl<'a> Writer<'a> {
             .map_or((0, prompt), |(last, rest)| (*last, rest));
         // Hidden states, as many of the newest as probes need. Nothing stands before the prompt.
         let mut rows = vec![0.0; width];
-        target.read_prompt(&mut state, before, |batch| {
+        watcher.begin(Phase::Prompt, prompt.len());
+        target.read_prompt_while(&mut state, before, |batch| {
             rows.extend_from_slice(batch);
             let surplus = rows.len().saturating_sub((PROBES + 1) * width);
             rows.drain(..surplus);
+            watcher.advance(batch.len() / width);
+            !watcher.wants_end()
         });
+        if watcher.wants_end() {
+            return None;
+        }
         let count = rows.len() / width;
         // Row `i` stands for position `first + i - 1`.
         let first = before.len() + 1 - count;
@@ -200,14 +215,15 @@ impl<'a> Writer<'a> {
                     .copied(),
             })
             .collect();
-        Writer {
+        Some(Writer {
             target,
             state,
             start: before.len(),
             hidden: rows[(count - 1) * width..].to_vec(),
             last,
             probes,
-        }
+            watcher: watcher.clone(),
+        })
     }
 
     /// Positions of the prompt, and what the target would have written there.
@@ -250,7 +266,9 @@ impl<'a> Writer<'a> {
         let mut teller = Teller::new(target, followers);
         let mut written = Vec::new();
         let mut acceptance = Acceptance::default();
-        while limits.goes_on(written.len()) {
+        let mut surprise = 0.0;
+        self.watcher.begin(Phase::Drafting, limits.generate);
+        while limits.goes_on(written.len()) && !self.watcher.wants_end() {
             let position = self.state.len();
             let moment = Moment {
                 last,
@@ -266,7 +284,13 @@ impl<'a> Writer<'a> {
                 .chunks_exact(target.vocab())
                 .map(|logits| argmax(logits) as u32)
                 .collect();
+            let rows_of_own = logits.par_chunks_exact(target.vocab()).zip(&own);
+            let surprises: Vec<f64> = rows_of_own
+                .map(|(logits, &own)| -log_probability(logits, own as usize))
+                .collect();
             let accepted = draft.iter().zip(&own).take_while(|(d, o)| d == o).count();
+            surprise += surprises[..=accepted].iter().sum::<f64>();
+            self.watcher.advance(accepted + 1);
             acceptance.count(draft.len(), accepted);
             let before = std::iter::once(hidden.as_slice()).chain(rows.chunks_exact(width));
             for (i, (hidden, &next)) in before.zip(&own[..=accepted]).enumerate() {
@@ -283,9 +307,12 @@ impl<'a> Writer<'a> {
             hidden.copy_from_slice(&rows[accepted * width..][..width]);
             self.state.truncate(position + accepted + 1);
         }
-        let left = limits.room().saturating_sub(written.len());
-        self.go_on(last, hidden, left, &mut teller);
+        if !self.watcher.wants_end() {
+            let left = limits.room().saturating_sub(written.len());
+            self.go_on(last, hidden, left, &mut teller);
+        }
         Speculation {
+            surprise: (!written.is_empty()).then(|| surprise / written.len() as f64),
             written,
             acceptance,
             probes: teller.probes.into(),
@@ -325,6 +352,8 @@ impl<'a> Writer<'a> {
 pub struct Speculation {
     /// The tokens written.
     pub written: Vec<u32>,
+    /// The target's own surprise by them, in nats a token.
+    pub surprise: Option<f64>,
     /// How the drafts fared.
     pub acceptance: Acceptance,
     /// The newest of the positions written.

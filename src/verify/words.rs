@@ -12,6 +12,8 @@ pub mod code {
     pub const DRAFTS: &str = "drafts";
     /// A model that computes NaN or infinity.
     pub const NON_FINITE: &str = "non-finite";
+    /// A target that is no model.
+    pub const TARGET: &str = "target";
     /// Too little was drafted, or accepted, for a verdict.
     pub const ACCEPTANCE: &str = "acceptance";
 }

@@ -351,6 +351,7 @@ struct Verify {
     acceptance: Option<Acceptance>,
     source_acceptance: Option<Acceptance>,
     checkpoints: Option<Checkpoints>,
+    partial: bool,
 }
 
 #[derive(Debug, Deserialize)]

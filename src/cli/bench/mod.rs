@@ -6,7 +6,7 @@ mod print;
 use super::Outcome;
 use super::print as out;
 use super::sources::{Finder, source};
-use super::{json, write};
+use super::{json, signals, write};
 use crate::Error;
 use crate::advise::Forecast;
 use crate::advise::time::Acceptance;
@@ -265,7 +265,7 @@ fn measure(inputs: &Inputs, args: &Args, pair: &Pair) -> Result<Run, Error> {
         kept: args.jsonl.clone(),
         ..Interrupt::default()
     };
-    watch_signals(&interrupt);
+    signals::watch(&interrupt.flag);
     let logs = Logs::beside(args.jsonl.as_deref())?;
     let (conditions, blocks) = conditions::conditions(inputs, args, pair, &logs.folder, &logs.prefix)?;
     let files = conditions::files(inputs, args, pair)?;
@@ -371,23 +371,6 @@ fn kinds(inputs: &Inputs, protocol: &ProtocolArgs) -> Result<Vec<prompts::Kind>,
         true => Ok(kinds.into_iter().take(1).collect()),
         false => Ok(wanted),
     }
-}
-
-/// Ctrl-C and the like end the run in order; a second one ends the program at once.
-fn watch_signals(interrupt: &Interrupt) {
-    #[cfg(unix)]
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        let flag = interrupt.flag.clone();
-        // Without them a signal ends the program, as it would have anyway.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone());
-        let _ = signal_hook::flag::register(signal, flag);
-    }
-    #[cfg(not(unix))]
-    let _ = interrupt;
 }
 
 /// Where the servers' logs go: beside the results, or into a folder that is kept if something fails.
