@@ -1,10 +1,12 @@
 //! Times the forward pass on real files: `cargo bench --bench forward -- --drafter D.gguf --target T.gguf`.
 //!
-//! One draft step against streaming the drafter's file from memory, and the target's prompt pass against llama.cpp's
-//! (`--llama-bench PATH`), taken in turns; medians. Peak memory is that of this process while the target reads its
-//! prompt, the mapped file included.
+//! First what the machine can do: multiply-adds of `f32` a second from registers on all threads, and bytes a second from
+//! memory. Then one draft step and one token of the target as shares of the one, the target's prompt pass as a share of the
+//! other and against llama.cpp's (`--llama-bench PATH`), taken in turns; medians. Peak memory is that of this process
+//! while the target reads its prompt, the mapped file included.
 
 use clap::Parser;
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 use gguf_conv::gguf::Gguf;
 use gguf_conv::io::Inputs;
 use gguf_conv::model::{CacheType, Config, Drafter, Head, KvCache, Pass, SharedKv, Target, Weights, Window};
@@ -43,9 +45,16 @@ fn main() -> Result<()> {
     if args.drafter.is_none() && args.target.is_none() {
         println!("nothing to time: name files with -- --drafter D.gguf --target T.gguf (see the README)");
     }
+    let flops = multiply_adds();
+    println!(
+        "multiply-adds on {} threads: {:.0} GFLOP/s",
+        rayon::current_num_threads(),
+        flops / 1e9
+    );
     // The target first: what the drafter touches would count as memory.
     if let Some(target) = &args.target {
-        prompt_pass(target, &args)?;
+        prompt_pass(target, &args, flops)?;
+        one_token(target, &args)?;
     }
     if let Some(drafter) = &args.drafter {
         draft_step(drafter, &args)?;
@@ -108,7 +117,7 @@ fn draft_step(path: &Path, args: &Args) -> Result<()> {
 }
 
 /// Tokens a second of the target's prompt pass, and of llama.cpp's.
-fn prompt_pass(path: &Path, args: &Args) -> Result<()> {
+fn prompt_pass(path: &Path, args: &Args, flops: f64) -> Result<()> {
     let gguf = Gguf::open(&Inputs::new(), path)?;
     let config = Config::from_gguf(&gguf, "gemma4")?;
     let target = Target::load(&gguf, config)?;
@@ -131,7 +140,11 @@ fn prompt_pass(path: &Path, args: &Args) -> Result<()> {
     }
     let bytes: usize = gguf.parts().iter().map(|part| part.bytes().len()).sum();
     let ours = median(ours);
-    print!("prompt pass of {}: {ours:.1} tokens/s", path.display());
+    let share = ours * 2.0 * in_layers(&gguf, |elements, _| elements) / flops;
+    print!(
+        "prompt pass of {}: {ours:.1} tokens/s; share of the multiply-adds {share:.2}",
+        path.display()
+    );
     if !theirs.is_empty() {
         let theirs = median(theirs);
         print!(
@@ -144,6 +157,92 @@ fn prompt_pass(path: &Path, args: &Args) -> Result<()> {
     }
     println!();
     Ok(())
+}
+
+/// A figure of the matrices that every token is multiplied with, added up: of elements and bytes. Experts count as if all
+/// were.
+fn in_layers(gguf: &Gguf, figure: impl Fn(f64, f64) -> f64) -> f64 {
+    let tensors = gguf.tensors().filter(|tensor| {
+        let name = tensor.name.to_string();
+        tensor.dims.len() > 1 && (name.starts_with("blk.") || name == "per_layer_model_proj.weight")
+    });
+    let bytes = |name: &str| {
+        gguf.tensor(name)
+            .ok()
+            .flatten()
+            .map_or(0, |tensor| tensor.data.len())
+    };
+    tensors
+        .map(|tensor| {
+            let elements: u64 = tensor.dims.iter().product();
+            figure(elements as f64, bytes(&tensor.name.to_string()) as f64)
+        })
+        .sum()
+}
+
+/// One token of the target, its logits too, against streaming the weights that it needs.
+fn one_token(path: &Path, args: &Args) -> Result<()> {
+    let gguf = Gguf::open(&Inputs::new(), path)?;
+    let target = Target::load(&gguf, Config::from_gguf(&gguf, "gemma4")?)?;
+    let name = match gguf.info("output.weight") {
+        Some(_) => "output.weight",
+        None => "token_embd.weight",
+    };
+    let head = gguf.tensor(name)?.ok_or("no token_embd.weight")?.data;
+    let bytes = in_layers(&gguf, |_, bytes| bytes) + head.len() as f64;
+    let mut state = target.state(args.runs + 1);
+    let (mut passes, mut reads) = (Vec::new(), Vec::new());
+    for _ in 0..=args.runs {
+        passes.push(seconds(|| {
+            let hidden = target.forward(&mut state, &[2], Pass::Step);
+            target.logits(&hidden, Pass::Step)
+        }));
+        reads.push(seconds(|| stream(head)));
+    }
+    let (pass, rate) = (median(passes), head.len() as f64 / median(reads));
+    println!(
+        "one token: {:.0} ms, {:.1} GB/s; from memory {:.1} GB/s; share {:.2}",
+        1e3 * pass,
+        bytes / pass / 1e9,
+        rate / 1e9,
+        bytes / pass / rate
+    );
+    Ok(())
+}
+
+/// Multiply-adds a second of all threads, counted as two operations each: the best of some runs.
+fn multiply_adds() -> f64 {
+    const ROUNDS: usize = 20_000_000;
+    let run = || {
+        let threads = rayon::current_num_threads();
+        let time = seconds(|| rayon::broadcast(|_| dispatch!(Level::new(), simd => chains(simd, ROUNDS))));
+        let lanes = dispatch!(Level::new(), simd => lanes(simd));
+        (threads * ROUNDS * CHAINS * lanes * 2) as f64 / time
+    };
+    (0..5).map(|_| run()).fold(0.0, f64::max)
+}
+
+/// Sums that do not wait for each other.
+const CHAINS: usize = 12;
+
+#[inline(always)]
+fn lanes<S: Simd>(_: S) -> usize {
+    S::f32s::LEN
+}
+
+#[inline(always)]
+fn chains<S: Simd>(simd: S, rounds: usize) -> f32 {
+    let mut sums = [S::f32s::splat(simd, 1.0); CHAINS];
+    let (factor, step) = (
+        S::f32s::splat(simd, black_box(0.999)),
+        S::f32s::splat(simd, black_box(0.001)),
+    );
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = sum.mul_add(factor, step);
+        }
+    }
+    sums.iter().flat_map(|sum| sum.as_slice()).sum()
 }
 
 /// Tokens a second by llama.cpp, on as many threads as ours.
