@@ -153,12 +153,12 @@ pub fn points(analysis: &Analysis) -> Vec<Point> {
             .iter()
             .find(|c| c.n_max == Some(0) && c.parallel == 1)?;
         let base = off.overall.tokens_per_second?;
-        let ratio = condition
-            .overall
-            .against_baseline
-            .map_or(1.0, |ratio| ratio.ratio);
         let acceptance = condition.overall.acceptance.as_ref();
         let n_max = condition.n_max?;
+        let ratio = match n_max {
+            0 => 1.0,
+            _ => condition.overall.against_baseline?.ratio,
+        };
         Some(Point {
             n_max,
             speed: base * ratio,

@@ -9,10 +9,23 @@ pub struct Recipe {
     pub program: &'static str,
     /// Whether it drafts with this kind of drafter today (November 2026).
     pub can: bool,
+    /// Whether the recipe was run in the tests of this program; else it follows the program's documentation or source.
+    pub tried: bool,
     /// A command line or the content of a file; empty where it cannot.
     pub text: String,
     /// What to know about it.
     pub note: &'static str,
+}
+
+impl Recipe {
+    /// What is to be said behind the program's name.
+    pub fn standing(&self) -> &'static str {
+        match (self.can, self.tried) {
+            (false, _) => " (cannot take this drafter today)",
+            (true, false) => " (by its documentation, untried)",
+            (true, true) => "",
+        }
+    }
 }
 
 /// What recipes are for.
@@ -70,7 +83,8 @@ pub fn recipes(pair: &Pair) -> Vec<Recipe> {
     let recipe = |program, can, text: String, note| Recipe {
         program,
         can,
-        text,
+        tried: program == "llama-server",
+        text: if can { text } else { String::new() },
         note,
     };
     vec![
@@ -94,50 +108,45 @@ pub fn recipes(pair: &Pair) -> Vec<Recipe> {
                 pair.drafter,
                 pair.context / pair.parallel.max(1)
             ),
-            "an environment variable alone loads no drafter; answers tell no acceptance",
+            "`ollama create NAME -f Modelfile` makes the model; an environment variable alone loads no drafter; answers tell no \
+             acceptance",
         ),
         recipe(
             "LM Studio",
-            true,
+            pair.spec_type == "draft-simple",
             format!(
                 "lms load {target} --context-length {}",
                 pair.context / pair.parallel.max(1)
             ),
-            "choose the drafter under Speculative Decoding in the model's settings; it offers those whose vocabulary agrees",
+            "takes models of their own as drafters (Speculative Decoding in the model's settings); a gemma4-assistant is not \
+             offered there, or fails at the first message (its bug tracker, 2044, 2150, 2229, 2244)",
         ),
         recipe(
             "koboldcpp",
             is_assistant,
-            match is_assistant {
-                true => format!(
-                    "koboldcpp --model {target} --draftmodel {drafter} --draftamount {n_max} --contextsize {}",
-                    pair.context
-                ),
-                false => String::new(),
-            },
-            "since June 2026 for gemma4-assistant; --debugmode shows whether it drafts",
+            format!(
+                "koboldcpp --model {target} --draftmodel {drafter} --draftamount {n_max} --contextsize {}",
+                pair.context
+            ),
+            "since June 2026 for gemma4-assistant (its issue 2262); --debugmode shows whether it drafts",
         ),
         recipe(
             "mlx-vlm",
             is_assistant,
-            match is_assistant {
-                true => format!(
-                    "mlx_vlm.server --model TARGET_FOLDER --draft-model DRAFTER_FOLDER --draft-kind mtp --draft-block-size {block}"
-                ),
-                false => String::new(),
-            },
+            format!(
+                "mlx_vlm.server --model TARGET_FOLDER --draft-model DRAFTER_FOLDER --draft-kind mtp --draft-block-size {block}"
+            ),
             "takes the safetensors folders, no GGUF; a block holds the target's token too",
         ),
         recipe(
             "vLLM",
             is_assistant,
-            match is_assistant {
-                true => format!(
-                    "vllm serve TARGET --speculative-config '{{\"model\": \"DRAFTER\", \"num_speculative_tokens\": {n_max}}}'"
-                ),
-                false => String::new(),
-            },
-            "takes the safetensors folders or Hub names, no GGUF",
+            format!(
+                "vllm serve TARGET --speculative-config '{{\"method\": \"mtp\", \"model\": \"DRAFTER\", \"num_speculative_tokens\": \
+                 {n_max}}}'"
+            ),
+            "takes the safetensors folders or Hub names, no GGUF; without \"method\": \"mtp\" it takes the drafter for a model of \
+             its own; its documentation names the drafters of E2B, E4B, 26B-A4B and 31B",
         ),
     ]
 }
@@ -171,10 +180,15 @@ mod tests {
             architecture: "eagle3",
             ..pair
         };
-        assert!(
-            super::recipes(&eagle)
-                .iter()
-                .any(|recipe| !recipe.can && recipe.text.is_empty())
-        );
+        let of = |recipes: &[Recipe], program: &str| {
+            recipes.iter().find(|r| r.program == program).cloned().unwrap()
+        };
+        for recipe in super::recipes(&eagle) {
+            assert_eq!(recipe.can, !recipe.text.is_empty(), "{recipe:?}");
+        }
+        assert!(!of(&super::recipes(&eagle), "koboldcpp").can);
+        assert!(!of(&recipes, "LM Studio").can, "it does not offer assistants");
+        let expected = r#"vllm serve TARGET --speculative-config '{"method": "mtp", "model": "DRAFTER", "num_speculative_tokens": 3}'"#;
+        assert_eq!(of(&recipes, "vLLM").text, expected);
     }
 }

@@ -5,6 +5,12 @@ use super::stats::{self, Ratio, Resampled, Sample};
 use fastrand::Rng;
 use serde::Serialize;
 
+/// Why nothing is decided where calls tell no variation.
+const TOO_FEW: &str =
+    "so few calls of the same prompt do not tell a difference from noise: make more with --calls";
+/// Standard errors that a change of speed must exceed to be one: 99 % of what chance does.
+const DRIFT_ERRORS: f64 = 2.58;
+
 /// When a result counts as decided.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guards {
@@ -51,6 +57,8 @@ pub struct ConditionResult {
     pub should_draft: bool,
     /// What answered: `llama-server`, `openai`, `ollama` or `file`.
     pub server: String,
+    /// Its address, of servers that ran before.
+    pub url: Option<String>,
     /// The condition that it is compared with.
     pub baseline: Option<String>,
     /// Change of its speed from the first third of the run to the last, as a share.
@@ -142,13 +150,13 @@ pub struct Position {
     pub rate: f64,
 }
 
-/// The best number of tokens a draft.
+/// The best number of tokens a draft, of those for which something is decided.
 #[derive(Debug, Serialize)]
 pub struct Best {
     /// Calls at the same time.
     pub parallel: u32,
-    /// Most tokens a draft, 0 for off.
-    pub n_max: u32,
+    /// Most tokens a draft, 0 for off; absent where nothing is decided.
+    pub n_max: Option<u32>,
     /// Its speed against off; absent for off.
     pub against_off: Option<Ratio>,
 }
@@ -189,8 +197,7 @@ fn condition_result(
     seed: u64,
 ) -> ConditionResult {
     let baseline = condition.baseline.as_deref();
-    let drift = |label: &str| drift(run, label, guards, seed);
-    let baseline_drift = baseline.and_then(drift);
+    let baseline_drift = baseline.and_then(|label| drift(run, label));
     let calls: Vec<&Call> = counted(run, &condition.label).collect();
     let (mut cells, mut parts) = (Vec::new(), Vec::new());
     for (at, kind) in kinds.iter().enumerate() {
@@ -209,10 +216,15 @@ fn condition_result(
         let (variation, outliers) = sample.variation();
         cell.variation = (sample.len() > 1).then_some(variation);
         cell.outliers = outliers;
-        cell.against_baseline = resampled.as_ref().map(Resampled::ratio);
+        cell.against_baseline = resampled.as_ref().and_then(Resampled::ratio);
         let base_variation = base.as_ref().map_or(0.0, |base| base.variation().0);
         let share = outliers as f64 / sample.len().max(1) as f64;
-        cell.undecided = objection(guards, variation.max(base_variation), share, baseline_drift);
+        cell.undecided = match (&base, cell.against_baseline) {
+            (None, _) => None,
+            (Some(base), _) if base.is_empty() => None,
+            (Some(_), None) => Some(TOO_FEW.to_owned()),
+            (Some(_), Some(_)) => objection(guards, variation.max(base_variation), share, baseline_drift),
+        };
         cell.decide(condition);
         cells.push(cell);
         parts.extend(resampled);
@@ -225,7 +237,7 @@ fn condition_result(
     }
     overall.outliers = cells.iter().map(|cell| cell.outliers).sum();
     overall.variation = cells.iter().filter_map(|cell| cell.variation).reduce(f64::max);
-    overall.against_baseline = stats::combine(&parts).as_ref().map(Resampled::ratio);
+    overall.against_baseline = stats::combine(&parts).as_ref().and_then(Resampled::ratio);
     overall.undecided = cells.iter().find_map(|cell| cell.undecided.clone());
     overall.decide(condition);
     ConditionResult {
@@ -234,8 +246,9 @@ fn condition_result(
         parallel: condition.parallel,
         should_draft: condition.drafts,
         server: condition.server.clone(),
+        url: condition.url.clone(),
         baseline: condition.baseline.clone(),
-        drift: drift(&condition.label).map(|drift| drift.change),
+        drift: drift(run, &condition.label).map(|drift| drift.change),
         kinds: cells,
         overall,
     }
@@ -284,8 +297,8 @@ impl Cell {
     fn decide(&mut self, condition: &Condition) {
         self.decision = match (self.drafted, self.against_baseline) {
             (Some(0), _) if condition.drafts => Decision::DraftsNothing,
-            (_, None) => Decision::Baseline,
             _ if self.undecided.is_some() => Decision::NotDecided,
+            (_, None) => Decision::Baseline,
             (_, Some(ratio)) if ratio.low > 1.0 => Decision::Pays,
             (_, Some(ratio)) if ratio.high < 1.0 => Decision::Costs,
             _ => Decision::NoDifference,
@@ -324,12 +337,12 @@ fn objection(guards: &Guards, variation: f64, outliers: f64, drift: Option<Drift
 #[derive(Clone, Copy)]
 struct Drift {
     change: f64,
-    /// Whether 2.58 standard errors (99 %) lie between it and 0.
+    /// Whether it is more than noise.
     is_real: bool,
 }
 
 /// Change of a condition's speed from the first third of its calls to the last.
-fn drift(run: &Run, label: &str, guards: &Guards, seed: u64) -> Option<Drift> {
+fn drift(run: &Run, label: &str) -> Option<Drift> {
     let mut calls: Vec<&Call> = counted(run, label)
         .filter(|call| call.speed().is_some())
         .collect();
@@ -351,16 +364,10 @@ fn drift(run: &Run, label: &str, guards: &Guards, seed: u64) -> Option<Drift> {
         }))
     };
     let (first, last) = (part(&calls[..third]), part(&calls[calls.len() - third..]));
-    let resampled = stats::resample(
-        &last,
-        &first,
-        guards.resamples.min(500),
-        &mut Rng::with_seed(seed),
-    )?;
-    let change = resampled.log_ratio();
+    let (change, errors) = stats::change(&last, &first)?;
     Some(Drift {
-        change: change.exp_m1(),
-        is_real: change.abs() > 2.58 * resampled.standard_error(),
+        change,
+        is_real: errors > DRIFT_ERRORS,
     })
 }
 
@@ -426,30 +433,26 @@ fn best(conditions: &[ConditionResult]) -> Vec<Best> {
     parallels.sort_unstable();
     parallels.dedup();
     let of_parallel = |parallel: u32| {
-        let drafting: Vec<(u32, Ratio)> = conditions
-            .iter()
-            .filter(|condition| {
-                condition.parallel == parallel && condition.overall.decision != Decision::DraftsNothing
+        let drafting = || {
+            conditions.iter().filter(move |condition| {
+                condition.parallel == parallel
+                    && condition.n_max.is_some_and(|n| n > 0)
+                    && !matches!(
+                        condition.overall.decision,
+                        Decision::Baseline | Decision::DraftsNothing
+                    )
             })
-            .filter_map(|condition| {
-                Some((
-                    condition.n_max.filter(|n| *n > 0)?,
-                    condition.overall.against_baseline?,
-                ))
-            })
-            .collect();
-        let fastest = drafting.iter().max_by(|a, b| a.1.ratio.total_cmp(&b.1.ratio))?;
-        Some(match fastest {
-            (n_max, ratio) if ratio.low > 1.0 => Best {
-                parallel,
-                n_max: *n_max,
-                against_off: Some(*ratio),
-            },
-            _ => Best {
-                parallel,
-                n_max: 0,
-                against_off: None,
-            },
+        };
+        drafting().next()?;
+        let is_decided = drafting().any(|condition| condition.overall.decision != Decision::NotDecided);
+        let faster = drafting()
+            .filter(|condition| condition.overall.decision == Decision::Pays)
+            .filter_map(|condition| Some((condition.n_max?, condition.overall.against_baseline?)));
+        let fastest = faster.max_by(|a, b| a.1.ratio.total_cmp(&b.1.ratio));
+        Some(Best {
+            parallel,
+            n_max: fastest.map_or(is_decided.then_some(0), |(n_max, _)| Some(n_max)),
+            against_off: fastest.map(|(_, ratio)| ratio),
         })
     };
     parallels.into_iter().filter_map(of_parallel).collect()

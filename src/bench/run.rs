@@ -100,6 +100,13 @@ pub fn run(
             }
         };
         let condition = &mut plan.conditions[at].0;
+        if let Some(slots) = client.slots().filter(|slots| *slots < condition.parallel) {
+            let (label, parallel) = (&condition.label, condition.parallel);
+            return Err(BenchError::Usage(format!(
+                "{label}: the server answers {slots} at the same time, so that of {parallel} calls some would wait; start it \
+                 with --parallel {parallel}, or leave {parallel} out of --parallel"
+            )));
+        }
         condition.server = client.name().to_owned();
         condition.props = client.props().clone();
         probes.extend(probe(&plan, at, &mut stand, start)?);

@@ -47,9 +47,10 @@ pub fn sentences(analysis: &Analysis) -> Vec<String> {
             true => format!(" with {} at the same time", calls(best.parallel)),
             false => String::new(),
         };
-        match &best.against_off {
-            Some(ratio) => format!("best n-max{at}: {}, {}", best.n_max, interval(ratio)),
-            None => format!("best n-max{at}: 0, drafting is not shown to pay"),
+        match (best.n_max, &best.against_off) {
+            (Some(n_max), Some(ratio)) => format!("best n-max{at}: {n_max}, {}", interval(ratio)),
+            (Some(_), None) => format!("best n-max{at}: 0, drafting is not shown to pay"),
+            (None, _) => format!("best n-max{at}: not decided"),
         }
     }));
     lines.extend(traps(analysis));
@@ -101,7 +102,12 @@ fn condition(condition: &ConditionResult) -> String {
     }
     let unseen = match condition.overall.against_baseline {
         Some(ratio) => format!(
-            " (over all kinds {}; {} a condition show effects from {} on)",
+            " ({} all kinds, {}; {} a condition show effects from {} on)",
+            match condition.overall.decision {
+                Decision::Pays => "pays over".to_owned(),
+                Decision::Costs => format!("costs {} over", percent(1.0 - ratio.ratio)),
+                _ => "over".to_owned(),
+            },
             interval(&ratio),
             match condition.overall.calls {
                 1 => "1 call".to_owned(),
@@ -121,6 +127,9 @@ fn condition(condition: &ConditionResult) -> String {
             server(condition),
             cause(&condition.server)
         ),
+        (true, None, Decision::Pays | Decision::Costs) => {
+            format!("; {} does not tell what was accepted", server(condition))
+        }
         _ => String::new(),
     };
     format!("{}: {}{unseen}{silent}", condition.label, parts.join("; "))
@@ -184,28 +193,31 @@ fn cause(server: &str) -> &'static str {
     }
 }
 
-/// Numbers of tokens a draft that pay for one call at a time and cost with several.
+/// Ways of drafting that pay for one call at a time and cost with several.
 fn traps(analysis: &Analysis) -> Vec<String> {
-    let decided = |parallel: &dyn Fn(u32) -> bool, decision: Decision| {
-        analysis
-            .conditions
-            .iter()
-            .filter(|condition| parallel(condition.parallel) && condition.overall.decision == decision)
-            .filter_map(|condition| Some((condition, condition.n_max?, condition.overall.against_baseline?)))
-            .collect::<Vec<_>>()
+    let decided = |decision: Decision| {
+        let conditions = analysis.conditions.iter();
+        conditions
+            .filter(move |condition| condition.overall.decision == decision)
+            .filter_map(|condition| Some((condition, condition.overall.against_baseline?)))
     };
-    let gains = decided(&|parallel| parallel == 1, Decision::Pays);
-    let losses = decided(&|parallel| parallel > 1, Decision::Costs);
+    let gains = decided(Decision::Pays).filter(|(condition, _)| condition.parallel == 1);
     let mut lines = Vec::new();
-    for (_, n_max, gain) in gains {
-        for (loser, _, loss) in losses.iter().filter(|(_, n, _)| *n == n_max) {
+    for (gainer, gain) in gains {
+        let is_same = |other: &ConditionResult| (other.n_max, &other.url) == (gainer.n_max, &gainer.url);
+        let losses = decided(Decision::Costs).filter(|(other, _)| other.parallel > 1 && is_same(other));
+        let name = match gainer.n_max {
+            Some(n_max) => format!("n-max {n_max}"),
+            None => gainer.label.clone(),
+        };
+        for (loser, loss) in losses {
             lines.push(format!(
-                "parallel trap: n-max {n_max} pays for one call at a time, {}, and costs {} with {}, {}; serve with \
+                "parallel trap: {name} pays for one call at a time, {}, and costs {} with {}, {}; serve with \
                  --parallel 1 or without drafting",
                 interval(&gain),
                 percent(1.0 - loss.ratio),
                 calls(loser.parallel),
-                interval(loss)
+                interval(&loss)
             ));
         }
     }

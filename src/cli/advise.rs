@@ -14,6 +14,7 @@ use crate::io::kind::Wanted;
 use crate::io::output;
 use crate::io::{Inputs, TextLimit};
 use crate::quant::GgmlType;
+use crate::report::tables;
 use crate::source::Source;
 use crate::{Error, report};
 use clap::builder::PossibleValuesParser;
@@ -196,19 +197,12 @@ struct Document<'a> {
     advice: &'a Advice,
 }
 
-fn gib(bytes: u64) -> String {
-    match bytes >= 1 << 30 {
-        true => format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30)),
-        false => format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20)),
-    }
-}
-
 fn too_large(args: &Args, advice: &Advice) -> Option<Finding> {
     let (memory, left) = (args.memory?, advice.memory_left?);
     let message = format!(
         "the pair takes {} and there are {}",
-        gib(advice.memory_total),
-        gib(memory)
+        tables::bytes(advice.memory_total),
+        tables::bytes(memory)
     );
     let hint = match advice.largest_context {
         Some(context) => format!("give it a context of {context}, or keys and values in q8_0 (--cache-type)"),
@@ -220,7 +214,7 @@ fn too_large(args: &Args, advice: &Advice) -> Option<Finding> {
 /// What matters most first.
 fn sentences(args: &Args, advice: &Advice) -> Vec<String> {
     let mut lines = Vec::new();
-    let total = gib(advice.memory_total);
+    let total = tables::bytes(advice.memory_total);
     lines.push(
         match (
             too_large(args, advice),
@@ -230,7 +224,7 @@ fn sentences(args: &Args, advice: &Advice) -> Vec<String> {
             (Some(finding), ..) => print::finding(&finding),
             (None, Some(left), Some(context)) => format!(
                 "fits: takes {total}, {} are left; the largest context that fits is {context}",
-                gib(u64::try_from(left).unwrap_or(0))
+                tables::bytes(u64::try_from(left).unwrap_or(0))
             ),
             _ => format!("takes {total} with a context of {}", args.context),
         },
@@ -266,54 +260,20 @@ fn page(advice: &Advice, sentences: &[String]) -> Page {
     for line in sentences {
         page.line(line);
     }
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let parts = advice.memory.parts().into_iter().filter(|(_, bytes)| *bytes > 0);
-    let mut rows: Vec<Vec<String>> = parts.map(|(name, bytes)| row(name, gib(bytes))).collect();
-    rows.push(row("all", gib(advice.memory_total)));
-    page.section("memory as llama.cpp takes it", &rows);
-    let elsewhere = advice
-        .elsewhere
-        .iter()
-        .map(|other| vec![other.program.to_owned(), gib(other.bytes), other.why.to_owned()]);
-    page.section("elsewhere", &elsewhere.collect::<Vec<_>>());
-    let head = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    page.section("memory as llama.cpp takes it", &tables::memory(advice).lines());
     if let Some(basis) = &advice.basis {
-        let mut rows = vec![head(&[
-            "n-max",
-            "tokens/s",
-            "against off",
-            "tokens a round",
-            "pays from",
-        ])];
-        rows.extend(advice.predictions.iter().map(|prediction| {
-            vec![
-                prediction.n_max.to_string(),
-                format!("{:.2}", prediction.tokens_per_second),
-                format!("{:.2}×", prediction.ratio),
-                format!("{:.2}", prediction.mean_length),
-                prediction.break_even.map_or("-".to_owned(), percent),
-            ]
-        }));
         page.line(basis);
-        page.section("expected speed", &rows);
-        let mut rows = vec![head(&["with", "best n-max", "against off"])];
-        rows.extend(advice.variants.iter().map(|v| {
-            vec![
-                v.name.clone(),
-                v.best_n_max.to_string(),
-                format!("{:.2}×", v.ratio),
-            ]
-        }));
-        page.section("otherwise", &rows);
+        page.section("expected speed", &tables::predictions(advice).lines());
+        page.section("otherwise", &tables::variants(advice).lines());
     }
     page.line("how to run it");
     for recipe in &advice.recipes {
-        let can = if recipe.can {
-            ""
-        } else {
-            " (cannot take this drafter today)"
-        };
-        page.line(format!("  {}{can}: {}", recipe.program, recipe.note));
+        page.line(format!(
+            "  {}{}: {}",
+            recipe.program,
+            recipe.standing(),
+            recipe.note
+        ));
         for line in recipe.text.lines() {
             page.line(format!("      {line}"));
         }

@@ -1,9 +1,10 @@
 //! The page of a benchmark.
 
 use super::svg::{Plot, Point, Series};
-use super::{Table, number, page, section};
-use crate::advise::Forecast;
-use crate::bench::analysis::{Analysis, Cell, ConditionResult};
+use super::tables::{self, Table, cells};
+use super::{Standing, page, section};
+use crate::advise::{Checked, Forecast};
+use crate::bench::analysis::{Analysis, Cell, ConditionResult, Decision};
 use crate::bench::record::Run;
 use crate::bench::verdict;
 use crate::finding;
@@ -22,19 +23,19 @@ pub fn bench(
             "Speed",
             "Tokens generated a second against those of the condition it is compared with, with 95 % intervals.",
             ratios(analysis).markup(),
-            &speeds(analysis),
+            &tables::speeds(analysis),
         ),
         section(
             "Acceptance",
             "Share of drafts that the target accepted up to each place, in the condition with the longest drafts.",
             accepted(analysis).markup(),
-            &acceptance(analysis),
+            &tables::acceptance(analysis),
         ),
         section(
             "Calls over the run",
             "Milliseconds of each call in the order in which they were made: drift and outliers show here.",
             calls(run).markup(),
-            &marked(analysis),
+            &tables::marked(analysis),
         ),
         match forecast {
             Some(forecast) => predicted(forecast),
@@ -42,14 +43,25 @@ pub fn bench(
         },
         section("How it was measured", "", None, &protocol(run)),
     ];
-    let is_good = !finding::fail(&verdict::findings(analysis), false);
-    page("Does drafting pay here?", is_good, sentences, &sections, rerun)
+    page(
+        "Does drafting pay here?",
+        standing(analysis),
+        sentences,
+        &sections,
+        rerun,
+    )
 }
 
-/// Each condition's kinds, and all of them where there are several.
-fn cells(condition: &ConditionResult) -> impl Iterator<Item = &Cell> {
-    let overall = (condition.kinds.len() != 1).then_some(&condition.overall);
-    condition.kinds.iter().chain(overall)
+/// Good where drafting pays.
+fn standing(analysis: &Analysis) -> Standing {
+    if finding::fail(&verdict::findings(analysis), false) {
+        return Standing::Bad;
+    }
+    let pays = |condition: &ConditionResult| condition.overall.decision == Decision::Pays;
+    match analysis.conditions.iter().any(pays) {
+        true => Standing::Good,
+        false => Standing::Open,
+    }
 }
 
 fn ratios(analysis: &Analysis) -> Plot<'_> {
@@ -71,13 +83,7 @@ fn ratios(analysis: &Analysis) -> Plot<'_> {
                 y: ratio.ratio,
                 interval: Some((ratio.low, ratio.high)),
             };
-            match series.iter_mut().find(|series| series.name == cell.kind) {
-                Some(series) => series.points.push(point),
-                None => series.push(Series {
-                    name: cell.kind.clone(),
-                    points: vec![point],
-                }),
-            }
+            Series::add(&mut series, &cell.kind, point);
         }
     }
     Plot {
@@ -104,30 +110,15 @@ fn accepted(analysis: &Analysis) -> Plot<'_> {
     };
     let longest = analysis.conditions.iter().max_by_key(places);
     let series = |cell: &Cell| {
-        let acceptance = cell.acceptance.as_ref()?;
-        let point = |(at, place): (usize, &crate::bench::analysis::Position)| Point {
-            x: (at + 1) as f64,
-            y: place.rate,
-            interval: None,
-        };
-        Some(Series {
-            name: cell.kind.clone(),
-            points: acceptance.by_position.iter().enumerate().map(point).collect(),
-        })
+        let places = cell.acceptance.as_ref()?.by_position.iter();
+        Some(Series::by_place(&cell.kind, places.map(|place| place.rate)))
     };
-    let series: Vec<Series> = longest.into_iter().flat_map(cells).filter_map(series).collect();
-    let places = series.iter().map(|series| series.points.len()).max().unwrap_or(0);
-    Plot {
-        title: "Acceptance by place in the draft and kind of prompts",
-        x: "place in the draft",
-        y: "share accepted",
-        names: (1..=places)
-            .map(|place| (place as f64, place.to_string()))
-            .collect(),
-        across: None,
-        series,
-        joined: true,
-    }
+    Plot::over_numbers(
+        "Acceptance by place in the draft and kind of prompts",
+        "place in the draft",
+        "share accepted",
+        longest.into_iter().flat_map(cells).filter_map(series).collect(),
+    )
 }
 
 fn calls(run: &Run) -> Plot<'_> {
@@ -139,11 +130,7 @@ fn calls(run: &Run) -> Plot<'_> {
             .filter(|call| {
                 call.condition == label && !call.warmup && call.error.is_none() && call.wall_ns > 0
             })
-            .map(|call| Point {
-                x: call.seq as f64,
-                y: call.wall_ns as f64 / 1e6,
-                interval: None,
-            })
+            .map(|call| Point::new(call.seq as f64, call.wall_ns as f64 / 1e6))
             .collect(),
     };
     Plot {
@@ -162,138 +149,36 @@ fn calls(run: &Run) -> Plot<'_> {
     }
 }
 
-fn speeds(analysis: &Analysis) -> Table {
-    let mut table = Table::new([
-        "condition",
-        "prompts",
-        "calls",
-        "tokens/s",
-        "variation",
-        "ratio",
-        "low",
-        "high",
-        "smallest effect",
-        "p50 ms",
-        "p95 ms",
-        "first token ms",
-        "prompt tokens/s",
-    ]);
-    for condition in &analysis.conditions {
-        for cell in cells(condition) {
-            let ratio = cell.against_baseline;
-            table.rows.push(vec![
-                condition.label.clone(),
-                cell.kind.clone(),
-                cell.calls.to_string(),
-                number(cell.tokens_per_second, 2),
-                cell.variation.map_or("–".to_owned(), verdict::percent),
-                number(ratio.map(|ratio| ratio.ratio), 3),
-                number(ratio.map(|ratio| ratio.low), 3),
-                number(ratio.map(|ratio| ratio.high), 3),
-                ratio.map_or("–".to_owned(), |ratio| verdict::percent(ratio.smallest_effect)),
-                number(cell.wall_p50_ms, 1),
-                number(cell.wall_p95_ms, 1),
-                number(cell.first_token_ms, 1),
-                number(cell.prompt_tokens_per_second, 1),
-            ]);
-        }
-    }
-    table
-}
-
-fn acceptance(analysis: &Analysis) -> Table {
-    let mut table = Table::new([
-        "condition",
-        "prompts",
-        "drafted",
-        "accepted",
-        "rate",
-        "mean length",
-        "by place",
-    ]);
-    for condition in &analysis.conditions {
-        for cell in cells(condition) {
-            if let Some(acceptance) = &cell.acceptance {
-                let places: Vec<String> = acceptance
-                    .by_position
-                    .iter()
-                    .map(|place| verdict::percent(place.rate))
-                    .collect();
-                table.rows.push(vec![
-                    condition.label.clone(),
-                    cell.kind.clone(),
-                    acceptance.drafted.to_string(),
-                    acceptance.accepted.to_string(),
-                    verdict::percent(acceptance.rate),
-                    number(acceptance.mean_length, 2),
-                    places.join(", "),
-                ]);
-            }
-        }
-    }
-    table
-}
-
-fn marked(analysis: &Analysis) -> Table {
-    let mut table = Table::new(["condition", "prompts", "outliers", "model loaded", "failed"]);
-    for condition in &analysis.conditions {
-        for cell in &condition.kinds {
-            let counts = [cell.outliers, cell.cold, cell.failed];
-            if counts.iter().any(|count| *count > 0) {
-                let mut row = vec![condition.label.clone(), cell.kind.clone()];
-                row.extend(counts.iter().map(usize::to_string));
-                table.rows.push(row);
-            }
-        }
-    }
-    table
-}
-
 /// Predicted beside measured speeds.
 pub(super) fn predicted(forecast: &Forecast) -> Markup {
-    let mut table = Table::new(["n-max", "predicted tokens/s", "measured tokens/s", "error"]);
-    for checked in &forecast.checked {
-        table.rows.push(vec![
-            checked.n_max.to_string(),
-            number(Some(checked.predicted), 2),
-            number(Some(checked.measured), 2),
-            verdict::percent(checked.error),
-        ]);
-    }
-    let series = |name: &str, figure: fn(&crate::advise::Checked) -> f64| Series {
+    let series = |name: &str, figure: fn(&Checked) -> f64| Series {
         name: name.to_owned(),
         points: forecast
             .checked
             .iter()
-            .map(|checked| Point {
-                x: f64::from(checked.n_max),
-                y: figure(checked),
-                interval: None,
-            })
+            .map(|checked| Point::new(f64::from(checked.n_max), figure(checked)))
             .collect(),
     };
-    let plot = Plot {
-        title: "Predicted and measured speed by n-max",
-        x: "n-max",
-        y: "tokens/s",
-        names: forecast
-            .checked
-            .iter()
-            .map(|c| (f64::from(c.n_max), c.n_max.to_string()))
-            .collect(),
-        across: None,
-        series: vec![
+    let plot = Plot::over_numbers(
+        "Predicted and measured speed by n-max",
+        "n-max",
+        "tokens/s",
+        vec![
             series("predicted", |c| c.predicted),
             series("measured", |c| c.measured),
         ],
-        joined: true,
-    };
+    );
     let about = format!(
         "From the speeds without drafting and with drafts of {} a model of a round predicts the others. Median error: {}.",
         forecast.fitted[1],
         forecast.median_error.map_or("–".to_owned(), verdict::percent)
     );
-    section("Predicted against measured", &about, plot.markup(), &table)
+    section(
+        "Predicted against measured",
+        &about,
+        plot.markup(),
+        &tables::forecast(forecast),
+    )
 }
 
 fn protocol(run: &Run) -> Table {

@@ -3,6 +3,7 @@
 mod advise;
 mod bench;
 mod svg;
+pub(crate) mod tables;
 mod verify;
 
 pub use advise::advise;
@@ -11,12 +12,24 @@ pub use verify::verify;
 
 use crate::text::escape;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use tables::Table;
 
 /// The page's only style. Colours of series are told apart in grey too, by their marks.
 const STYLE: &str = include_str!("style.css");
 
+/// What a page's colour says of its verdict before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// What was hoped for.
+    Good,
+    /// Something to mend.
+    Bad,
+    /// Neither, or nothing is decided.
+    Open,
+}
+
 /// A page: what it says first, then the rest.
-fn page(title: &str, is_good: bool, verdict: &[String], sections: &[Markup], rerun: &str) -> String {
+fn page(title: &str, standing: Standing, verdict: &[String], sections: &[Markup], rerun: &str) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -31,7 +44,7 @@ fn page(title: &str, is_good: bool, verdict: &[String], sections: &[Markup], rer
             body {
                 main {
                     h1 { (shown(title)) }
-                    ul.verdict.bad[!is_good] {
+                    ul.verdict.good[standing == Standing::Good].bad[standing == Standing::Bad] {
                         @for line in verdict { li { (shown(line)) } }
                     }
                     @for section in sections { (section) }
@@ -61,52 +74,10 @@ fn section(title: &str, about: &str, plot: Option<Markup>, table: &Table) -> Mar
     }
 }
 
-/// A table; the first column names the rows.
-#[derive(Debug, Default)]
-struct Table {
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    fn new<const N: usize>(head: [&str; N]) -> Table {
-        Table {
-            head: head.map(str::to_owned).to_vec(),
-            rows: Vec::new(),
-        }
-    }
-
-    fn markup(&self) -> Markup {
-        html! {
-            @if !self.rows.is_empty() {
-                div.table {
-                    table {
-                        thead { tr { @for cell in &self.head { th scope="col" { (shown(cell)) } } } }
-                        tbody {
-                            @for row in &self.rows {
-                                tr {
-                                    @for (at, cell) in row.iter().enumerate() {
-                                        @if at == 0 { th scope="row" { (shown(cell)) } } @else { td { (shown(cell)) } }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Text of whatever origin without what changes how it is shown.
 fn shown(text: &str) -> String {
     text.split('\n')
         .map(|line| escape(line.as_bytes()))
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// A number with so many digits behind the point, or a dash.
-fn number(value: Option<f64>, digits: usize) -> String {
-    value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
 }

@@ -3,12 +3,17 @@
 
 use maud::{Markup, html};
 
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 320.0;
-const LEFT: f64 = 60.0;
+// Not much wider than a phone, so that text is not shrunk away there; the style lets it grow somewhat elsewhere.
+const WIDTH: f64 = 600.0;
+const HEIGHT: f64 = 300.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 16.0;
-const BOTTOM: f64 = 48.0;
+const BOTTOM: f64 = 52.0;
+/// About what a character takes.
+const CHARACTER: f64 = 7.0;
+/// Most characters of a name below the x axis.
+const NAME: usize = 24;
 /// Colours that the style has.
 const COLOURS: usize = 8;
 /// Most points of a cloud; of more, every so-manieth is drawn.
@@ -22,11 +27,42 @@ pub(super) struct Point {
     pub interval: Option<(f64, f64)>,
 }
 
+impl Point {
+    /// A point without an interval.
+    pub(super) fn new(x: f64, y: f64) -> Point {
+        Point { x, y, interval: None }
+    }
+}
+
 /// Points that belong together.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
     pub name: String,
     pub points: Vec<Point>,
+}
+
+impl Series {
+    /// Numbers at the places 1, 2, 3 and so on.
+    pub(super) fn by_place(name: &str, values: impl Iterator<Item = f64>) -> Series {
+        Series {
+            name: name.to_owned(),
+            points: (1..)
+                .zip(values)
+                .map(|(place, value)| Point::new(f64::from(place), value))
+                .collect(),
+        }
+    }
+
+    /// Adds a point to the series of a name, which need not be there yet.
+    pub(super) fn add(all: &mut Vec<Series>, name: &str, point: Point) {
+        match all.iter_mut().find(|series| series.name == name) {
+            Some(series) => series.points.push(point),
+            None => all.push(Series {
+                name: name.to_owned(),
+                points: vec![point],
+            }),
+        }
+    }
 }
 
 /// A frame with axes.
@@ -87,7 +123,27 @@ fn label(value: f64) -> String {
     }
 }
 
-impl Plot<'_> {
+impl<'a> Plot<'a> {
+    /// Joined points over whole numbers, each of which is named.
+    pub(super) fn over_numbers(title: &'a str, x: &'a str, y: &'a str, series: Vec<Series>) -> Plot<'a> {
+        let places = series
+            .iter()
+            .flat_map(|series| &series.points)
+            .map(|point| point.x);
+        let mut places: Vec<f64> = places.collect();
+        places.sort_by(f64::total_cmp);
+        places.dedup();
+        Plot {
+            title,
+            x,
+            y,
+            names: places.into_iter().map(|place| (place, label(place))).collect(),
+            across: None,
+            series,
+            joined: true,
+        }
+    }
+
     /// `None` where there is nothing to draw.
     pub(super) fn markup(&self) -> Option<Markup> {
         let points = || {
@@ -96,10 +152,13 @@ impl Plot<'_> {
                 .flat_map(|series| &series.points)
                 .filter(|point| point.y.is_finite())
         };
+        let (lowest, highest) = range(points().map(|point| point.y))?;
+        // An interval that knows nothing would press the points together; it is drawn as far as the frame goes.
+        let reach = 1.5 * (highest - lowest).max(0.2 * highest.abs());
         let ys = points()
             .flat_map(|point| {
                 let (low, high) = point.interval.unwrap_or((point.y, point.y));
-                [point.y, low, high]
+                [point.y, low.max(lowest - reach), high.min(highest + reach)]
             })
             .chain(self.across);
         let (mut low, mut high) = range(ys)?;
@@ -126,7 +185,6 @@ impl Plot<'_> {
             from: (first - side, last + side),
             to: (LEFT, WIDTH - RIGHT),
         };
-        let legend = self.legend_height();
         let y = Scale {
             from: (low, high),
             to: (HEIGHT - BOTTOM, TOP),
@@ -139,23 +197,43 @@ impl Plot<'_> {
             false => self.names.clone(),
         };
         let bottom = HEIGHT - BOTTOM;
+        let chars = |name: &str| name.chars().count().min(NAME) as f64;
+        let wanted: f64 = x_ticks
+            .iter()
+            .map(|(_, name)| (chars(name) + 1.0) * CHARACTER)
+            .sum();
+        let is_slanted = wanted > WIDTH - LEFT - RIGHT;
+        // What a slanted name hangs down, below the room that a level one has.
+        let longest = x_ticks.iter().map(|(_, name)| chars(name)).fold(0.0, f64::max);
+        let hanging = if is_slanted {
+            longest * CHARACTER * 0.6
+        } else {
+            0.0
+        };
+        let name_at = |at: f64| (fixed(x.at(at)), bottom + 18.0);
         Some(html! {
-            svg viewBox=(format!("0 0 {WIDTH} {}", HEIGHT + legend)) role="img" aria-label=(super::shown(self.title)) {
+            svg viewBox=(format!("0 0 {WIDTH} {}", fixed(HEIGHT + hanging))) role="img" aria-label=(super::shown(self.title)) {
                 @for tick in ticks(low, high) {
                     line.axis x1=(LEFT) x2=(WIDTH - RIGHT) y1=(fixed(y.at(tick))) y2=(fixed(y.at(tick))) {}
                     text.soft x=(LEFT - 6.0) y=(fixed(y.at(tick) + 4.0)) text-anchor="end" { (label(tick)) }
                 }
                 @for (tick, name) in &x_ticks {
-                    text.soft x=(fixed(x.at(*tick))) y=(bottom + 16.0) text-anchor="middle" { (super::shown(name)) }
+                    @let short: String = name.chars().take(NAME).collect();
+                    @let (name_x, name_y) = name_at(*tick);
+                    @if is_slanted {
+                        text.soft x=(name_x) y=(name_y) text-anchor="end" transform=(format!("rotate(-40 {name_x} {name_y})")) { (super::shown(&short)) }
+                    } @else {
+                        text.soft x=(name_x) y=(name_y) text-anchor="middle" { (super::shown(&short)) }
+                    }
                 }
-                text x=(WIDTH / 2.0) y=(bottom + 38.0) text-anchor="middle" { (self.x) }
+                text x=(WIDTH / 2.0) y=(fixed(HEIGHT + hanging - 10.0)) text-anchor="middle" { (self.x) }
                 text x="14" y=(HEIGHT / 2.0) text-anchor="middle" transform=(format!("rotate(-90 14 {})", HEIGHT / 2.0)) { (self.y) }
                 @if let Some(across) = self.across {
                     line stroke="currentColor" stroke-dasharray="4 4" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(fixed(y.at(across))) y2=(fixed(y.at(across))) {}
                 }
                 @for (at, series) in self.series.iter().enumerate() { (self.drawn(at, series, &x, &y)) }
-                @for (at, series) in self.series.iter().enumerate() { (self.legend(at, &series.name)) }
             }
+            (self.legend())
         })
     }
 
@@ -197,18 +275,16 @@ impl Plot<'_> {
         }
     }
 
-    fn legend_height(&self) -> f64 {
-        (self.series.len().div_ceil(3) * 18) as f64
-    }
-
-    fn legend(&self, at: usize, name: &str) -> Markup {
-        let (column, row) = ((at % 3) as f64, (at / 3) as f64);
-        let (x, y) = (LEFT + column * 230.0, HEIGHT + row * 18.0);
-        let short: String = name.chars().take(32).collect();
+    /// The names of the series, outside of the picture so that they wrap as text does.
+    fn legend(&self) -> Markup {
         html! {
-            g class=(format!("c{}", at % COLOURS)) {
-                (mark(at, x, y - 4.0, 4.0))
-                text x=(x + 10.0) y=(y) { (super::shown(&short)) }
+            ul.legend {
+                @for (at, series) in self.series.iter().enumerate() {
+                    li {
+                        svg viewBox="0 0 14 14" aria-hidden="true" { g class=(format!("c{}", at % COLOURS)) { (mark(at, 7.0, 7.0, 4.5)) } }
+                        (super::shown(&series.name))
+                    }
+                }
             }
         }
     }
@@ -241,7 +317,7 @@ pub(super) fn bars(title: &str, parts: &[(String, f64, String)]) -> Option<Marku
         return None;
     }
     let height = 26.0 * parts.len() as f64 + 8.0;
-    let (left, right) = (230.0, 110.0);
+    let (left, right) = (215.0, 85.0);
     Some(html! {
         svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(super::shown(title)) {
             @for (at, (name, value, told)) in parts.iter().enumerate() {
@@ -299,11 +375,7 @@ mod tests {
             }],
             joined: true,
         };
-        let point = |y| Point {
-            x: 1.0,
-            y,
-            interval: None,
-        };
+        let point = |y| Point::new(1.0, y);
         assert!(plot(Vec::new()).markup().is_none());
         assert!(plot(vec![point(f64::NAN)]).markup().is_none());
         let drawn = plot(vec![point(0.0), point(f64::INFINITY), point(0.0)])

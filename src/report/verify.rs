@@ -1,7 +1,8 @@
 //! The page of a verification.
 
 use super::svg::{Plot, Point, Series};
-use super::{Table, number, page, section};
+use super::tables::{Table, number};
+use super::{Standing, page, section};
 use crate::bench::verdict::percent;
 use crate::verify::{AcceptanceReport, AgreementReport, Report, TensorReport};
 use maud::Markup;
@@ -17,7 +18,10 @@ pub fn verify(report: &Report, rerun: &str) -> String {
     ];
     page(
         "Does the drafter's file compute what it should?",
-        report.verdict.ok,
+        match report.verdict.ok {
+            true => Standing::Good,
+            false => Standing::Bad,
+        },
         std::slice::from_ref(&report.verdict.line),
         &sections,
         rerun,
@@ -67,18 +71,8 @@ fn weights(weights: &[TensorReport]) -> Markup {
         let Some(layer) = layer(&tensor.name) else {
             continue;
         };
-        let point = Point {
-            x: f64::from(layer),
-            y: tensor.relative_error,
-            interval: None,
-        };
-        match series.iter_mut().find(|series| series.name == tensor.ty) {
-            Some(series) => series.points.push(point),
-            None => series.push(Series {
-                name: tensor.ty.clone(),
-                points: vec![point],
-            }),
-        }
+        let point = Point::new(f64::from(layer), tensor.relative_error);
+        Series::add(&mut series, &tensor.ty, point);
     }
     let layers = weights
         .iter()
@@ -109,7 +103,6 @@ fn agreement(places: &[AgreementReport]) -> Markup {
         "largest KL",
         "largest logit difference",
     ]);
-    let mut points = Vec::new();
     for (at, place) in places.iter().enumerate() {
         table.rows.push(vec![
             (at + 1).to_string(),
@@ -119,26 +112,14 @@ fn agreement(places: &[AgreementReport]) -> Markup {
             format!("{:.3e}", place.max_kl),
             format!("{:.3e}", place.max_logit_difference),
         ]);
-        points.push(Point {
-            x: (at + 1) as f64,
-            y: place.mean_kl,
-            interval: None,
-        });
     }
-    let plot = Plot {
-        title: "Mean Kullback–Leibler divergence by step of the draft",
-        x: "step",
-        y: "nats",
-        names: (1..=places.len())
-            .map(|step| (step as f64, step.to_string()))
-            .collect(),
-        across: None,
-        series: vec![Series {
-            name: "mean divergence".to_owned(),
-            points,
-        }],
-        joined: true,
-    };
+    let series = Series::by_place("mean divergence", places.iter().map(|place| place.mean_kl));
+    let plot = Plot::over_numbers(
+        "Mean Kullback–Leibler divergence by step of the draft",
+        "step",
+        "nats",
+        vec![series],
+    );
     section("Drafts against the source's", "", plot.markup(), &table)
 }
 
@@ -149,7 +130,6 @@ fn acceptance(ours: Option<&AcceptanceReport>, source: Option<&AcceptanceReport>
         let Some(report) = report else {
             continue;
         };
-        let mut points = Vec::new();
         for (at, place) in report.by_position.iter().enumerate() {
             table.rows.push(vec![
                 name.to_owned(),
@@ -158,11 +138,6 @@ fn acceptance(ours: Option<&AcceptanceReport>, source: Option<&AcceptanceReport>
                 place.accepted.to_string(),
                 percent(place.rate),
             ]);
-            points.push(Point {
-                x: (at + 1) as f64,
-                y: place.rate,
-                interval: None,
-            });
         }
         table.rows.push(vec![
             name.to_owned(),
@@ -171,23 +146,15 @@ fn acceptance(ours: Option<&AcceptanceReport>, source: Option<&AcceptanceReport>
             report.accepted.to_string(),
             report.rate.map_or("–".to_owned(), percent),
         ]);
-        series.push(Series {
-            name: name.to_owned(),
-            points,
-        });
+        let rates = report.by_position.iter().map(|place| place.rate);
+        series.push(Series::by_place(name, rates));
     }
-    let places = series.iter().map(|series| series.points.len()).max().unwrap_or(0);
-    let plot = Plot {
-        title: "Acceptance by place in the draft",
-        x: "place in the draft",
-        y: "share accepted",
-        names: (1..=places)
-            .map(|place| (place as f64, place.to_string()))
-            .collect(),
-        across: None,
+    let plot = Plot::over_numbers(
+        "Acceptance by place in the draft",
+        "place in the draft",
+        "share accepted",
         series,
-        joined: true,
-    };
+    );
     let mean = ours.and_then(|report| report.mean_accepted_length);
     let about = format!("Tokens that a pass of the target yields: {}.", number(mean, 2));
     section("Acceptance", &about, plot.markup(), &table)

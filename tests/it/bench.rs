@@ -1,7 +1,7 @@
 //! `bench` against simulated servers of known speed, faults of servers, and the numbers of published reports.
 
 use crate::common::server::{Noise, Simulated, Speed};
-use crate::common::{fixture, path_str, program, refuse, succeed};
+use crate::common::{fixture, path_str, program, refuse, result, succeed};
 use gguf_conv::bench::Interrupt;
 use gguf_conv::bench::analysis::{Analysis, Decision, Guards, analyse};
 use gguf_conv::bench::client::Manner;
@@ -13,7 +13,7 @@ use gguf_conv::io::Inputs;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn condition(label: &str, n_max: u32, baseline: Option<&str>) -> Condition {
+pub fn condition(label: &str, n_max: u32, baseline: Option<&str>) -> Condition {
     Condition {
         label: label.to_owned(),
         n_max: Some(n_max),
@@ -24,7 +24,7 @@ fn condition(label: &str, n_max: u32, baseline: Option<&str>) -> Condition {
     }
 }
 
-fn plan(servers: Vec<(Condition, &Simulated)>, seed: u64) -> Plan {
+pub fn plan(servers: Vec<(Condition, &Simulated)>, seed: u64) -> Plan {
     Plan {
         conditions: servers
             .into_iter()
@@ -40,7 +40,7 @@ fn plan(servers: Vec<(Condition, &Simulated)>, seed: u64) -> Plan {
         blocks: 0,
         or_blocks: None,
         manner: Manner {
-            timeout: Duration::from_secs(20),
+            timeout: Duration::from_secs(300),
             chat: true,
             model: None,
         },
@@ -67,11 +67,7 @@ fn experiment(ratio: f64, seed: u64) -> Analysis {
         Ok(())
     })
     .expect("it runs");
-    let guards = Guards {
-        resamples: 500,
-        ..Guards::default()
-    };
-    analyse(&run, &guards)
+    analyse(&run, &Guards::default())
 }
 
 #[test]
@@ -150,7 +146,7 @@ fn noise_and_drift_leave_it_undecided_and_say_what_to_do() {
     };
     let text = noisy(0.2, 0.0);
     assert!(
-        text.contains("not decided") && text.contains("--max-variation"),
+        text.contains("best n-max: not decided") && text.contains("--max-variation"),
         "{text}"
     );
     let text = noisy(0.01, 0.0005);
@@ -169,19 +165,32 @@ fn bench(servers: &[(&str, &Simulated)], args: &[&str]) -> std::process::Output 
     for (label, server) in servers {
         command.args(["--url", &format!("{label}={}", server.url)]);
     }
-    command.args([
-        "--calls",
-        "24",
-        "--warmup",
-        "1",
-        "--predict",
-        "32",
-        "--context",
-        "0",
-        "--seed",
-        "3",
-    ]);
+    command.args("--calls 24 --warmup 1 --predict 32 --context 0 --seed 3".split(' '));
     command.args(args).output().expect("the program starts")
+}
+
+/// Arguments of a benchmark of mini-dense on a server that is started for it, and further ones, word by word. The server has
+/// one thread: several wait for each other by spinning, which takes minutes where other work fills the processors.
+fn launched(server: &str, words: &str) -> Vec<String> {
+    let (target, drafter) = (
+        fixture("mini-dense/target-bf16.gguf"),
+        fixture("mini-dense/drafter-q8_0.gguf"),
+    );
+    let (words, server_args) = words.split_once(" -- ").unwrap_or((words, ""));
+    let words = format!("{words} -- --threads 1 {server_args}");
+    let first = ["bench", "--llama-server", server];
+    let pair = ["--target", path_str(&target), "--drafter", path_str(&drafter)];
+    let words = words.split_whitespace();
+    first
+        .into_iter()
+        .chain(pair)
+        .chain(words)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn strs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
 }
 
 fn stdout(output: &std::process::Output) -> String {
@@ -441,21 +450,13 @@ fn ollama_is_read_from_recorded_answers_of_its_documented_interface() {
             )),
         }
     });
-    let args = [
-        "bench",
-        "--ollama",
-        &server.url,
-        "--model",
-        "gemma4:e4b",
-        "--calls",
-        "24",
-        "--context",
-        "0",
-        "--seed",
-        "1",
-    ];
-    let (text, _) = succeed(&args);
+    let words = format!(
+        "bench --ollama {} --model gemma4:e4b --calls 24 --context 0 --seed 1",
+        server.url
+    );
+    let (text, _) = succeed(&words.split(' ').collect::<Vec<_>>());
     assert!(text.contains("n-max 4: costs 0.8 %"), "{text}");
+    assert!(text.contains("Ollama does not tell what was accepted"), "{text}");
     refuse(
         3,
         &["404", "not found", "--model"],
@@ -464,9 +465,10 @@ fn ollama_is_read_from_recorded_answers_of_its_documented_interface() {
     refuse(2, &["--model gemma4:e4b"], &["bench", "--ollama", &server.url]);
 }
 
-// What four published reports measured, given as data, must come out as what they found.
+// What four published reports measured must come out as what they found. None of them publishes its calls: these are made
+// up around the medians or ratios that it tells, and each test's name says from which.
 
-/// A run of conditions with the median speeds of a report, 20 calls each with 1 % between them.
+/// A run of conditions with these median speeds; its 20 calls each, 2 % from the slowest to the fastest, are made up.
 fn reported(conditions: &[(Condition, &str, f64)]) -> Run {
     let mut header = Header::default();
     let mut calls = Vec::new();
@@ -497,9 +499,10 @@ fn findings(run: &Run) -> String {
 }
 
 #[test]
-fn report_1_no_effect_on_ollama_and_why() {
+fn report_1_from_its_medians_shows_no_effect_on_ollama_and_why() {
     // alphaonedev/ai-memory-mcp, docs of v0.7.0, mtp-bench-2026-05-17: gemma4:e4b on an M4, 80 tokens, 31 tokens/s and
-    // a median of 2.9 s with and without OLLAMA_MLX_MTP_MAX_DRAFT_TOKENS=4; its JSONL has these three fields.
+    // a median of 2.9 s with and without OLLAMA_MLX_MTP_MAX_DRAFT_TOKENS=4. Its JSONL has these three fields; these lines
+    // are made up around its medians.
     let folder = tempfile::tempdir().expect("a folder");
     let log = |name: &str, shift: u64| {
         let lines = (0..20_u64).map(|i| {
@@ -532,9 +535,9 @@ fn report_1_no_effect_on_ollama_and_why() {
 }
 
 #[test]
-fn report_2_pays_at_one_slot_and_costs_at_four() {
-    // megamote.com, "Gemma 4 MTP on a 4090" of 2026-06-07: 1.9 times at one slot, slower than without at --parallel 4. Its
-    // text gives the ratio at four only as a loss; the speeds here keep the ratio of one slot.
+fn report_2_from_a_ratio_pays_at_one_slot_and_costs_at_four() {
+    // megamote.com, "Gemma 4 MTP on a 4090" of 2026-06-07: 1.85 times at one slot, slower than without at --parallel 4. The
+    // ratio of one slot is the report's; all speeds are made up, and so is the size of the loss, which it does not tell.
     let at = |n: u32, parallel: u32| Condition {
         parallel,
         ..condition(
@@ -561,10 +564,106 @@ fn report_2_pays_at_one_slot_and_costs_at_four() {
 }
 
 #[test]
-fn report_3_long_contexts_pay_at_8_bit() {
+fn servers_of_an_address_have_their_traps_too() {
+    let at = |label: &str, parallel: u32| Condition {
+        label: format!("{label}, parallel {parallel}"),
+        parallel,
+        drafts: label == "on",
+        baseline: (label == "on").then(|| format!("off, parallel {parallel}")),
+        url: Some(format!("http://{label}")),
+        ..Condition::default()
+    };
+    let text = findings(&reported(&[
+        (at("off", 1), "chat", 100.0),
+        (at("on", 1), "chat", 140.0),
+        (at("off", 4), "chat", 70.0),
+        (at("on", 4), "chat", 60.0),
+    ]));
+    assert!(
+        text.contains("parallel trap: on, parallel 1 pays for one call at a time, 1.40×"),
+        "{text}"
+    );
+}
+
+#[test]
+fn as_many_calls_at_the_same_time_as_the_servers_answer_are_conditions_of_their_own() {
+    let (off, on) = (
+        Simulated::llama(|_| Speed::plain(30.0)),
+        Simulated::llama(|_| Speed::plain(36.0)),
+    );
+    let output = bench(&[("off", &off), ("on", &on)], &["--parallel", "1,4", "--json"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let result = result(&stdout(&output));
+    let conditions = result["conditions"].as_array().expect("conditions");
+    let told: Vec<(&str, &Value, u64)> = conditions
+        .iter()
+        .map(|c| {
+            (
+                c["label"].as_str().expect("a label"),
+                &c["baseline"],
+                c["parallel"].as_u64().expect("a number"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("off, parallel 1", &Value::Null, 1),
+            ("on, parallel 1", &json!("off, parallel 1"), 1),
+            ("off, parallel 4", &Value::Null, 4),
+            ("on, parallel 4", &json!("off, parallel 4"), 4),
+        ]
+    );
+    let more = ["bench", "--url", &off.url, "--parallel", "1,8"];
+    refuse(
+        2,
+        &[
+            "answers 4 at the same time",
+            "of 8 calls some would wait",
+            "--parallel 8",
+        ],
+        &more,
+    );
+}
+
+#[test]
+fn one_call_decides_nothing() {
+    let (off, on) = (
+        Simulated::llama(|_| Speed::plain(30.0)),
+        Simulated::llama(|_| Speed::plain(60.0)),
+    );
+    let output = bench(&[("off", &off), ("on", &on)], &["--kinds", "code", "--json"]);
+    let enough = result(&stdout(&output));
+    assert_eq!(enough["conditions"][1]["overall"]["decision"], "pays");
+    let mut command = program();
+    command.arg("bench");
+    for server in [format!("off={}", off.url), format!("on={}", on.url)] {
+        command.args(["--url", &server]);
+    }
+    let output = command
+        .args("--calls 1 --kinds code --context 0 --json".split(' '))
+        .output();
+    let one = result(&stdout(&output.expect("the program starts")));
+    assert_eq!(
+        one["conditions"][1]["overall"]["decision"], "not_decided",
+        "{one}"
+    );
+    assert!(
+        one["verdict"].to_string().contains("make more with --calls"),
+        "{one}"
+    );
+}
+
+#[test]
+fn report_3_from_its_speeds_pays_for_long_contexts_at_8_bit() {
     // SharpAI/SwiftLM, pull request 109: gemma-4-26b-a4b-it-8bit on an M5 Pro, tokens/s without and with a drafter.
     let off = || condition("off", 0, None);
     let on = || condition("on", 2, Some("off"));
+    // These six speeds are the report's.
     let text = findings(&reported(&[
         (off(), "context 512", 53.7),
         (off(), "context 40K", 32.4),
@@ -580,11 +679,18 @@ fn report_3_long_contexts_pay_at_8_bit() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    // Of 4 bit it says that there is no difference, without speeds: these are made up.
+    let text = findings(&reported(&[
+        (off(), "context 40K", 50.0),
+        (on(), "context 40K", 50.0),
+    ]));
+    assert!(text.contains("no difference for context 40K"), "{text}");
 }
 
 #[test]
-fn report_4_by_model_it_gains_and_loses() {
-    // lilting.ch, "Gemma 4 MTP drafter on M1 Max 64GB": code at block size 4; ratios as its text gives them.
+fn report_4_from_its_ratios_gains_and_loses_by_model() {
+    // lilting.ch, "Gemma 4 MTP drafter on M1 Max 64GB": code at block size 4. The ratios are the report's, the speeds are
+    // made up.
     for (model, ratio, words) in [
         ("E4B", 0.61, "costs 39 % for code"),
         ("26B-A4B", 1.13, "pays for code, 1.13×"),
@@ -628,36 +734,15 @@ fn a_real_server_accepts_what_verify_says_and_ends_with_the_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let (prompt, jsonl) = (folder.path().join("code.txt"), folder.path().join("run.jsonl"));
     std::fs::write(&prompt, CODE).expect("written");
+    let words = "--n-max 0,3 --calls 4 --warmup 1 --predict 128 --raw --seed 1 --json";
+    let files = format!("--prompts {} --jsonl {}", path_str(&prompt), path_str(&jsonl));
+    let (report, _) = succeed(&strs(&launched(&server, &format!("{words} {files}"))));
+    let ours = positions(&serde_json::from_str(&report).expect("JSON"));
+
     let (target, drafter) = (
         fixture("mini-dense/target-bf16.gguf"),
         fixture("mini-dense/drafter-q8_0.gguf"),
     );
-    let pair = ["--target", path_str(&target), "--drafter", path_str(&drafter)];
-    let mut args = vec!["bench", "--llama-server", &server];
-    args.extend(pair);
-    args.extend([
-        "--n-max",
-        "0,3",
-        "--calls",
-        "4",
-        "--warmup",
-        "1",
-        "--predict",
-        "128",
-        "--raw",
-        "--prompts",
-    ]);
-    args.extend([
-        path_str(&prompt),
-        "--jsonl",
-        path_str(&jsonl),
-        "--seed",
-        "1",
-        "--json",
-    ]);
-    let (report, _) = succeed(&args);
-    let ours = positions(&serde_json::from_str(&report).expect("JSON"));
-
     let verify = [
         "verify",
         path_str(&drafter),
@@ -692,19 +777,10 @@ fn a_real_server_accepts_what_verify_says_and_ends_with_the_run() {
     assert_eq!(run.header.files.len(), 2);
 
     // Without --spec-type one version of llama.cpp drafts nothing and another aborts: both are told with the cause.
-    let mut args = vec!["bench", "--llama-server", &server];
-    args.extend(pair);
-    args.extend([
-        "--n-max",
-        "0,3",
-        "--calls",
-        "4",
-        "--raw",
-        "--spec-type",
-        "none",
-        "--kinds",
-        "code",
-    ]);
+    let args = launched(
+        &server,
+        "--n-max 0,3 --calls 4 --raw --spec-type none --kinds code",
+    );
     let output = program().args(&args).output().expect("the program starts");
     assert!(matches!(output.status.code(), Some(1 | 4)), "{output:?}");
     let told = stdout(&output) + &String::from_utf8_lossy(&output.stderr);
@@ -748,21 +824,8 @@ fn a_server_that_cannot_start_is_told_with_what_it_said() {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("made executable");
     }
-    let (target, drafter) = (
-        fixture("mini-dense/target-bf16.gguf"),
-        fixture("mini-dense/drafter-q8_0.gguf"),
-    );
     let jsonl = folder.path().join("run.jsonl");
-    let pair = [
-        "--target",
-        path_str(&target),
-        "--drafter",
-        path_str(&drafter),
-        "--jsonl",
-        path_str(&jsonl),
-    ];
-    let mut args = vec!["bench", "--llama-server", path_str(&script)];
-    args.extend(pair);
+    let jsonl = format!("--force --jsonl {}", path_str(&jsonl));
     refuse(
         4,
         &[
@@ -771,13 +834,12 @@ fn a_server_that_cannot_start_is_told_with_what_it_said() {
             "failed to load the model",
             "run.n-max-0.log",
         ],
-        &args,
+        &strs(&launched(path_str(&script), &jsonl)),
     );
-    let mut args = vec!["bench", "--llama-server", "/nowhere/llama-server", "--force"];
-    args.extend(pair);
-    refuse(2, &["cannot be started", "path of llama-server"], &args);
-    args.extend(["--", "--port", "8080"]);
-    refuse(2, &["--port is chosen here"], &args);
+    let args = launched("/nowhere/llama-server", &jsonl);
+    refuse(2, &["cannot be started", "path of llama-server"], &strs(&args));
+    let args = launched("/nowhere/llama-server", &format!("{jsonl} -- --port 8080"));
+    refuse(2, &["--port is chosen here"], &strs(&args));
 }
 
 #[test]
@@ -824,29 +886,16 @@ fn a_signal_ends_the_server_with_all_that_it_started() {
             path_str(&pids)
         ),
     );
-    let (target, drafter) = (
-        fixture("mini-dense/target-bf16.gguf"),
-        fixture("mini-dense/drafter-q8_0.gguf"),
-    );
     let jsonl = folder.path().join("run.jsonl");
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("gguf-conv"))
-        .args([
-            "bench",
-            "--llama-server",
-            &server,
-            "--target",
-            path_str(&target),
-            "--drafter",
-            path_str(&drafter),
-        ])
-        .args(["--jsonl", path_str(&jsonl)])
+        .args(launched(&server, &format!("--jsonl {}", path_str(&jsonl))))
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the program starts");
     let wait = |what: &str, done: &mut dyn FnMut() -> bool| {
         let start = std::time::Instant::now();
         while !done() {
-            assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+            assert!(start.elapsed() < Duration::from_secs(300), "{what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     };
@@ -888,36 +937,12 @@ fn a_real_server_that_is_killed_is_told_with_its_last_words_and_the_calls_are_ke
             path_str(&jsonl)
         ),
     );
-    let (target, drafter) = (
-        fixture("mini-dense/target-bf16.gguf"),
-        fixture("mini-dense/drafter-q8_0.gguf"),
-    );
-    let args = [
-        "bench",
-        "--llama-server",
-        &server,
-        "--target",
-        path_str(&target),
-        "--drafter",
-        path_str(&drafter),
-    ];
-    let more = [
-        "--n-max",
-        "2",
-        "--raw",
-        "--kinds",
-        "code",
-        "--calls",
-        "100000",
-        "--predict",
-        "16",
-        "--jsonl",
-        path_str(&jsonl),
-    ];
+    let words = "--n-max 2 --raw --kinds code --calls 100000 --predict 16 --jsonl";
+    let args = launched(&server, &format!("{words} {}", path_str(&jsonl)));
     refuse(
         4,
         &["\"n-max 2\" stopped", "out of memory", "run.n-max-2.log"],
-        &[&args[..], &more[..]].concat(),
+        &strs(&args),
     );
     let run = Run::read(&Inputs::new(), &jsonl).expect("the file is whole");
     assert!(
@@ -934,32 +959,8 @@ fn a_real_server_without_metrics_tells_acceptance_but_not_by_place() {
     let Some(server) = llama_server().filter(|server| server.ends_with("llama_server.py")) else {
         return;
     };
-    let (target, drafter) = (
-        fixture("mini-dense/target-bf16.gguf"),
-        fixture("mini-dense/drafter-q8_0.gguf"),
-    );
-    let args = [
-        "bench",
-        "--llama-server",
-        &server,
-        "--target",
-        path_str(&target),
-        "--drafter",
-        path_str(&drafter),
-        "--n-max",
-        "2",
-        "--raw",
-        "--kinds",
-        "code",
-        "--calls",
-        "4",
-        "--predict",
-        "24",
-        "--json",
-        "--",
-        "--no-metrics",
-    ];
-    let (report, _) = succeed(&args);
+    let words = "--n-max 2 --raw --kinds code --calls 4 --predict 24 --json -- --no-metrics";
+    let (report, _) = succeed(&strs(&launched(&server, words)));
     let report: Value = serde_json::from_str(&report).expect("JSON");
     let acceptance = &report["results"][0]["conditions"][0]["overall"]["acceptance"];
     assert!(

@@ -4,6 +4,7 @@
 
 use crate::bench::BenchError;
 use crate::text::escape;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
@@ -117,6 +118,43 @@ impl Http {
                 let _ = std::io::copy(&mut reader, &mut std::io::sink());
                 return Ok(());
             }
+        }
+    }
+
+    /// Sends JSON and hands each event of the answer to `take`, one JSON document a line, as they are or as server-sent
+    /// events, until the answer is whole. Gives the clock that was running.
+    pub(super) fn stream<E: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Value,
+        mut take: impl FnMut(E, &mut Watch) -> Flow,
+    ) -> Result<Watch, BenchError> {
+        let mut watch = Watch::start();
+        let mut end = Flow::More;
+        self.post(path, request, |line| {
+            let data = line.strip_prefix("data:").map_or(line, str::trim);
+            // Comments keep a stream alive.
+            if data.is_empty() || data.starts_with(':') || data.starts_with("event:") {
+                return Ok(Flow::More);
+            }
+            if data == "[DONE]" {
+                end = Flow::Done;
+                return Ok(end);
+            }
+            let event = self.json(path, data)?;
+            if event.get("error").is_some_and(|error| !error.is_null()) {
+                return Err(self.refused(path, 400, data));
+            }
+            let event = serde_json::from_value(event).map_err(|_| self.not_a_model_server(path, data))?;
+            end = take(event, &mut watch);
+            Ok(end)
+        })?;
+        match end {
+            Flow::More => Err(BenchError::BrokenOff {
+                url: self.url(path),
+                message: "the stream ended before the answer did".to_owned(),
+            }),
+            Flow::Whole | Flow::Done => Ok(watch),
         }
     }
 
@@ -269,7 +307,11 @@ fn shortened(text: &str, chars: usize) -> String {
 /// Whether a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
+    /// The answer is not whole yet.
     More,
+    /// It is, but more may be told.
+    Whole,
+    /// Nothing of interest follows.
     Done,
 }
 

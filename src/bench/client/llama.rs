@@ -1,6 +1,6 @@
 //! llama.cpp's server: `/completion` with its timings, `/metrics`, `/props` (`tools/server/README.md` of llama.cpp).
 
-use super::http::{Answer, Flow, Http, Watch};
+use super::http::{Answer, Flow, Http};
 use super::{Client, Counters, Manner};
 use crate::bench::BenchError;
 use crate::bench::prompts::Prompt;
@@ -119,7 +119,6 @@ struct Event {
     #[serde(default)]
     stop: bool,
     timings: Option<Timings>,
-    error: Option<Value>,
 }
 
 impl Client for Llama {
@@ -138,35 +137,17 @@ impl Client for Llama {
             "stream": true,
         });
         let mut call = Call::default();
-        let mut watch = Watch::start();
-        let mut is_whole = false;
-        self.http.post(PATH, &request, |line| {
-            let line = line.strip_prefix("data:").map_or(line, str::trim);
-            if line.is_empty() || line == "[DONE]" || line.starts_with(':') {
-                return Ok(Flow::More);
-            }
-            let event: Event =
-                serde_json::from_str(line).map_err(|_| self.http.not_a_model_server(PATH, line))?;
-            if event.error.is_some() {
-                return Err(self.http.refused(PATH, 400, line));
-            }
+        let watch = self.http.stream(PATH, &request, |event: Event, watch| {
             if !event.content.is_empty() {
                 watch.piece();
             }
             if !event.stop {
-                return Ok(Flow::More);
+                return Flow::More;
             }
             event.timings.unwrap_or_default().fill(&mut call);
-            is_whole = true;
             call.wall_ns = watch.wall_ns();
-            Ok(Flow::Done)
+            Flow::Done
         })?;
-        if !is_whole {
-            return Err(BenchError::BrokenOff {
-                url: self.http.url(PATH),
-                message: "the stream ended before the answer did".to_owned(),
-            });
-        }
         call.ttft_ns = watch.first_ns();
         Ok(call)
     }
@@ -189,6 +170,10 @@ impl Client for Llama {
             .get("n_ctx")?
             .as_u64()?;
         usize::try_from(context).ok()
+    }
+
+    fn slots(&self) -> Option<u32> {
+        u32::try_from(self.props.get("total_slots")?.as_u64()?).ok()
     }
 
     fn count_tokens(&self, text: &str) -> Result<Option<usize>, BenchError> {

@@ -42,10 +42,19 @@ pub trait Client: Send + Sync {
     fn props(&self) -> &Value;
 
     /// Tokens that fit one call, where the server tells.
-    fn context(&self) -> Option<usize>;
+    fn context(&self) -> Option<usize> {
+        None
+    }
+
+    /// Calls that it answers at the same time, where it tells.
+    fn slots(&self) -> Option<u32> {
+        None
+    }
 
     /// Number of tokens of a text, where the server tells.
-    fn count_tokens(&self, text: &str) -> Result<Option<usize>, BenchError>;
+    fn count_tokens(&self, _text: &str) -> Result<Option<usize>, BenchError> {
+        Ok(None)
+    }
 
     /// Whether the chat template can be told to let the model think.
     fn can_think(&self) -> bool;

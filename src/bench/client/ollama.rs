@@ -1,6 +1,6 @@
 //! Ollama: `/api/generate` (`docs/api.md` of Ollama). Durations are nanoseconds. It tells nothing of drafts.
 
-use super::http::{Flow, Http, Watch};
+use super::http::{Flow, Http};
 use super::{Client, Counters, Manner};
 use crate::bench::BenchError;
 use crate::bench::prompts::Prompt;
@@ -56,7 +56,6 @@ struct Event {
     response: String,
     thinking: String,
     done: bool,
-    error: Option<String>,
     load_duration: Option<u64>,
     prompt_eval_count: Option<u64>,
     prompt_eval_duration: Option<u64>,
@@ -84,22 +83,12 @@ impl Client for Ollama {
             request["think"] = json!(thinking);
         }
         let mut call = Call::default();
-        let mut watch = Watch::start();
-        let mut is_whole = false;
-        self.http.post(PATH, &request, |line| {
-            if line.is_empty() {
-                return Ok(Flow::More);
-            }
-            let event: Event =
-                serde_json::from_str(line).map_err(|_| self.http.not_a_model_server(PATH, line))?;
-            if event.error.is_some() {
-                return Err(self.http.refused(PATH, 400, line));
-            }
+        let watch = self.http.stream(PATH, &request, |event: Event, watch| {
             if !event.response.is_empty() || !event.thinking.is_empty() {
                 watch.piece();
             }
             if !event.done {
-                return Ok(Flow::More);
+                return Flow::More;
             }
             call.wall_ns = watch.wall_ns();
             call.load_duration = event.load_duration;
@@ -107,15 +96,8 @@ impl Client for Ollama {
             call.prompt_eval_duration = event.prompt_eval_duration;
             call.eval_count = event.eval_count;
             call.eval_duration = event.eval_duration;
-            is_whole = true;
-            Ok(Flow::Done)
+            Flow::Done
         })?;
-        if !is_whole {
-            return Err(BenchError::BrokenOff {
-                url: self.http.url(PATH),
-                message: "the stream ended before the answer did".to_owned(),
-            });
-        }
         call.ttft_ns = watch.first_ns();
         Ok(call)
     }
@@ -126,14 +108,6 @@ impl Client for Ollama {
 
     fn props(&self) -> &Value {
         &self.props
-    }
-
-    fn context(&self) -> Option<usize> {
-        None
-    }
-
-    fn count_tokens(&self, _text: &str) -> Result<Option<usize>, BenchError> {
-        Ok(None)
     }
 
     fn can_think(&self) -> bool {

@@ -4,7 +4,7 @@
 //! Such servers tell no durations. The time for generating is that from the first piece of text to the last, set up from
 //! `n - 1` tokens to `n`; the time for reading the prompt is that to the first piece.
 
-use super::http::{Flow, Http, Watch};
+use super::http::{Flow, Http};
 use super::llama::Timings;
 use super::{Client, Counters, Manner};
 use crate::bench::BenchError;
@@ -67,7 +67,6 @@ struct Event {
     choices: Vec<Choice>,
     usage: Option<Usage>,
     timings: Option<Timings>,
-    error: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,27 +118,8 @@ impl Client for OpenAi {
             request["ignore_eos"] = json!(true);
         }
         let mut call = Call::default();
-        let mut watch = Watch::start();
-        let (mut usage, mut timings, mut is_event) = (None, None, false);
-        self.http.post(path, &request, |line| {
-            let Some(data) = line.strip_prefix("data:").map(str::trim) else {
-                // Comments keep a stream alive; anything else is no stream.
-                let is_part = line.is_empty() || line.starts_with(':') || line.starts_with("event:");
-                return match is_part || is_event {
-                    true => Ok(Flow::More),
-                    false if line.starts_with('{') => Err(self.http.refused(path, 200, line)),
-                    false => Err(self.http.not_a_model_server(path, line)),
-                };
-            };
-            is_event = true;
-            if data == "[DONE]" {
-                return Ok(Flow::Done);
-            }
-            let event: Event =
-                serde_json::from_str(data).map_err(|_| self.http.not_a_model_server(path, data))?;
-            if event.error.is_some() {
-                return Err(self.http.refused(path, 400, data));
-            }
+        let (mut usage, mut timings) = (None, None);
+        let watch = self.http.stream(path, &request, |event: Event, watch| {
             let is_text = event.choices.iter().any(|choice| {
                 let delta = choice.delta.as_ref();
                 let texts = [
@@ -155,7 +135,11 @@ impl Client for OpenAi {
             }
             usage = event.usage.or(usage.take());
             timings = event.timings.or(timings.take());
-            Ok(Flow::More)
+            // Usage is asked for, and told behind the last piece; some servers say [DONE] after it.
+            match usage {
+                Some(_) => Flow::Whole,
+                None => Flow::More,
+            }
         })?;
         call.ttft_ns = watch.first_ns();
         if let Some(timings) = timings {
@@ -190,10 +174,6 @@ impl Client for OpenAi {
             .iter()
             .find(|model| model.get("id").and_then(Value::as_str) == Some(&self.model))?;
         usize::try_from(model.get("max_model_len")?.as_u64()?).ok()
-    }
-
-    fn count_tokens(&self, _text: &str) -> Result<Option<usize>, BenchError> {
-        Ok(None)
     }
 
     fn can_think(&self) -> bool {

@@ -57,18 +57,19 @@ pub(super) fn conditions(
     Ok((conditions, blocks))
 }
 
+fn unique(list: &[u32]) -> Vec<u32> {
+    let mut list = list.to_vec();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
 /// A condition for each number of tokens a draft and of calls at the same time, compared with the one that does not draft.
 fn by_n_max(
     n_max: &[u32],
     parallel: &[u32],
     mut source: impl FnMut(u32, u32, &mut Condition) -> Source,
 ) -> Vec<(Condition, Source)> {
-    let unique = |list: &[u32]| {
-        let mut list = list.to_vec();
-        list.sort_unstable();
-        list.dedup();
-        list
-    };
     let (n_max, parallel) = (unique(n_max), unique(parallel));
     let mut conditions = Vec::new();
     for &parallel_calls in &parallel {
@@ -223,20 +224,30 @@ fn running(args: &Args) -> Result<Vec<(Condition, Source)>, BenchError> {
         return Err(BenchError::Usage(message));
     }
     let baseline = servers.iter().find(|(label, url)| !should_draft(label, url));
-    let baseline = baseline.map(|(label, _)| label.clone());
-    let parallel = args.launch.parallel.first().copied().unwrap_or(1);
-    let condition = |(label, url): &(String, String)| {
+    let widths = unique(&args.launch.parallel);
+    let named = |label: &str, width: u32| match widths.len() {
+        1 => label.to_owned(),
+        _ => format!("{label}, parallel {width}"),
+    };
+    let condition = |width: u32, (label, url): &(String, String)| {
+        let compared = baseline.filter(|(baseline, _)| baseline != label);
         let condition = Condition {
-            label: label.clone(),
-            parallel,
+            label: named(label, width),
+            parallel: width,
             drafts: should_draft(label, url),
-            baseline: baseline.clone().filter(|baseline| baseline != label),
+            baseline: compared.map(|(baseline, _)| named(baseline, width)),
             url: Some(url.clone()),
             ..Condition::default()
         };
         (condition, Source::Url(url.clone()))
     };
-    Ok(servers.iter().map(condition).collect())
+    let of_width = |width: &u32| {
+        servers
+            .iter()
+            .map(|server| condition(*width, server))
+            .collect::<Vec<_>>()
+    };
+    Ok(widths.iter().flat_map(of_width).collect())
 }
 
 /// The model files with their checksums.

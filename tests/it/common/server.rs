@@ -62,7 +62,7 @@ impl Simulated {
             match request.path.as_str() {
                 "/props" => json(json!({
                     "default_generation_settings": { "n_ctx": 8192 },
-                    "total_slots": 1,
+                    "total_slots": 4,
                     "chat_template": "",
                 })),
                 "/tokenize" => json(
@@ -135,6 +135,58 @@ impl Speed {
             tokens_per_second,
             ..Speed::default()
         }
+    }
+}
+
+/// A model of a target and its drafter: what a round of a server costs, and what the target accepts.
+#[derive(Clone)]
+pub struct Rounds {
+    /// Most tokens a draft.
+    pub n_max: u32,
+    /// Shares of drafts accepted up to each place.
+    pub chances: Vec<f64>,
+    /// Seconds of a round with drafts of each length.
+    pub seconds: Vec<f64>,
+    /// Standard deviation of the noise of a call, as a share.
+    pub noise: f64,
+}
+
+impl Rounds {
+    /// Generates so many tokens, round by round.
+    pub fn generate(&self, tokens: u64, rng: &mut fastrand::Rng) -> Speed {
+        let mut speed = Speed {
+            by_position: vec![0; self.n_max as usize],
+            ..Speed::default()
+        };
+        let (mut left, mut seconds) = (tokens, 0.0);
+        while left > 0 {
+            // The last of the tokens is the target's own, so that no more need be drafted than lie before it.
+            let drafted = u64::from(self.n_max).min(left - 1) as usize;
+            let draw = rng.f64();
+            let accepted = self.chances[..drafted]
+                .iter()
+                .take_while(|chance| draw < **chance)
+                .count();
+            seconds += self.seconds[drafted];
+            speed.drafts += u64::from(drafted > 0);
+            speed.drafted += drafted as u64;
+            speed.by_position[..accepted]
+                .iter_mut()
+                .for_each(|count| *count += 1);
+            left -= accepted as u64 + 1;
+        }
+        let noise: f64 = (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
+        speed.tokens_per_second = tokens as f64 / seconds * (self.noise * noise).exp();
+        speed
+    }
+
+    /// A llama-server that generates so.
+    pub fn server(self, seed: u64) -> Simulated {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        Simulated::llama(move |request| {
+            let tokens = request["n_predict"].as_u64().expect("a length");
+            self.generate(tokens, &mut rng)
+        })
     }
 }
 
