@@ -200,15 +200,17 @@ fn condition_result(
     let baseline_drift = baseline.and_then(|label| drift(run, label));
     let calls: Vec<&Call> = counted(run, &condition.label).collect();
     let (mut cells, mut parts) = (Vec::new(), Vec::new());
-    for (at, kind) in kinds.iter().enumerate() {
+    let mut streams = Rng::with_seed(seed);
+    for kind in kinds {
         let of_kind: Vec<&Call> = calls.iter().copied().filter(|call| call.kind == *kind).collect();
         if of_kind.is_empty() {
             continue;
         }
         let sample = sample(of_kind.iter().copied());
         let base = baseline.map(|label| sample_of(run, label, kind));
-        // Each kind draws from a stream of its own, so that one more does not change the others' intervals.
-        let mut rng = Rng::with_seed(seed.wrapping_add(at as u64));
+        // Each kind draws from a stream of its own, so that one more does not change the others' intervals; streams of
+        // neighbouring seeds would be correlated.
+        let mut rng = streams.fork();
         let resampled = base
             .as_ref()
             .and_then(|base| stats::resample(&sample, base, guards.resamples, &mut rng));

@@ -334,7 +334,7 @@ fn benchmark(seconds: &[f64], chances: &[f64], seed: u64) -> Run {
     );
     plan.kinds
         .retain(|kind| ["code", "chat"].contains(&kind.name.as_str()));
-    (plan.calls, plan.predict) = (24, 512);
+    (plan.calls, plan.predict) = (48, 512);
     for prompt in plan.kinds.iter_mut().flat_map(|kind| &mut kind.prompts) {
         prompt.predict = 512;
     }

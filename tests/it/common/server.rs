@@ -182,7 +182,7 @@ impl Rounds {
 
     /// A llama-server that generates so.
     pub fn server(self, seed: u64) -> Simulated {
-        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut rng = stream(seed);
         Simulated::llama(move |request| {
             let tokens = request["n_predict"].as_u64().expect("a length");
             self.generate(tokens, &mut rng)
@@ -231,12 +231,18 @@ fn serve(stream: TcpStream, mut rule: impl FnMut(&Request) -> Answer) {
     }
 }
 
+/// Random numbers, the same for the same seed. Seeds are spread out first: streams of neighbouring ones are correlated, which
+/// made the noise of two servers depend on each other.
+pub fn stream(seed: u64) -> fastrand::Rng {
+    fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
 /// Noise of standard deviation 1, the same for the same seed.
 pub struct Noise(fastrand::Rng);
 
 impl Noise {
     pub fn new(seed: u64) -> Noise {
-        Noise(fastrand::Rng::with_seed(seed))
+        Noise(stream(seed))
     }
 
     pub fn draw(&mut self) -> f64 {
