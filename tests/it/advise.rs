@@ -6,9 +6,10 @@ use crate::common::{fixture, path_str, program, refuse, result, succeed, target_
 use gguf_conv::advise::memory::{Load, Model, largest_context, memory};
 use gguf_conv::advise::time::{Acceptance, Costs, Experts, Point};
 use gguf_conv::advise::{Forecast, fastest, forecast, measured_acceptance, points};
+use gguf_conv::bench::Interrupt;
 use gguf_conv::bench::analysis::{Guards, analyse};
 use gguf_conv::bench::record::{Condition, Run, call_line, header_line};
-use gguf_conv::bench::run::{Interrupt, run};
+use gguf_conv::bench::run::run;
 use gguf_conv::gguf::{Array, Gguf, Layout, TensorSpec};
 use gguf_conv::io::Inputs;
 use gguf_conv::quant::GgmlType;
