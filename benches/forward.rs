@@ -9,7 +9,9 @@ use clap::Parser;
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 use gguf_conv::gguf::Gguf;
 use gguf_conv::io::Inputs;
-use gguf_conv::model::{CacheType, Config, Drafter, Head, KvCache, Pass, SharedKv, Target, Weights, Window};
+use gguf_conv::model::{
+    Assistant, CacheType, Config, Head, KvCache, Pass, SharedKv, Target, Weights, Window,
+};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -68,7 +70,7 @@ fn draft_step(path: &Path, args: &Args) -> Result<()> {
     let gguf = Gguf::open(&Inputs::new(), path)?;
     let config = Config::from_gguf(&gguf, "gemma4-assistant")?;
     let embedding = Weights::tensor(&gguf, "token_embd.weight")?.ok_or("no token_embd.weight")?;
-    let drafter = Drafter::load(&gguf, config, embedding.shape[0], Head::Dense, Window::LlamaCpp)?;
+    let drafter = Assistant::load(&gguf, config, embedding.shape[0], Head::Dense, Window::LlamaCpp)?;
     let cache = |kind| {
         let layer = drafter.config().layers.iter().find(|layer| layer.kind == kind);
         layer.map(|layer| {

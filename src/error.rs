@@ -200,7 +200,7 @@ fn convert_fault(error: &ConvertError) -> Fault {
 fn verify_fault(error: &VerifyError) -> Fault {
     match error {
         VerifyError::Output(error) if error.is_system() => Fault::System,
-        VerifyError::Output(_) => Fault::Usage,
+        VerifyError::Output(_) | VerifyError::Option { .. } => Fault::Usage,
         VerifyError::Model(
             ModelError::EmptyPrompt
             | ModelError::ContextLength { .. }

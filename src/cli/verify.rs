@@ -47,6 +47,9 @@ pub(super) struct Args {
     /// Most tokens a draft
     #[arg(long, value_name = "N", default_value = "3", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     draft_max: usize,
+    /// End a draft before the first token of which the drafter is less sure, as llama.cpp's --spec-draft-p-min
+    #[arg(long, value_name = "P", default_value = "0", value_parser = share)]
+    draft_p_min: f32,
     /// Tokens to generate [default: 128, or 32 where the target is larger than 2 GiB]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=1 << 20))]
     generate: Option<usize>,
@@ -133,6 +136,14 @@ enum CacheTypeArg {
     F16,
 }
 
+/// A number from 0 to 1.
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 1 is needed".to_owned()),
+    }
+}
+
 impl Args {
     fn compute(&self) -> Compute {
         let (arithmetic, usual) = match self.arithmetic {
@@ -165,6 +176,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         prompt: args.prompt.read(inputs)?,
         limits: Limits {
             draft_max: args.draft_max,
+            p_min: args.draft_p_min,
             generate: match (args.generate, args.quick) {
                 (Some(generate), _) => generate,
                 (None, true) => QUICK_TOKENS,
@@ -266,11 +278,12 @@ fn text(report: &Report) -> Page {
         section(format!("weights against {source}"), weight_rows(weights));
     }
     if let Some(forward) = &report.forward {
+        let read = report.window.zip(report.head);
+        let read = read.map(|(window, head)| format!(" (window {window}, head {head})"));
         let title = format!(
-            "draft after a prompt of {} tokens (window {}, head {})",
+            "draft after a prompt of {} tokens{}",
             report.prompt.len(),
-            report.window,
-            report.head
+            read.unwrap_or_default()
         );
         section(title, draft_rows(forward));
     }

@@ -235,35 +235,39 @@ pub(super) fn config_error(path: &Path, message: impl Into<String>) -> ModelErro
 }
 
 /// The keys of one architecture in a file.
-struct Keys<'a> {
-    gguf: &'a Gguf,
-    architecture: &'a str,
+pub(super) struct Keys<'a> {
+    pub gguf: &'a Gguf,
+    pub architecture: &'a str,
 }
 
 impl Keys<'_> {
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.architecture)
     }
 
-    fn error(&self, message: String) -> ModelError {
+    pub(super) fn path(&self) -> &Path {
+        self.gguf.path()
+    }
+
+    pub(super) fn error(&self, message: String) -> ModelError {
         config_error(self.gguf.path(), message)
     }
 
-    fn uint(&self, name: &str) -> Result<usize, ModelError> {
+    pub(super) fn uint(&self, name: &str) -> Result<usize, ModelError> {
         let value = self.gguf.key(self.gguf.metadata().uint(&self.key(name)))?;
         u32::try_from(value)
             .map(|n| n as usize)
             .map_err(|_| self.error(format!("{} = {value} is too large", self.key(name))))
     }
 
-    fn optional_uint(&self, name: &str) -> Result<Option<usize>, ModelError> {
+    pub(super) fn optional_uint(&self, name: &str) -> Result<Option<usize>, ModelError> {
         match self.gguf.metadata().contains(&self.key(name)) {
             true => self.uint(name).map(Some),
             false => Ok(None),
         }
     }
 
-    fn float(&self, name: &str) -> Result<f64, ModelError> {
+    pub(super) fn float(&self, name: &str) -> Result<f64, ModelError> {
         Ok(self.gguf.key(self.gguf.metadata().float(&self.key(name)))?)
     }
 
@@ -279,13 +283,23 @@ impl Keys<'_> {
 
     fn layer_kinds(&self, layers: usize) -> Result<Vec<LayerKind>, ModelError> {
         let name = "attention.sliding_window_pattern";
-        let array = self.gguf.key(self.gguf.metadata().array(&self.key(name)))?;
-        self.elements(name, array, layers, |v| {
+        self.by_layer_with(name, layers, |v| {
             v.as_bool().map(|sliding| match sliding {
                 true => LayerKind::Sliding,
                 false => LayerKind::Full,
             })
         })
+    }
+
+    /// An array with one entry for each layer.
+    pub(super) fn by_layer_with<T>(
+        &self,
+        name: &str,
+        layers: usize,
+        read: impl Fn(Value) -> Option<T>,
+    ) -> Result<Vec<T>, ModelError> {
+        let array = self.gguf.key(self.gguf.metadata().array(&self.key(name)))?;
+        self.elements(name, array, layers, read)
     }
 
     fn elements<T>(

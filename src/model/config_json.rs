@@ -101,25 +101,25 @@ impl Config {
 }
 
 /// The keys of one object. Null counts as absent.
-struct Keys<'a> {
-    path: &'a Path,
-    json: &'a Value,
+pub(super) struct Keys<'a> {
+    pub path: &'a Path,
+    pub json: &'a Value,
 }
 
 impl<'a> Keys<'a> {
-    fn get(&self, key: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         self.json.get(key).filter(|value| !value.is_null())
     }
 
     /// An object further in; an empty one where there is none.
-    fn inner(&self, pointer: &str) -> Keys<'a> {
+    pub(super) fn inner(&self, pointer: &str) -> Keys<'a> {
         Keys {
             path: self.path,
             json: self.json.pointer(pointer).unwrap_or(&Value::Null),
         }
     }
 
-    fn typed<T>(
+    pub(super) fn typed<T>(
         &self,
         key: &str,
         expected: &str,
@@ -136,21 +136,21 @@ impl<'a> Keys<'a> {
         value.ok_or_else(|| config_error(self.path, format!("{key} is missing")))
     }
 
-    fn optional_uint(&self, key: &str) -> Result<Option<usize>, ModelError> {
+    pub(super) fn optional_uint(&self, key: &str) -> Result<Option<usize>, ModelError> {
         self.typed(key, "a number of at most 32 bits", |value| {
             Some(u32::try_from(value.as_u64()?).ok()? as usize)
         })
     }
 
-    fn optional_float(&self, key: &str) -> Result<Option<f64>, ModelError> {
+    pub(super) fn optional_float(&self, key: &str) -> Result<Option<f64>, ModelError> {
         self.typed(key, "a number", Value::as_f64)
     }
 
-    fn uint(&self, key: &str) -> Result<usize, ModelError> {
+    pub(super) fn uint(&self, key: &str) -> Result<usize, ModelError> {
         self.needed(key, self.optional_uint(key)?)
     }
 
-    fn uint_or(&self, key: &str, default: usize) -> Result<usize, ModelError> {
+    pub(super) fn uint_or(&self, key: &str, default: usize) -> Result<usize, ModelError> {
         Ok(self.optional_uint(key)?.unwrap_or(default))
     }
 
@@ -158,11 +158,11 @@ impl<'a> Keys<'a> {
         self.needed(key, self.optional_float(key)?)
     }
 
-    fn float_or(&self, key: &str, default: f64) -> Result<f64, ModelError> {
+    pub(super) fn float_or(&self, key: &str, default: f64) -> Result<f64, ModelError> {
         Ok(self.optional_float(key)?.unwrap_or(default))
     }
 
-    fn is_set(&self, key: &str) -> bool {
+    pub(super) fn is_set(&self, key: &str) -> bool {
         self.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
 

@@ -1,4 +1,4 @@
-//! Rotary position embedding of the half-split kind: element `i` of a head turns with element `i + pairs`.
+//! Rotary position embedding: element `i` of a head turns with element `i + pairs`, or neighbours turn together.
 
 /// Frequencies of one kind of layer, in radians a position, one a pair.
 #[derive(Debug, Clone)]
@@ -59,6 +59,20 @@ impl Angles {
             }
         }
     }
+
+    /// As [`Angles::rotate`], with each pair side by side: element `2i` turns with element `2i + 1`.
+    pub fn rotate_neighbours(&self, rows: &mut [f32], heads: usize, head_dim: usize) {
+        for (row, turns) in rows
+            .chunks_exact_mut(heads * head_dim)
+            .zip(self.turns.chunks_exact(self.pairs))
+        {
+            for head in row.chunks_exact_mut(head_dim) {
+                for ([a, b], (sin, cos)) in head.as_chunks_mut().0.iter_mut().zip(turns) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +88,18 @@ mod tests {
         for (v, expected) in head.iter().zip([-3.0, 2.0, 1.0, 4.0]) {
             assert!((v - expected).abs() < 1e-6, "{head:?}");
         }
+    }
+
+    #[test]
+    fn neighbours_turn_as_halves_do_in_another_order() {
+        let rope = Rope::new(10_000.0, 4, None);
+        let (mut halves, mut neighbours) = ([1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]);
+        rope.angles(5..6).rotate(&mut halves, 1, 4);
+        rope.angles(5..6).rotate_neighbours(&mut neighbours, 1, 4);
+        assert_eq!(
+            halves,
+            [neighbours[0], neighbours[2], neighbours[1], neighbours[3]]
+        );
     }
 
     #[test]

@@ -4,13 +4,14 @@ use super::arithmetic::{Mode, Pass, gate};
 use super::attention::{KvCache, attend};
 use super::block::Block;
 use super::config::Config;
-use super::drafter::SharedKv;
+use super::drafting::SharedKv;
 use super::error::ModelError;
 use super::experts::Experts;
 use super::finite::{Place, Watch};
 use super::matrix::Matrix;
 use super::ops::{add, rms_norm, soft_cap, weighted_rms_norm};
 use super::rope::{Angles, Rope};
+use super::taps::Taps;
 use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;
 
@@ -82,6 +83,7 @@ pub struct State {
     len: usize,
     /// Positions that sliding layers keep at least.
     keep: usize,
+    taps: Taps,
 }
 
 impl State {
@@ -95,9 +97,15 @@ impl State {
         self.len == 0
     }
 
+    /// Inputs of the layers that it was made to keep.
+    pub fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
     /// Forgets the tokens from position `len` on, no further back than the state was made for.
     pub fn truncate(&mut self, len: usize) {
         self.caches.iter_mut().for_each(|cache| cache.truncate(len));
+        self.taps.truncate(len);
         self.len = self.len.min(len);
     }
 }
@@ -184,6 +192,12 @@ impl<'a> Target<'a> {
     /// A state without tokens that can be taken back by `back` tokens. Its sliding layers keep so many positions more
     /// than they see.
     pub fn state(&self, back: usize) -> State {
+        self.tapped_state(back, &[])
+    }
+
+    /// As [`Target::state`], with the inputs of some layers kept for all positions; the number of layers stands for the
+    /// state after the final norm.
+    pub fn tapped_state(&self, back: usize, layers: &[usize]) -> State {
         State {
             caches: self
                 .config
@@ -194,6 +208,7 @@ impl<'a> Target<'a> {
             len: 0,
             // A drafter by transformers' reading sees one more, and a prompt's batch is appended before it is read.
             keep: back.saturating_add(self.config.window + 1 + PROMPT_BATCH),
+            taps: Taps::new(self.config.width, layers),
         }
     }
 
@@ -211,6 +226,16 @@ impl<'a> Target<'a> {
         let scale = (self.config.width as f64).sqrt() as f32;
         row.iter_mut().for_each(|v| *v *= scale);
         row
+    }
+
+    /// Embeddings as they are stored, `[vocab, width]`.
+    pub(super) fn embedding(&self) -> Matrix<'a> {
+        self.token_embd
+    }
+
+    /// The output head, `[vocab, width]`; its scores have no soft cap yet.
+    pub(super) fn output(&self) -> Matrix<'a> {
+        self.output
     }
 
     /// Takes in a prompt batch by batch and hands each batch's hidden states (`[tokens, width]`) to `each`.
@@ -243,6 +268,7 @@ impl<'a> Target<'a> {
         let full = self.rope_full.angles(positions.clone());
         let sliding = self.rope_sliding.angles(positions.clone());
         for (l, layer) in self.layers.iter().enumerate() {
+            state.taps.take(l, &y);
             let angles = match layer.block.config.kind {
                 LayerKind::Full => &full,
                 LayerKind::Sliding => &sliding,
@@ -266,6 +292,7 @@ impl<'a> Target<'a> {
         }
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
         self.watch.look(&y, Place::Hidden);
+        state.taps.take(self.layers.len(), &y);
         y
     }
 

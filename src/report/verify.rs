@@ -167,8 +167,8 @@ fn files(report: &Report) -> Table {
         ("target", Some(report.target.as_str())),
         ("source", report.source.as_deref()),
         ("target's source", report.target_source.as_deref()),
-        ("window", Some(report.window)),
-        ("head", Some(report.head)),
+        ("window", report.window),
+        ("head", report.head),
     ];
     for (name, value) in rows {
         if let Some(value) = value {

@@ -1,9 +1,8 @@
 //! What two drafters make of the same inputs.
 
 use super::probe::log_probability;
-use super::speculate::Moment;
 use crate::model::ops::argmax;
-use crate::model::{DraftStep, Drafter, Pass};
+use crate::model::{DraftStep, Drafter, Memory, Moment};
 
 /// How far two drafters are apart in one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,19 +41,18 @@ impl Differences {
 }
 
 /// The source's draft against what `drafter` makes of the same inputs, step by step.
-pub fn differences(drafter: &Drafter, source: &[DraftStep], moment: Moment) -> Vec<StepDifference> {
+pub fn differences(
+    drafter: &dyn Drafter,
+    memory: &mut Memory,
+    source: &[DraftStep],
+    moment: &Moment,
+) -> Vec<StepDifference> {
     if source.is_empty() {
         return Vec::new();
     }
-    let inputs: Vec<f32> = source.iter().flat_map(|step| &step.input).copied().collect();
-    let positions = vec![moment.position; source.len()];
-    let outputs = drafter.forward(&inputs, &positions, moment.kv, Pass::Step);
-    let vocab = outputs.logits.len() / source.len();
-    source
-        .iter()
-        .zip(outputs.logits.chunks_exact(vocab))
-        .map(|(step, ours)| difference(ours, &step.logits))
-        .collect()
+    let ours = drafter.follow(memory, moment, source);
+    let steps = ours.chunks_exact(ours.len() / source.len()).zip(source);
+    steps.map(|(ours, step)| difference(ours, &step.logits)).collect()
 }
 
 fn difference(ours: &[f32], theirs: &[f32]) -> StepDifference {

@@ -2,11 +2,11 @@
 
 use super::VerifyError;
 use super::report::CheckpointReport;
-use super::speculate::{Moment, tokens};
+use super::speculate::tokens;
 use crate::io::Inputs;
 use crate::io::output::OutputFile;
 use crate::model::ops::argmax;
-use crate::model::{Drafter, Pass, Target};
+use crate::model::{Drafter, Moment, Pass, Target};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError};
 use std::path::Path;
@@ -44,22 +44,24 @@ pub struct Dump {
 /// `target.hidden` and `target.logits` by position; the keys and values that the drafter reads,
 /// `{full,sliding}_attention.{k,v}` of shape `[kv_heads, positions, head_dim]`; and of each draft step
 /// `stepN.inputs_embeds`, `.logits` and `.state`.
-pub fn run(target: &Target, drafter: &Drafter, prompt: &[u32], steps: usize, generate: usize) -> Dump {
+pub fn run(target: &Target, drafter: &dyn Drafter, prompt: &[u32], steps: usize, generate: usize) -> Dump {
     let (width, vocab) = (target.config().width, target.vocab());
-    let mut state = target.state(usize::MAX);
+    let mut state = target.tapped_state(usize::MAX, drafter.taps());
     let mut hidden = Vec::new();
     target.read_prompt(&mut state, prompt, |rows| hidden.extend_from_slice(rows));
     let logits = target.logits(&hidden, Pass::Prompt);
     let newest = (prompt.len() - 1) * width;
     let kv = target.shared_kv(&state);
     let moment = Moment {
+        target,
+        text: prompt,
         last: argmax(&logits[(prompt.len() - 1) * vocab..]) as u32,
         hidden: &hidden[newest..],
-        position: prompt.len(),
         kv,
+        taps: state.taps(),
     };
     let next = moment.last;
-    let draft = moment.draft(target, drafter, steps);
+    let draft = drafter.draft(&mut drafter.memory(), &moment, steps);
     let ids = prompt
         .iter()
         .flat_map(|&token| (token as i32).to_le_bytes())

@@ -4,7 +4,7 @@ use super::compare::{Comparison, Outcome, TensorError, compare};
 use super::repair::{Fault, PRE_PROJECTION, divide_first_half, exchange_halves, has_nibbles, swap_nibbles};
 use super::words::{all_zeros, code, rows};
 use crate::finding::Finding;
-use crate::model::{Matrix, ModelError, Tensor, Weights};
+use crate::model::{D2T, Matrix, ModelError, Tensor, Weights};
 use crate::quant::GgmlType;
 
 /// Largest relative error that a guess may leave in a tensor of floating-point numbers: a scale factor costs rounding.
@@ -19,17 +19,21 @@ enum Cause {
     Other(String),
 }
 
-/// One finding for each way in which tensors differ from the source.
+/// One finding for each way in which tensors differ from the source. `raw` is the source before anything was done to it.
 pub fn explain(
     drafter: &dyn Weights,
     source: &dyn Weights,
+    raw: &dyn Weights,
     comparisons: &[Comparison],
 ) -> Result<Vec<Finding>, ModelError> {
     let mut causes = Vec::new();
     for comparison in comparisons.iter().filter(|comparison| !comparison.is_good()) {
         let name = comparison.name.as_str();
         let cause = match &comparison.outcome {
-            Outcome::Compared(error) => cause(drafter, source, comparisons, comparison, error)?,
+            Outcome::Compared(error) => match is_untouched(drafter, raw, comparison)? {
+                true => Cause::Other(untouched(name)),
+                false => cause(drafter, source, comparisons, comparison, error)?,
+            },
             Outcome::Shape(shape) => {
                 Cause::Other(format!("{name} has another shape than the source's {shape:?}"))
             }
@@ -52,6 +56,11 @@ fn findings(causes: &[(&str, Cause)]) -> Vec<Finding> {
                     partner == other && matches!(cause, Cause::Is(back) if back == name)
                 };
                 match (causes.iter().any(is_mutual), split(name), split(other)) {
+                    (true, None, None) => {
+                        if *name < other.as_str() {
+                            messages.push(format!("{name} and {other} are exchanged"));
+                        }
+                    }
                     (true, Some((a, part)), Some((b, other_part))) if part == other_part => {
                         // Each exchange is seen from both sides.
                         if a < b {
@@ -71,6 +80,36 @@ fn findings(causes: &[(&str, Cause)]) -> Vec<Finding> {
     let faults = faults.iter().map(Fault::to_string);
     let fault = |message| Finding::error(code::WEIGHTS, message);
     faults.chain(messages).map(fault).collect()
+}
+
+/// Whether a tensor is as the source has it, where something should have been done to it.
+fn is_untouched(
+    drafter: &dyn Weights,
+    raw: &dyn Weights,
+    comparison: &Comparison,
+) -> Result<bool, ModelError> {
+    let name = &comparison.name;
+    let (Some(ours), Some(theirs)) = (drafter.tensor(name)?, raw.tensor(name)?) else {
+        return Ok(false);
+    };
+    if let (Some(ours), Some(theirs)) = (ours.integers(), theirs.integers()) {
+        return Ok(ours == theirs);
+    }
+    if ours.shape != theirs.shape {
+        return Ok(false);
+    }
+    let matrices = Matrix::new(first_rows(ours)).zip(Matrix::new(first_rows(theirs)));
+    Ok(matrices.is_some_and(|(ours, theirs)| compare(comparison.ty, &ours, &theirs).is_good(comparison.ty)))
+}
+
+/// What was left out, by the tensor.
+fn untouched(name: &str) -> String {
+    match name {
+        D2T => format!("{name} holds the source's distances: the number of the row was not added"),
+        name => format!(
+            "{name} is not permuted: its rows lie as in the source, llama.cpp turns neighbouring ones together"
+        ),
+    }
 }
 
 /// Adds an exchanged part to the fault of its two blocks.

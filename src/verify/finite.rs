@@ -10,7 +10,11 @@ use crate::text::escape;
 
 /// What is wrong where a model computed a NaN or an infinity; nothing that was computed is then a result. The target is
 /// told first, for its numbers go into the drafter; of the drafter's source only the place is known.
-pub fn fault(target: (&Target, &Gguf), drafter: (&Drafter, &Gguf), source: Option<Place>) -> Option<Finding> {
+pub fn fault(
+    target: (&Target, &Gguf),
+    drafter: (&dyn Drafter, &Gguf),
+    source: Option<Place>,
+) -> Option<Finding> {
     let told = |who: &str, place: Option<Place>, gguf: &Gguf| {
         let place = place?;
         let cause = Cause::find(gguf, place);

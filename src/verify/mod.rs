@@ -16,6 +16,8 @@ mod plausible;
 mod probe;
 mod repair;
 mod report;
+mod settings;
+mod source;
 mod speculate;
 mod tokenize;
 mod watch;
@@ -34,15 +36,17 @@ use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind};
 use crate::facts::drafter::{Kind, kind_of};
 use crate::finding::Finding;
 use crate::gguf::{Gguf, GgufError, GgufErrorKind};
-use crate::io::kind::{FileKind, Wanted};
+use crate::io::kind::{DrafterKind, FileKind, Wanted};
 use crate::io::output::{self, OutputError};
 use crate::io::{Inputs, ReadError};
-use crate::model::{CENTROIDS, CheckpointWeights, Config, Drafter, ORDERING, Target, Weights};
+use crate::model::{
+    CENTROIDS, CheckpointWeights, Config, Drafter, DrafterConfig, Moment, ORDERING, Settings, Target, Weights,
+};
 use bstr::BStr;
 use drafts::{Differences, StepDifference};
 use overlay::Overlay;
 use probe::Probes;
-use speculate::{Moment, Rehearsal, Writer, tokens};
+use speculate::{Rehearsal, Writer, tokens};
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use words::code;
@@ -174,6 +178,12 @@ pub enum VerifyError {
     Dialect { path: PathBuf, of: String },
     #[error("{}: {message}", path.display())]
     Dump { path: PathBuf, message: String },
+    #[error("{option} is for Gemma 4's assistants only, {} is a drafter of the kind {kind}; leave it out", path.display())]
+    Option {
+        path: PathBuf,
+        option: &'static str,
+        kind: DrafterKind,
+    },
 }
 
 impl VerifyError {
@@ -186,7 +196,9 @@ impl VerifyError {
             VerifyError::Model(error) => error.path(),
             VerifyError::Tokenize(error) => error.path(),
             VerifyError::Output(error) => error.path(),
-            VerifyError::Dialect { path, .. } | VerifyError::Dump { path, .. } => Some(path),
+            VerifyError::Dialect { path, .. }
+            | VerifyError::Dump { path, .. }
+            | VerifyError::Option { path, .. } => Some(path),
         }
     }
 }
@@ -264,34 +276,52 @@ impl<'a> Files<'a> {
         parts.map(|part| part.bytes().len() as u64).sum()
     }
 
-    fn drafter_config(&self) -> Result<Config, ModelError> {
-        Config::from_gguf(&self.drafter, &self.drafter_arch().architecture)
+    fn drafter_config(&self) -> Result<DrafterConfig, ModelError> {
+        DrafterConfig::from_gguf(&self.drafter, &self.drafter_arch().architecture)
     }
 
     fn target_config(&self) -> Result<Config, ModelError> {
         Config::from_gguf(&self.target, &self.drafter_arch().target)
     }
 
+    /// How the drafter's checkpoint is read.
+    fn source_arch(&self, source: &Checkpoint) -> Result<&Arch, VerifyError> {
+        Ok(match DrafterConfig::has_own_keys(&self.drafter) {
+            true => self.registry.of_config(source.config()?),
+            false => self.drafter_arch(),
+        })
+    }
+
     /// The numbers of the drafter's source; for a lone file without `config.json` those of the GGUF, the rotary factors
     /// those of the target.
-    fn source_config(&self, source: &Checkpoint) -> Result<Config, ModelError> {
+    fn source_config(
+        &self,
+        source: &Checkpoint,
+        ours: &DrafterConfig,
+        target: &Config,
+    ) -> Result<DrafterConfig, ModelError> {
+        let DrafterConfig::Assistant(ours) = ours else {
+            return DrafterConfig::from_checkpoint(source, ours, target);
+        };
         if let Some(config) = Config::from_checkpoint(source)? {
-            return Ok(config);
+            return Ok(DrafterConfig::Assistant(config));
         }
         let mut config = Config {
             path: source.path().to_owned(),
-            ..self.drafter_config()?
+            compute: Compute::default(),
+            ..ours.clone()
         };
         let pairs = config.rope_full.dims / 2;
         let factors = self.target.vector("rope_freqs.weight", pairs)?;
         config.rope_full.rotated_pairs = Some(factors.iter().filter(|f| **f == 1.0).count());
-        Ok(config)
+        Ok(DrafterConfig::Assistant(config))
     }
 }
 
 /// Both files are what they are taken for.
 fn check_kinds(drafter: &Gguf, target: &Gguf, arch: &Arch) -> Result<(), VerifyError> {
     match drafter.key(kind_of(drafter, arch))? {
+        _ if DrafterConfig::has_own_keys(drafter) => {}
         Kind::Drafter(None) => {}
         Kind::Drafter(Some(dialect)) => {
             return Err(VerifyError::Dialect {
@@ -304,6 +334,25 @@ fn check_kinds(drafter: &Gguf, target: &Gguf, arch: &Arch) -> Result<(), VerifyE
     match target.kind() {
         FileKind::Model(found) if found == arch.target => Ok(()),
         _ => Err(target.wrong_kind(Wanted::Target).into()),
+    }
+}
+
+/// Options that say how an assistant is read are given for one only.
+fn check_options(drafter: &Gguf, options: &Options) -> Result<(), VerifyError> {
+    let FileKind::OtherDrafter(kind) = drafter.kind() else {
+        return Ok(());
+    };
+    let given = [
+        ("--window", options.window != Window::default()),
+        ("--head", options.head != Head::default()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => Err(VerifyError::Option {
+            path: drafter.path().to_owned(),
+            option,
+            kind,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -320,33 +369,50 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
         output::check(dump, inputs, options.force)?;
     }
     check_kinds(&files.drafter, &files.target, files.drafter_arch())?;
+    check_options(&files.drafter, options)?;
     let (mut config, mut target_config) = (files.drafter_config()?, files.target_config()?);
-    config.compute = options.compute;
+    config.set_compute(options.compute);
     target_config.compute = options.compute;
-    let source = files
+    let raw = match &files.source {
+        Some(source) => Some(CheckpointWeights::new(source, files.source_arch(source)?)),
+        None => None,
+    };
+    let source_config = files
         .source
         .as_ref()
-        .map(|source| CheckpointWeights::new(source, files.drafter_arch()));
+        .map(|source| files.source_config(source, &config, &target_config))
+        .transpose()?;
+    let source = match (&raw, &source_config) {
+        (Some(raw), Some(config)) => Some(source::as_converted(raw, config, &files.drafter)?),
+        _ => None,
+    };
     let mut findings = Vec::new();
 
     let mismatches = plausible::mismatches(&files.drafter, &config, &files.target, &target_config);
     let reasons: Vec<String> = mismatches.iter().map(|m| m.message.clone()).collect();
     let is_runnable = mismatches.iter().all(|mismatch| !mismatch.fatal);
-    findings.extend(plausible::odd_rope_freqs(&files.drafter, &config, &files.target)?);
+    if let Some(config) = config.assistant() {
+        findings.extend(plausible::odd_rope_freqs(&files.drafter, config, &files.target)?);
+    }
+    if let Some(source_config) = &source_config {
+        findings.extend(settings::differences(&config, source_config));
+    }
     options.watcher.begin(Phase::Weights, 0);
-    let weights = match &source {
-        Some(source) => {
+    let weights = match (&source, &raw) {
+        (Some(source), Some(raw)) => {
             let comparisons = compare::compare_all(&files.drafter, source)?;
-            findings.extend(explain::explain(&files.drafter, source, &comparisons)?);
+            findings.extend(explain::explain(&files.drafter, source, raw, &comparisons)?);
             Some(comparisons.iter().map(TensorReport::from).collect())
         }
-        None => {
+        _ => {
+            findings.extend(plausible::odd_settings(&files.drafter, &config)?);
             findings.extend(plausible::odd_tensors(&files.drafter, &files.target)?);
-            findings.extend(plausible::odd_scales(&files.drafter, config.layers.len())?);
+            findings.extend(plausible::odd_scales(&files.drafter, config.layers())?);
             None
         }
     };
 
+    let is_assistant = config.assistant().is_some();
     let mut run = Run::default();
     if is_runnable {
         let has_faults = !findings.is_empty();
@@ -355,7 +421,7 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
             &files,
             config,
             target_config,
-            source.as_ref(),
+            source.as_ref().zip(source_config),
             &reasons,
             has_faults,
         )?;
@@ -380,8 +446,8 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
         target: options.target.display().to_string(),
         source: shown(&options.source),
         target_source: shown(&options.target_source),
-        window: options.window.name(),
-        head: options.head.name(),
+        window: is_assistant.then(|| options.window.name()),
+        head: is_assistant.then(|| options.head.name()),
         arithmetic: options.compute.arithmetic.name(),
         prompt: run.prompt,
         weights,
@@ -426,9 +492,9 @@ impl Run {
     fn new(
         options: &Options,
         files: &Files,
-        mut config: Config,
+        mut config: DrafterConfig,
         target_config: Config,
-        source: Option<&CheckpointWeights>,
+        source: Option<(&Overlay, DrafterConfig)>,
         reasons: &[String],
         has_faults: bool,
     ) -> Result<Run, VerifyError> {
@@ -444,34 +510,40 @@ impl Run {
         }
         let limits = wanted.within(target.config().context - prompt.len());
 
-        let source_config = files
-            .source
-            .as_ref()
-            .map(|source| files.source_config(source))
-            .transpose()?;
         let mut ours = Overlay::new(&files.drafter);
-        if let (Some(source), Some(source_config)) = (source, &source_config)
+        if let Some((source, DrafterConfig::Assistant(theirs))) = &source
+            && let DrafterConfig::Assistant(config) = &mut config
             && options.head == Head::Centroid
             && files.drafter.info(CENTROIDS).is_none()
         {
             // Upstream's converter leaves the centroid head out; it does not depend on the output type.
-            ours.borrow(CENTROIDS, source);
-            ours.borrow(ORDERING, source);
-            config.centroid_top_k = source_config.centroid_top_k;
+            ours.borrow(CENTROIDS, *source);
+            ours.borrow(ORDERING, *source);
+            config.centroid_top_k = theirs.centroid_top_k;
         }
-        let load = |weights, config: Config| -> Result<Drafter<'_>, ModelError> {
-            Drafter::load(weights, config, target.vocab(), options.head, options.window)
+        let settings = Settings {
+            window: options.window,
+            head: options.head,
+            draft_max: options.limits.draft_max,
         };
-        let drafter = load(&ours, config.clone())?;
-        let source_drafter = match (source, source_config) {
-            (Some(source), Some(source_config)) => Some(load(source, source_config)?),
-            _ => None,
+        let drafter = config.load(&ours, &target, settings)?;
+        let source_drafter = match &source {
+            Some((source, config)) => Some(config.load(*source, &target, settings)?),
+            None => None,
         };
+        let drafter: &dyn Drafter = drafter.as_ref();
+        let source_drafter: Option<&dyn Drafter> = source_drafter.as_deref();
 
         let mut run = Run::default();
-        drafter.check_shared(target.shared_kv(&target.state(0)))?;
+        drafter.check(&target)?;
         let watcher = &options.watcher;
-        let Some(mut writer) = Writer::new(&target, &prompt, limits, watcher) else {
+        let taps: Vec<usize> = source_drafter
+            .iter()
+            .chain([&drafter])
+            .flat_map(|d| d.taps())
+            .copied()
+            .collect();
+        let Some(mut writer) = Writer::new(&target, &prompt, limits, &taps, watcher) else {
             return Ok(Run {
                 prompt,
                 is_partial: true,
@@ -479,24 +551,26 @@ impl Run {
             });
         };
         let steps = options.limits.draft_max.max(dump::STEPS);
-        run.forward = Some(
-            writer.after_prompt(|moment| forward(&target, &drafter, source_drafter.as_ref(), moment, steps)),
-        );
+        run.forward = Some(writer.after_prompt(|moment| forward(drafter, source_drafter, &moment, steps)));
         let mut agreement: Vec<Differences> = Vec::new();
-        let mut rehearsal = source_drafter.as_ref().map(|source| {
+        let mut memory = drafter.memory();
+        let mut rehearsal = source_drafter.map(|source| {
             Rehearsal::new(source, limits, |draft, moment| {
-                drafts::collect(&mut agreement, drafts::differences(&drafter, draft, moment));
+                let differences = drafts::differences(drafter, &mut memory, draft, &moment);
+                drafts::collect(&mut agreement, differences);
             })
         });
         let mut followers: Vec<&mut dyn speculate::Follower> = Vec::new();
         followers.extend(rehearsal.as_mut().map(|r| r as &mut dyn speculate::Follower));
-        let speculation = writer.speculate(&drafter, limits, &mut followers);
+        let speculation = writer.speculate(drafter, limits, &mut followers);
         let (output, acceptance) = (speculation.written, speculation.acceptance);
         run.source_acceptance = rehearsal.map(|rehearsal| rehearsal.acceptance);
-        run.agreement = source.map(|_| agreement.iter().map(AgreementReport::from).collect());
+        run.agreement = source
+            .as_ref()
+            .map(|_| agreement.iter().map(AgreementReport::from).collect());
 
-        let source_place = source_drafter.as_ref().and_then(Drafter::non_finite);
-        let models = ((&target, &files.target), (&drafter, &files.drafter));
+        let source_place = source_drafter.and_then(|source| source.non_finite());
+        let models = ((&target, &files.target), (drafter, &files.drafter));
         if let Some(fault) = finite::fault(models.0, models.1, source_place) {
             // No figure of such a run is one.
             return Ok(Run {
@@ -516,12 +590,12 @@ impl Run {
             });
         }
         let probes = writer.probes().iter().chain(&speculation.probes);
-        let probes = Probes::new(&target, writer.shared_kv(), probes);
+        let probes = Probes::new(&writer, probes);
         let blind = (target.vocab() as f64).ln();
-        let surprise = probes.surprise(&drafter);
+        let surprise = probes.surprise(drafter);
         run.surprise = Some(probe::mean(&surprise));
-        let mean_surprise = |drafter: &Drafter| probe::mean(&probes.surprise(drafter));
-        run.source_surprise = source_drafter.as_ref().map(mean_surprise);
+        let mean_surprise = |drafter: &dyn Drafter| probe::mean(&probes.surprise(drafter));
+        run.source_surprise = source_drafter.map(mean_surprise);
         let figures = |acceptance, surprise: Option<f64>| judge::Figures {
             acceptance,
             surprise: surprise.unwrap_or(0.0) / blind,
@@ -539,15 +613,7 @@ impl Run {
         let is_unexplained =
             source.is_none() || (!has_faults && judged.as_ref().is_some_and(Finding::is_error));
         let fault = match is_unexplained && no_model.is_none() {
-            true => repair::find_fault(
-                &ours,
-                &config,
-                options.head,
-                options.window,
-                &probes,
-                &surprise,
-                watcher,
-            )?,
+            true => repair::find_fault(&ours, &config, settings, &probes, &surprise, watcher)?,
             false => None,
         };
         // A drafter with a known fault is not called a stranger.
@@ -575,7 +641,7 @@ impl Run {
             options,
             files,
             &target,
-            source_drafter.as_ref().unwrap_or(&drafter),
+            source_drafter.unwrap_or(drafter),
             &prompt,
             limits,
         )?;
@@ -586,21 +652,21 @@ impl Run {
 
 /// The drafts after the prompt.
 fn forward(
-    target: &Target,
-    drafter: &Drafter,
-    source: Option<&Drafter>,
-    moment: Moment,
+    drafter: &dyn Drafter,
+    source: Option<&dyn Drafter>,
+    moment: &Moment,
     steps: usize,
 ) -> ForwardReport {
-    let source_draft = source.map(|source| moment.draft(target, source, steps));
+    let draft = |drafter: &dyn Drafter| drafter.draft(&mut drafter.memory(), moment, steps);
+    let source_draft = source.map(draft);
     let differences = source_draft
         .as_ref()
-        .map(|draft| drafts::differences(drafter, draft, moment));
+        .map(|draft| drafts::differences(drafter, &mut drafter.memory(), draft, moment));
     let report = |steps: Vec<StepDifference>| steps.into_iter().map(StepReport::from).collect();
     ForwardReport {
-        position: moment.position,
+        position: moment.position(),
         next: moment.last,
-        drafted: tokens(&moment.draft(target, drafter, steps)),
+        drafted: tokens(&draft(drafter)),
         source_drafted: source_draft.as_deref().map(tokens),
         steps: differences.map(report),
     }
@@ -612,7 +678,7 @@ fn run_checkpoints(
     options: &Options,
     files: &Files,
     target: &Target,
-    drafter: &Drafter,
+    drafter: &dyn Drafter,
     prompt: &[u32],
     limits: Limits,
 ) -> Result<Option<CheckpointReport>, VerifyError> {
@@ -649,7 +715,7 @@ fn run_checkpoints(
             target.config().width,
         ))));
     }
-    drafter.check_shared(checkpoint_target.shared_kv(&checkpoint_target.state(0)))?;
+    drafter.check(&checkpoint_target)?;
     dump(&checkpoint_target).map(Some)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::{ModelError, Tensor, Weights};
 use crate::quant::GgmlType;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Weights that stand in front of others.
@@ -11,6 +11,7 @@ pub struct Overlay<'a> {
     /// Tensors by name that are read under other names, possibly of other weights.
     renamed: HashMap<String, (&'a dyn Weights, String)>,
     replaced: HashMap<String, Owned>,
+    hidden: HashSet<String>,
 }
 
 struct Owned {
@@ -26,6 +27,7 @@ impl<'a> Overlay<'a> {
             base,
             renamed: HashMap::new(),
             replaced: HashMap::new(),
+            hidden: HashSet::new(),
         }
     }
 
@@ -38,6 +40,11 @@ impl<'a> Overlay<'a> {
     /// Reads a tensor from other weights.
     pub fn borrow(&mut self, name: &str, from: &'a dyn Weights) {
         self.renamed.insert(name.to_owned(), (from, name.to_owned()));
+    }
+
+    /// Has no tensor of this name.
+    pub fn hide(&mut self, name: &str) {
+        self.hidden.insert(name.to_owned());
     }
 
     /// Replaces a tensor by one with these bytes.
@@ -58,6 +65,9 @@ impl Weights for Overlay<'_> {
     }
 
     fn tensor(&self, name: &str) -> Result<Option<Tensor<'_>>, ModelError> {
+        if self.hidden.contains(name) {
+            return Ok(None);
+        }
         if let Some(owned) = self.replaced.get(name) {
             return Ok(Some(Tensor {
                 ty: owned.ty,

@@ -4,9 +4,10 @@ use super::words::{all_zeros, code, list, rows};
 use crate::arch::LayerKind;
 use crate::finding::Finding;
 use crate::gguf::Gguf;
-use crate::model::{Config, Matrix, ModelError, Weights};
+use crate::model::{Config, D2T, DrafterConfig, Matrix, ModelError, Weights};
 use crate::text::escape;
 use rayon::prelude::*;
+use std::collections::HashSet;
 
 /// Numbers in which drafter and target disagree, in words. Where `fatal` is set, the drafter cannot be run at all.
 pub struct Mismatch {
@@ -17,7 +18,31 @@ pub struct Mismatch {
 }
 
 /// What speaks against drafter and target being a pair.
-pub fn mismatches(drafter: &Gguf, ours: &Config, target: &Gguf, theirs: &Config) -> Vec<Mismatch> {
+pub fn mismatches(drafter: &Gguf, ours: &DrafterConfig, target: &Gguf, theirs: &Config) -> Vec<Mismatch> {
+    let fatal = |message| Mismatch { message, fatal: true };
+    let mut found: Vec<Mismatch> = match ours {
+        DrafterConfig::Assistant(ours) => of_assistant(drafter, ours, target, theirs),
+        DrafterConfig::Eagle3(ours) => ours.mismatches(theirs).into_iter().map(fatal).collect(),
+        DrafterConfig::DFlash(ours) => ours.mismatches(theirs).into_iter().map(fatal).collect(),
+    };
+    let tokens = "tokenizer.ggml.tokens";
+    let rows = ours
+        .assistant()
+        .map(|_| (vocabulary(drafter), vocabulary(target)));
+    if rows.is_none_or(|(ours, theirs)| ours == theirs)
+        && drafter.metadata().get(tokens) != target.metadata().get(tokens)
+    {
+        let message = "its vocabulary has other tokens than the target's".to_owned();
+        found.push(Mismatch {
+            message,
+            fatal: false,
+        });
+    }
+    found
+}
+
+/// The numbers in which an assistant and its target disagree.
+fn of_assistant(drafter: &Gguf, ours: &Config, target: &Gguf, theirs: &Config) -> Vec<Mismatch> {
     let mut found = Vec::new();
     let mut differ = |what: &str, ours: usize, theirs: usize, fatal: bool| {
         if ours != theirs {
@@ -48,16 +73,6 @@ pub fn mismatches(drafter: &Gguf, ours: &Config, target: &Gguf, theirs: &Config)
             );
         }
     }
-    let tokens = "tokenizer.ggml.tokens";
-    if vocabulary(drafter) == vocabulary(target)
-        && drafter.metadata().get(tokens) != target.metadata().get(tokens)
-    {
-        let message = "its vocabulary has other tokens than the target's".to_owned();
-        found.push(Mismatch {
-            message,
-            fatal: false,
-        });
-    }
     found
 }
 
@@ -66,6 +81,31 @@ fn vocabulary(gguf: &Gguf) -> usize {
     let info = gguf.info("token_embd.weight");
     info.and_then(|info| info.dims.get(1))
         .map_or(0, |&rows| rows as usize)
+}
+
+/// What is odd about a drafter's numbers and lists without a source to compare them with.
+pub fn odd_settings(drafter: &Gguf, config: &DrafterConfig) -> Result<Vec<Finding>, ModelError> {
+    let mut findings = Vec::new();
+    let key = "dflash.embedding_scale";
+    if matches!(config, DrafterConfig::DFlash(_)) && !drafter.metadata().contains(key) {
+        let message = format!("{key} is missing: Gemma 4's embeddings are scaled by the root of the width");
+        let finding = Finding::error(code::FILE, message);
+        findings.push(
+            finding
+                .hint("`gguf-conv migrate` adds it")
+                .about(Some(key.to_owned())),
+        );
+    }
+    if let Some(tokens) = Weights::tensor(drafter, D2T)?.and_then(|tensor| tensor.integers()) {
+        let mut seen = HashSet::new();
+        if let Some(twice) = tokens.iter().find(|token| !seen.insert(**token)) {
+            let message = format!(
+                "{D2T} names token {twice} more than once, as where the number of the row was not added to the source's"
+            );
+            findings.push(Finding::error(code::FILE, message).about(Some(D2T.to_owned())));
+        }
+    }
+    Ok(findings)
 }
 
 /// What is odd about a drafter's tensors without a source to compare them with.

@@ -1,6 +1,7 @@
 //! How well a drafter guesses what the target writes, position by position.
 
-use crate::model::{Drafter, Outputs, Pass, SharedKv, Target};
+use super::speculate::Writer;
+use crate::model::{Drafter, Memory, Moment, Target};
 use rayon::prelude::*;
 
 /// A position of the target's text: what a drafter knows there, and what the target wrote.
@@ -18,10 +19,9 @@ pub struct Probe {
     pub after: Option<u32>,
 }
 
-/// Probes and the keys and values that go with them.
+/// Probes of a text, with the target that wrote it.
 pub struct Probes<'a> {
-    target: &'a Target<'a>,
-    kv: SharedKv<'a>,
+    writer: &'a Writer<'a>,
     probes: Vec<&'a Probe>,
 }
 
@@ -29,15 +29,11 @@ pub struct Probes<'a> {
 const BATCH: usize = 32;
 
 impl<'a> Probes<'a> {
-    /// Those probes whose keys and values are still kept.
-    pub fn new(target: &'a Target, kv: SharedKv<'a>, probes: impl Iterator<Item = &'a Probe>) -> Probes<'a> {
-        let first = match kv.sliding.positions().start {
-            0 => 0,
-            kept => kept + target.config().window,
-        };
+    /// Those probes, in the order of the text, whose keys and values are still kept.
+    pub fn new(writer: &'a Writer<'a>, probes: impl Iterator<Item = &'a Probe>) -> Probes<'a> {
+        let first = writer.first_remembered();
         Probes {
-            target,
-            kv,
+            writer,
             probes: probes.filter(|probe| probe.position >= first).collect(),
         }
     }
@@ -51,53 +47,39 @@ impl<'a> Probes<'a> {
         }
     }
 
-    /// Size of the vocabulary.
-    pub fn vocab(&self) -> usize {
-        self.target.vocab()
+    /// The target.
+    pub fn target(&self) -> &'a Target<'a> {
+        self.writer.target()
     }
 
     /// How surprised a drafter is by what the target wrote, token by token in nats: by each next token, and by the one
     /// after it, which it guesses from its own state. Guessing blindly, it would be so by the logarithm of the size of
     /// the vocabulary.
-    pub fn surprise(&self, drafter: &Drafter) -> Vec<f64> {
+    pub fn surprise(&self, drafter: &dyn Drafter) -> Vec<f64> {
+        let mut memory = drafter.memory();
         let batches = self.probes.chunks(BATCH);
         batches
-            .flat_map(|batch| self.surprise_of(drafter, batch))
+            .flat_map(|batch| self.surprise_of(drafter, &mut memory, batch))
             .collect()
     }
 
-    fn surprise_of(&self, drafter: &Drafter, probes: &[&Probe]) -> Vec<f64> {
-        let inputs = probes.iter().map(|probe| (probe.last, probe.hidden.as_slice()));
-        let positions: Vec<usize> = probes.iter().map(|probe| probe.position).collect();
-        let first = self.outputs(drafter, inputs, &positions);
-        let states = first.states.chunks_exact(drafter.backbone());
-        let second: Vec<(&Probe, &[f32], u32)> = probes
+    fn surprise_of(&self, drafter: &dyn Drafter, memory: &mut Memory, probes: &[&Probe]) -> Vec<f64> {
+        let moments: Vec<(Moment, Option<u32>)> = probes
             .iter()
-            .zip(states)
-            .filter_map(|(probe, state)| Some((*probe, state, probe.after?)))
+            .map(|probe| {
+                let moment = self.writer.moment(probe.position, probe.last, &probe.hidden);
+                (moment, probe.after.map(|_| probe.next))
+            })
             .collect();
-        let inputs = second.iter().map(|(probe, state, _)| (probe.next, *state));
-        let positions: Vec<usize> = second.iter().map(|(probe, ..)| probe.position).collect();
-        let outputs = self.outputs(drafter, inputs, &positions);
-        let next = probes.par_iter().map(|probe| probe.next);
-        let after = second.par_iter().map(|(.., after)| *after);
-        let logits = first.logits.par_chunks_exact(self.vocab()).zip(next);
-        logits
-            .chain(outputs.logits.par_chunks_exact(self.vocab()).zip(after))
-            .map(|(logits, token)| -log_probability(logits, token as usize))
-            .collect()
-    }
-
-    fn outputs<'i>(
-        &self,
-        drafter: &Drafter,
-        inputs: impl Iterator<Item = (u32, &'i [f32])>,
-        positions: &[usize],
-    ) -> Outputs {
-        let rows: Vec<f32> = inputs
-            .flat_map(|(token, state)| [self.target.embed(token).as_slice(), state].concat())
-            .collect();
-        drafter.forward(&rows, positions, self.kv, Pass::Prompt)
+        let guesses = drafter.guess(memory, &moments);
+        let surprise = |logits: &[f32], token: u32| -log_probability(logits, token as usize);
+        let of_both = probes.par_iter().zip(&guesses).map(|(probe, guess)| {
+            let after = guess.after.as_ref().zip(probe.after);
+            let after = after.map(|(logits, token)| surprise(logits, token));
+            (surprise(&guess.next, probe.next), after)
+        });
+        let (next, after): (Vec<f64>, Vec<Option<f64>>) = of_both.unzip();
+        next.into_iter().chain(after.into_iter().flatten()).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::probe::{Probes, mean};
 use super::watch::{Phase, Watcher};
 use super::words::{code, list};
 use crate::finding::Finding;
-use crate::model::{Config, Drafter, Head, ModelError, Weights, Window};
+use crate::model::{Config, DrafterConfig, ModelError, Settings, Weights};
 use crate::quant::GgmlType;
 
 /// The projection of embedding and hidden state.
@@ -177,16 +177,18 @@ const SAMPLE: usize = 16;
 /// with none undone.
 pub(super) fn find_fault(
     weights: &dyn Weights,
-    config: &Config,
-    head: Head,
-    window: Window,
+    config: &DrafterConfig,
+    settings: Settings,
     probes: &Probes,
     before: &[f64],
     watcher: &Watcher,
 ) -> Result<Option<Finding>, ModelError> {
+    let Some(numbers) = config.assistant() else {
+        return Ok(None);
+    };
     let surprise = |weights: &dyn Weights, probes: &Probes| -> Result<Vec<f64>, ModelError> {
-        let drafter = Drafter::load(weights, config.clone(), probes.vocab(), head, window)?;
-        Ok(probes.surprise(&drafter))
+        let drafter = config.load(weights, probes.target(), settings)?;
+        Ok(probes.surprise(drafter.as_ref()))
     };
     if before.len() < 2 {
         return Ok(None);
@@ -194,7 +196,7 @@ pub(super) fn find_fault(
     let sample = probes.sample(SAMPLE);
     let sample_before = mean(&surprise(weights, &sample)?);
     let mut best: Option<(f64, Fault)> = None;
-    let faults = candidates(weights, config)?;
+    let faults = candidates(weights, numbers)?;
     watcher.begin(Phase::Trials, faults.len());
     for fault in faults {
         if watcher.wants_end() {
@@ -216,7 +218,7 @@ pub(super) fn find_fault(
         let error = (spread / (gains.len() * (gains.len() - 1)) as f64).sqrt();
         let helps = gain > LEAST_GAIN.max(LEAST_SHARE * mean(before))
             && gain > LEAST_ERRORS * error
-            && mean(&after) < REPAIRED * (probes.vocab() as f64).ln();
+            && mean(&after) < REPAIRED * (probes.target().vocab() as f64).ln();
         if helps && best.as_ref().is_none_or(|(most, _)| gain > *most) {
             best = Some((gain, fault));
         }

@@ -21,10 +21,10 @@ pub struct Report {
     pub source: Option<String>,
     /// The target's checkpoint.
     pub target_source: Option<String>,
-    /// Which keys sliding layers see: `llama.cpp` or `transformers`.
-    pub window: &'static str,
-    /// How the vocabulary is scored: `dense` or `centroid`.
-    pub head: &'static str,
+    /// Which keys sliding layers of an assistant see: `llama.cpp` or `transformers`; absent for other drafters.
+    pub window: Option<&'static str>,
+    /// How an assistant scores the vocabulary: `dense` or `centroid`; absent for other drafters.
+    pub head: Option<&'static str>,
     /// Arithmetic of target and drafter: `f32` or `llama.cpp`.
     pub arithmetic: &'static str,
     /// Token ids.

@@ -8,7 +8,7 @@
 use super::probe::{Probe, log_probability};
 use super::watch::{Phase, Watcher};
 use crate::model::ops::argmax;
-use crate::model::{DraftStep, Drafter, Pass, SharedKv, State, Target};
+use crate::model::{DraftStep, Drafter, Memory, Moment, Pass, State, Target};
 use rayon::prelude::*;
 use std::collections::VecDeque;
 
@@ -57,10 +57,12 @@ impl Acceptance {
 }
 
 /// How much is drafted and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Most tokens a draft.
     pub draft_max: usize,
+    /// A draft ends before the first token of which the drafter is less sure than this, from 0 to 1.
+    pub p_min: f32,
     /// Tokens to write; the last round may go beyond.
     pub generate: usize,
 }
@@ -70,6 +72,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             draft_max: 3,
+            p_min: 0.0,
             generate: 128,
         }
     }
@@ -98,33 +101,21 @@ impl Limits {
         }
     }
 
+    /// A draft as far as its drafter is sure enough of it.
+    fn cut(self, mut draft: Vec<DraftStep>) -> Vec<DraftStep> {
+        let is_unsure = |step: &DraftStep| self.p_min > 0.0 && step.certainty() < self.p_min;
+        if let Some(end) = draft.iter().position(is_unsure) {
+            draft.truncate(end);
+        }
+        draft
+    }
+
     /// Positions behind the prompt that a run may touch.
     pub fn room(self) -> usize {
         match self.generate {
             0 => 0,
             generate => generate.saturating_add(self.draft_max + 1),
         }
-    }
-}
-
-/// What a drafter is shown at one position.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment<'a> {
-    /// The last token, which the target has not seen yet.
-    pub last: u32,
-    /// Hidden state of the position before it.
-    pub hidden: &'a [f32],
-    /// Where it will stand.
-    pub position: usize,
-    /// Keys and values up to there.
-    pub kv: SharedKv<'a>,
-}
-
-impl Moment<'_> {
-    /// What a drafter drafts here.
-    pub fn draft(&self, target: &Target, drafter: &Drafter, count: usize) -> Vec<DraftStep> {
-        let embed = |token| target.embed(token);
-        drafter.draft(&embed, self.last, self.hidden, self.position, self.kv, count)
     }
 }
 
@@ -136,7 +127,7 @@ pub fn tokens(draft: &[DraftStep]) -> Vec<u32> {
 /// Someone who follows the target as it writes.
 pub trait Follower {
     /// What the target writes at this moment is `next`.
-    fn follow(&mut self, target: &Target, moment: Moment, next: u32);
+    fn follow(&mut self, moment: Moment, next: u32);
 }
 
 /// A target that has read all of a prompt but its last token. Each run forgets what the one before wrote.
@@ -144,6 +135,8 @@ pub trait Follower {
 pub struct Writer<'a> {
     target: &'a Target<'a>,
     state: State,
+    /// The tokens that the state is of.
+    text: Vec<u32>,
     /// Number of tokens before the last of the prompt.
     start: usize,
     /// Hidden state of the position before it; zeros where the prompt is one token.
@@ -159,16 +152,17 @@ const PROBES: usize = 128;
 const LOGIT_ROWS: usize = 32;
 
 impl<'a> Writer<'a> {
-    /// Reads a prompt, which must not be empty, and makes ready for runs that write as much as `limits` says; `None` where
-    /// the watcher ends it before.
+    /// Reads a prompt, which must not be empty, and makes ready for runs that write as much as `limits` says, with
+    /// drafters that read the inputs of the layers `taps`; `None` where the watcher ends it before.
     pub fn new(
         target: &'a Target<'a>,
         prompt: &[u32],
         limits: Limits,
+        taps: &[usize],
         watcher: &Watcher,
     ) -> Option<Writer<'a>> {
         let width = target.config().width;
-        let mut state = target.state(limits.room() + 1);
+        let mut state = target.tapped_state(limits.room() + 1, taps);
         let (last, before) = prompt
             .split_last()
             .map_or((0, prompt), |(last, rest)| (*last, rest));
@@ -218,6 +212,7 @@ impl<'a> Writer<'a> {
         Some(Writer {
             target,
             state,
+            text: before.to_vec(),
             start: before.len(),
             hidden: rows[(count - 1) * width..].to_vec(),
             last,
@@ -231,54 +226,76 @@ impl<'a> Writer<'a> {
         &self.probes
     }
 
-    /// The keys and values so far.
-    pub fn shared_kv(&self) -> SharedKv<'_> {
-        self.target.shared_kv(&self.state)
+    /// A moment of the text so far: what comes at `position` is `last`.
+    pub fn moment<'m>(&'m self, position: usize, last: u32, hidden: &'m [f32]) -> Moment<'m> {
+        Moment {
+            target: self.target,
+            text: &self.text[..position],
+            last,
+            hidden,
+            kv: self.target.shared_kv(&self.state),
+            taps: self.state.taps(),
+        }
+    }
+
+    /// The target.
+    pub fn target(&self) -> &'a Target<'a> {
+        self.target
+    }
+
+    /// The first position of which all keys and values that it sees are still kept.
+    pub fn first_remembered(&self) -> usize {
+        match self.target.shared_kv(&self.state).sliding.positions().start {
+            0 => 0,
+            kept => kept + self.target.config().window,
+        }
+    }
+
+    /// Lets the target read tokens; their hidden states.
+    fn read(&mut self, tokens: &[u32]) -> Vec<f32> {
+        self.text.extend_from_slice(tokens);
+        self.target.forward(&mut self.state, tokens, Pass::Step)
+    }
+
+    /// Forgets what stands from `len` on.
+    fn truncate(&mut self, len: usize) {
+        self.state.truncate(len);
+        self.text.truncate(len);
     }
 
     /// Shows the moment after the prompt, with the target's first own token as the last.
     pub fn after_prompt<T>(&mut self, show: impl FnOnce(Moment) -> T) -> T {
-        let (target, state) = (self.target, &mut self.state);
-        state.truncate(self.start);
-        let hidden = target.forward(state, &[self.last], Pass::Step);
-        let last = argmax(&target.logits(&hidden, Pass::Step)) as u32;
-        let moment = Moment {
-            last,
-            hidden: &hidden,
-            position: state.len(),
-            kv: target.shared_kv(state),
-        };
-        show(moment)
+        self.truncate(self.start);
+        let hidden = self.read(&[self.last]);
+        let last = argmax(&self.target.logits(&hidden, Pass::Step)) as u32;
+        show(self.moment(self.text.len(), last, &hidden))
     }
 
     /// Writes with the help of a drafter, and then alone as far as `limits` has room: what the target says at each
     /// position is told to the followers. A draft changes nothing of it, so this is the target's own greedy text.
     pub fn speculate(
         &mut self,
-        drafter: &Drafter,
+        drafter: &dyn Drafter,
         limits: Limits,
         followers: &mut [&mut dyn Follower],
     ) -> Speculation {
         let target = self.target;
         let width = target.config().width;
-        self.state.truncate(self.start);
+        self.truncate(self.start);
         let (mut hidden, mut last) = (self.hidden.clone(), self.last);
-        let mut teller = Teller::new(target, followers);
+        let mut memory = drafter.memory();
+        let mut teller = Teller::new(followers);
         let mut written = Vec::new();
         let mut acceptance = Acceptance::default();
         let mut surprise = 0.0;
         self.watcher.begin(Phase::Drafting, limits.generate);
         while limits.goes_on(written.len()) && !self.watcher.wants_end() {
-            let position = self.state.len();
-            let moment = Moment {
-                last,
-                hidden: &hidden,
-                position,
-                kv: target.shared_kv(&self.state),
-            };
-            let draft = tokens(&moment.draft(target, drafter, limits.draft(written.len())));
+            let position = self.text.len();
+            let moment = self.moment(position, last, &hidden);
+            let draft = drafter.draft(&mut memory, &moment, limits.draft(written.len()));
+            let draft = tokens(&limits.cut(draft));
             let batch = [&[last], draft.as_slice()].concat();
-            let rows = target.forward(&mut self.state, &batch, Pass::Step);
+            let rows = self.read(&batch);
             let logits = target.logits(&rows, Pass::Step);
             let own: Vec<u32> = logits
                 .chunks_exact(target.vocab())
@@ -294,18 +311,12 @@ impl<'a> Writer<'a> {
             acceptance.count(draft.len(), accepted);
             let before = std::iter::once(hidden.as_slice()).chain(rows.chunks_exact(width));
             for (i, (hidden, &next)) in before.zip(&own[..=accepted]).enumerate() {
-                let moment = Moment {
-                    last: batch[i],
-                    hidden,
-                    position: position + i,
-                    kv: target.shared_kv(&self.state),
-                };
-                teller.tell(moment, next);
+                teller.tell(self.moment(position + i, batch[i], hidden), next);
             }
             written.extend_from_slice(&own[..=accepted]);
             last = own[accepted];
             hidden.copy_from_slice(&rows[accepted * width..][..width]);
-            self.state.truncate(position + accepted + 1);
+            self.truncate(position + accepted + 1);
         }
         if !self.watcher.wants_end() {
             let left = limits.room().saturating_sub(written.len());
@@ -321,8 +332,8 @@ impl<'a> Writer<'a> {
 
     /// Writes `count` tokens with the target alone, one after the other.
     pub fn write_alone(&mut self, count: usize) -> Vec<u32> {
-        self.state.truncate(self.start);
-        let mut teller = Teller::new(self.target, &mut []);
+        self.truncate(self.start);
+        let mut teller = Teller::new(&mut []);
         self.go_on(self.last, self.hidden.clone(), count, &mut teller)
     }
 
@@ -331,16 +342,10 @@ impl<'a> Writer<'a> {
         let target = self.target;
         let mut written = Vec::new();
         for _ in 0..count {
-            let position = self.state.len();
-            let row = target.forward(&mut self.state, &[last], Pass::Step);
+            let position = self.text.len();
+            let row = self.read(&[last]);
             let next = argmax(&target.logits(&row, Pass::Step)) as u32;
-            let moment = Moment {
-                last,
-                hidden: &hidden,
-                position,
-                kv: target.shared_kv(&self.state),
-            };
-            teller.tell(moment, next);
+            teller.tell(self.moment(position, last, &hidden), next);
             written.push(next);
             (last, hidden) = (next, row);
         }
@@ -362,15 +367,13 @@ pub struct Speculation {
 
 /// Tells followers what the target says, position by position, and keeps the newest of these as probes.
 struct Teller<'t, 'f> {
-    target: &'f Target<'f>,
     followers: &'f mut [&'t mut dyn Follower],
     probes: VecDeque<Probe>,
 }
 
 impl<'t, 'f> Teller<'t, 'f> {
-    fn new(target: &'f Target<'f>, followers: &'f mut [&'t mut dyn Follower]) -> Teller<'t, 'f> {
+    fn new(followers: &'f mut [&'t mut dyn Follower]) -> Teller<'t, 'f> {
         Teller {
-            target,
             followers,
             probes: VecDeque::new(),
         }
@@ -378,12 +381,12 @@ impl<'t, 'f> Teller<'t, 'f> {
 
     fn tell(&mut self, moment: Moment, next: u32) {
         for follower in self.followers.iter_mut() {
-            follower.follow(self.target, moment, next);
+            follower.follow(moment, next);
         }
         if let Some(probe) = self.probes.back_mut() {
             probe.after = Some(next);
         }
-        if moment.position == 0 {
+        if moment.position() == 0 {
             return;
         }
         if self.probes.len() == PROBES {
@@ -392,7 +395,7 @@ impl<'t, 'f> Teller<'t, 'f> {
         self.probes.push_back(Probe {
             last: moment.last,
             hidden: moment.hidden.to_vec(),
-            position: moment.position,
+            position: moment.position(),
             next,
             after: None,
         });
@@ -402,7 +405,8 @@ impl<'t, 'f> Teller<'t, 'f> {
 /// A drafter that drafts along while a target writes, whoever helps it, and counts how its drafts would have fared: the
 /// same as in [`Writer::speculate`], since a draft changes nothing of what the target writes.
 pub struct Rehearsal<'a, F> {
-    drafter: &'a Drafter<'a>,
+    drafter: &'a dyn Drafter,
+    memory: Memory,
     limits: Limits,
     written: usize,
     /// The draft of this round and how much of it was confirmed.
@@ -415,8 +419,9 @@ pub struct Rehearsal<'a, F> {
 
 impl<'a, F: FnMut(&[DraftStep], Moment)> Rehearsal<'a, F> {
     /// Nothing drafted yet.
-    pub fn new(drafter: &'a Drafter<'a>, limits: Limits, show: F) -> Rehearsal<'a, F> {
+    pub fn new(drafter: &'a dyn Drafter, limits: Limits, show: F) -> Rehearsal<'a, F> {
         Rehearsal {
+            memory: drafter.memory(),
             drafter,
             limits,
             written: 0,
@@ -428,12 +433,13 @@ impl<'a, F: FnMut(&[DraftStep], Moment)> Rehearsal<'a, F> {
 }
 
 impl<F: FnMut(&[DraftStep], Moment)> Follower for Rehearsal<'_, F> {
-    fn follow(&mut self, target: &Target, moment: Moment, next: u32) {
+    fn follow(&mut self, moment: Moment, next: u32) {
         let (draft, confirmed) = match self.round.take() {
             Some(round) => round,
             None if self.limits.goes_on(self.written) => {
                 let count = self.limits.draft(self.written);
-                let steps = moment.draft(target, self.drafter, count);
+                let steps = self.drafter.draft(&mut self.memory, &moment, count);
+                let steps = self.limits.cut(steps);
                 (self.show)(&steps, moment);
                 (tokens(&steps), 0)
             }

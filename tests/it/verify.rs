@@ -65,8 +65,8 @@ fn every_intermediate_is_that_of_transformers() {
                 head,
                 dump: Some(dump.clone()),
                 limits: Limits {
-                    draft_max: 3,
                     generate: 64,
+                    ..Limits::default()
                 },
                 ..with_source(pair, fixture(pair).join("drafter-q8_0.gguf"))
             },
@@ -196,8 +196,8 @@ fn the_greedy_text_is_proved_on_request_and_where_the_target_is_small() {
         let options = Options {
             prove_greedy,
             limits: Limits {
-                draft_max: 3,
                 generate: 24,
+                ..Limits::default()
             },
             ..with_source("mini-edge", fixture("mini-edge").join("drafter-q8_0.gguf"))
         };

@@ -1,17 +1,19 @@
-//! The drafter: four layers that read the target's hidden state, keys and values, and guess its next tokens.
+//! Gemma 4's assistant: layers without keys and values of their own, which read the target's and its hidden state.
 
-use super::arithmetic::Pass;
-use super::attention::{KvCache, attend};
-use super::block::Block;
-use super::config::Config;
-use super::error::ModelError;
-use super::finite::{Place, Watch};
-use super::head::{Centroids, Head};
-use super::matrix::Matrix;
-use super::ops::{argmax, weighted_rms_norm};
-use super::rope::Rope;
-use super::weights::{Weights, ropes};
+use super::{DraftStep, Drafter, Guess, Memory, Moment};
 use crate::arch::LayerKind;
+use crate::model::arithmetic::Pass;
+use crate::model::attention::{KvCache, attend};
+use crate::model::block::Block;
+use crate::model::config::Config;
+use crate::model::error::ModelError;
+use crate::model::finite::{Place, Watch};
+use crate::model::head::{Centroids, Head};
+use crate::model::matrix::Matrix;
+use crate::model::ops::weighted_rms_norm;
+use crate::model::rope::Rope;
+use crate::model::target::Target;
+use crate::model::weights::{Weights, ropes};
 use std::ops::Range;
 
 /// Which keys a sliding layer of the drafter sees. The next token stands at position `n`, the newest key at `n - 1`,
@@ -63,26 +65,8 @@ impl<'a> SharedKv<'a> {
     }
 }
 
-/// What one draft step yields.
-#[derive(Debug, Clone)]
-pub struct DraftStep {
-    /// The input: the scaled embedding of the last token, then the hidden state. `[2 * backbone]`.
-    pub input: Vec<f32>,
-    /// Scores of the next token, `[vocab]`.
-    pub logits: Vec<f32>,
-    /// The hidden state for the next step, `[backbone]`.
-    pub state: Vec<f32>,
-}
-
-impl DraftStep {
-    /// The drafted token.
-    pub fn token(&self) -> u32 {
-        argmax(&self.logits) as u32
-    }
-}
-
-/// What a drafter makes of its inputs.
-#[derive(Debug)]
+/// What an assistant makes of its inputs.
+#[derive(Debug, Default)]
 pub struct Outputs {
     /// Scores of the next token, `[rows, vocab]`.
     pub logits: Vec<f32>,
@@ -90,9 +74,9 @@ pub struct Outputs {
     pub states: Vec<f32>,
 }
 
-/// A drafter.
+/// An assistant.
 #[derive(Debug)]
-pub struct Drafter<'a> {
+pub struct Assistant<'a> {
     config: Config,
     backbone: usize,
     token_embd: Matrix<'a>,
@@ -107,15 +91,15 @@ pub struct Drafter<'a> {
     watch: Watch,
 }
 
-impl<'a> Drafter<'a> {
-    /// Loads a drafter with `vocab` tokens. All shapes are checked here; nothing is copied but vectors.
+impl<'a> Assistant<'a> {
+    /// Loads an assistant with `vocab` tokens. All shapes are checked here; nothing is copied but vectors.
     pub fn load(
         weights: &'a dyn Weights,
         config: Config,
         vocab: usize,
         head: Head,
         window: Window,
-    ) -> Result<Drafter<'a>, ModelError> {
+    ) -> Result<Assistant<'a>, ModelError> {
         let width = config.width;
         let backbone = config
             .backbone
@@ -125,7 +109,7 @@ impl<'a> Drafter<'a> {
             .map(|l| Block::load(weights, &config, l))
             .collect::<Result<_, _>>()?;
         let (rope_full, rope_sliding) = ropes(weights, &config)?;
-        Ok(Drafter {
+        Ok(Assistant {
             backbone,
             token_embd: weights.shaped("token_embd.weight", &[vocab, width])?,
             pre_projection: weights.shaped("nextn.pre_projection.weight", &[width, 2 * backbone])?,
@@ -147,11 +131,6 @@ impl<'a> Drafter<'a> {
     /// Its numbers.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Where a draft first gave a NaN or an infinity, if any did; then nothing drafted since means anything.
-    pub fn non_finite(&self) -> Option<Place> {
-        self.watch.first()
     }
 
     /// Width of the target's hidden state.
@@ -216,35 +195,85 @@ impl<'a> Drafter<'a> {
         self.watch.look(&states, Place::State);
         Outputs { logits, states }
     }
+}
 
-    /// Drafts `count` tokens after `token`, which will stand at `position`; `hidden` is the target's hidden state of
-    /// the position before. `embed` gives the target's scaled embedding of a token. Each step takes the token and the
-    /// state of the one before it and the same position.
-    pub fn draft(
+impl Assistant<'_> {
+    fn outputs<'i>(&self, moments: &[Moment], inputs: impl Iterator<Item = (u32, &'i [f32])>) -> Outputs {
+        let Some(Moment { target, kv, .. }) = moments.first() else {
+            return Outputs::default();
+        };
+        let rows: Vec<f32> = inputs
+            .flat_map(|(token, state)| [target.embed(token).as_slice(), state].concat())
+            .collect();
+        let positions: Vec<usize> = moments.iter().map(Moment::position).collect();
+        self.forward(&rows, &positions, *kv, Pass::Prompt)
+    }
+}
+
+impl Drafter for Assistant<'_> {
+    fn check(&self, target: &Target) -> Result<(), ModelError> {
+        self.check_shared(target.shared_kv(&target.state(0)))
+    }
+
+    /// Each step takes the token and the state of the one before it and the same position.
+    fn draft_with(
         &self,
-        embed: &dyn Fn(u32) -> Vec<f32>,
-        token: u32,
-        hidden: &[f32],
-        position: usize,
-        kv: SharedKv,
+        _: &mut Memory,
+        moment: &Moment,
         count: usize,
+        next: &dyn Fn(usize, &DraftStep) -> u32,
     ) -> Vec<DraftStep> {
         let mut steps: Vec<DraftStep> = Vec::with_capacity(count);
-        for _ in 0..count {
+        for i in 0..count {
             let (token, state) = match steps.last() {
-                None => (token, hidden),
-                Some(step) => (step.token(), step.state.as_slice()),
+                None => (moment.last, moment.hidden),
+                Some(step) => (next(i - 1, step), step.state.as_slice()),
             };
-            let mut input = embed(token);
+            let mut input = moment.target.embed(token);
             input.extend_from_slice(state);
-            let Outputs { logits, states } = self.forward(&input, &[position], kv, Pass::Step);
+            let Outputs { logits, states } =
+                self.forward(&input, &[moment.position()], moment.kv, Pass::Step);
             steps.push(DraftStep {
                 input,
                 logits,
                 state: states,
+                confidence: None,
             });
         }
         steps
+    }
+
+    fn follow(&self, _: &mut Memory, moment: &Moment, draft: &[DraftStep]) -> Vec<f32> {
+        let inputs: Vec<f32> = draft.iter().flat_map(|step| &step.input).copied().collect();
+        let positions = vec![moment.position(); draft.len()];
+        self.forward(&inputs, &positions, moment.kv, Pass::Step).logits
+    }
+
+    /// Many at once.
+    fn guess(&self, _: &mut Memory, moments: &[(Moment, Option<u32>)]) -> Vec<Guess> {
+        let all: Vec<Moment> = moments.iter().map(|(moment, _)| *moment).collect();
+        let first = self.outputs(&all, all.iter().map(|moment| (moment.last, moment.hidden)));
+        let states = first.states.chunks_exact(self.backbone);
+        let going_on: Vec<(Moment, &[f32], u32)> = moments
+            .iter()
+            .zip(states)
+            .filter_map(|((moment, next), state)| Some((*moment, state, (*next)?)))
+            .collect();
+        let some: Vec<Moment> = going_on.iter().map(|(moment, ..)| *moment).collect();
+        let second = self.outputs(&some, going_on.iter().map(|(_, state, next)| (*next, *state)));
+        let vocab = self.token_embd.rows();
+        let mut after = second.logits.chunks_exact(vocab);
+        let next = first.logits.chunks_exact(vocab);
+        next.zip(moments)
+            .map(|(next, (_, going_on))| Guess {
+                next: next.to_vec(),
+                after: going_on.and_then(|_| after.next()).map(<[f32]>::to_vec),
+            })
+            .collect()
+    }
+
+    fn non_finite(&self) -> Option<Place> {
+        self.watch.first()
     }
 }
 
