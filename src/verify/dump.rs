@@ -43,7 +43,7 @@ pub struct Dump {
 /// Runs target and drafter on a prompt, then the target alone for `generate` tokens. The intermediates are `prompt`;
 /// `target.hidden` and `target.logits` by position; the keys and values that the drafter reads,
 /// `{full,sliding}_attention.{k,v}` of shape `[kv_heads, positions, head_dim]`; and of each draft step
-/// `stepN.inputs_embeds`, `.logits` and `.state`.
+/// `stepN.inputs_embeds`, `.logits`, and `.state` and `.confidence` where it has them.
 pub fn run(target: &Target, drafter: &dyn Drafter, prompt: &[u32], steps: usize, generate: usize) -> Dump {
     let (width, vocab) = (target.config().width, target.vocab());
     let mut state = target.tapped_state(usize::MAX, drafter.taps());
@@ -87,8 +87,11 @@ pub fn run(target: &Target, drafter: &dyn Drafter, prompt: &[u32], steps: usize,
             ("logits", &step.logits),
             ("state", &step.state),
         ];
-        for (part, numbers) in parts {
+        for (part, numbers) in parts.into_iter().filter(|(_, numbers)| !numbers.is_empty()) {
             arrays.push(Array::new(format!("step{i}.{part}"), &[numbers.len()], numbers));
+        }
+        if let Some(confidence) = step.confidence {
+            arrays.push(Array::new(format!("step{i}.confidence"), &[1], &[confidence]));
         }
     }
     let mut greedy = Vec::with_capacity(generate);

@@ -33,4 +33,5 @@ mod sources;
 mod structure;
 mod verdicts;
 mod verify;
+mod verify_drafters;
 mod verify_sources;

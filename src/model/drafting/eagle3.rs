@@ -201,6 +201,7 @@ impl Drafter for Eagle3<'_> {
             (token, state) = (next(i, &step), step.state.clone());
             steps.push(step);
         }
+        memory.truncate(newest);
         steps
     }
 
@@ -216,7 +217,9 @@ impl Drafter for Eagle3<'_> {
             states.extend_from_slice(&step.state);
             tokens.push(step.token());
         }
-        self.forward(memory, moment.target, &tokens, &states).logits
+        let logits = self.forward(memory, moment.target, &tokens, &states).logits;
+        memory.truncate(newest);
+        logits
     }
 
     fn non_finite(&self) -> Option<Place> {

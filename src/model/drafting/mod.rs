@@ -90,6 +90,13 @@ pub struct Memory {
     caches: Vec<KvCache>,
 }
 
+impl Memory {
+    /// Forgets the positions from `len` on: what a draft put there is no text.
+    fn truncate(&mut self, len: usize) {
+        self.caches.iter_mut().for_each(|cache| cache.truncate(len));
+    }
+}
+
 /// What a drafter guesses at a moment, teacher-forced.
 #[derive(Debug)]
 pub struct Guess {
