@@ -30,7 +30,7 @@ use std::sync::Arc;
 /// Arguments of verify.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The drafter's GGUF
+    /// The drafter's GGUF: Gemma 4's assistant, EAGLE-3, DFlash or DSpark
     #[arg(value_parser = source())]
     drafter: Source,
     /// GGUF of the model that it drafts for (any part, if it is split)
@@ -56,10 +56,10 @@ pub(super) struct Args {
     /// Generate 32 tokens only: enough to see that a pair works, the rate of acceptance only roughly
     #[arg(long, conflicts_with = "generate")]
     quick: bool,
-    /// Which keys the drafter's sliding layers see: the runtime's reading or that of the library
+    /// Which keys sliding layers of an assistant see: the runtime's reading or that of the library
     #[arg(long, value_enum, default_value = "llama.cpp")]
     window: WindowArg,
-    /// How the drafter scores the vocabulary: whole, as the runtime does, or by its centroids
+    /// How an assistant scores the vocabulary: whole, as the runtime does, or by its centroids
     #[arg(long, value_enum, default_value = "dense")]
     head: HeadArg,
     /// How products are taken: in full f32, or with activations rounded as the runtime rounds them, so that near-ties

@@ -30,6 +30,8 @@ pub struct Figures<'a> {
     pub acceptance: &'a Acceptance,
     /// Mean surprise by the target's text, as a part of that of a blind guesser.
     pub surprise: f64,
+    /// Whether a good drafter of the kind may have few first guesses accepted.
+    pub may_be_weak: bool,
 }
 
 impl Figures<'_> {
@@ -42,7 +44,8 @@ impl Figures<'_> {
     }
 
     fn is_stranger(&self) -> bool {
-        self.first_rate().is_some_and(|first| first < STRANGER) || self.surprise > STRANGER_SURPRISE
+        let is_never_right = || self.first_rate().is_some_and(|first| first < STRANGER);
+        (!self.may_be_weak && is_never_right()) || self.surprise > STRANGER_SURPRISE
     }
 
     fn accepted_a_round(&self) -> f64 {

@@ -599,6 +599,7 @@ impl Run {
         let figures = |acceptance, surprise: Option<f64>| judge::Figures {
             acceptance,
             surprise: surprise.unwrap_or(0.0) / blind,
+            may_be_weak: config.assistant().is_none(),
         };
         let no_model = judge::target(speculation.surprise, blind);
         let judged = judge::acceptance(
