@@ -72,6 +72,13 @@ pub fn soft_cap(logits: &mut [f32], cap: f32) {
     });
 }
 
+/// `ln softmax(logits)[token]`.
+pub fn log_probability(logits: &[f32], token: usize) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&x| f64::from(x - max).exp()).sum();
+    f64::from(logits[token] - max) - sum.ln()
+}
+
 /// Position of the largest value, the first of equals. NaN is never the largest.
 pub fn argmax(values: &[f32]) -> usize {
     let mut best = 0;

@@ -4,7 +4,6 @@ use super::arithmetic::{Mode, Pass, gate};
 use super::attention::{KvCache, attend};
 use super::block::Block;
 use super::config::Config;
-use super::drafting::SharedKv;
 use super::error::ModelError;
 use super::experts::Experts;
 use super::finite::{Place, Watch};
@@ -73,6 +72,25 @@ struct PerLayerInput<'a> {
     /// `[width, P]`.
     proj: Matrix<'a>,
     post_norm: Vec<f32>,
+}
+
+/// The target's keys and values that a drafter reads.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedKv<'a> {
+    /// Of the last full layer that has its own.
+    pub full: &'a KvCache,
+    /// Of the last sliding layer that has its own.
+    pub sliding: &'a KvCache,
+}
+
+impl<'a> SharedKv<'a> {
+    /// Those for a layer of this kind.
+    pub fn of(self, kind: LayerKind) -> &'a KvCache {
+        match kind {
+            LayerKind::Full => self.full,
+            LayerKind::Sliding => self.sliding,
+        }
+    }
 }
 
 /// What a target remembers of the tokens so far.

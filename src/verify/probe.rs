@@ -1,23 +1,8 @@
 //! How well a drafter guesses what the target writes, position by position.
 
-use super::speculate::Writer;
+use super::speculate::{Probe, Writer};
 use crate::model::{Drafter, Memory, Moment, Target};
 use rayon::prelude::*;
-
-/// A position of the target's text: what a drafter knows there, and what the target wrote.
-#[derive(Debug, Clone)]
-pub struct Probe {
-    /// The last token.
-    pub last: u32,
-    /// Hidden state of the position before it.
-    pub hidden: Vec<f32>,
-    /// Where it stands.
-    pub position: usize,
-    /// The target's next token.
-    pub next: u32,
-    /// The one after that, where the target wrote on from its own.
-    pub after: Option<u32>,
-}
 
 /// Probes of a text, with the target that wrote it.
 pub struct Probes<'a> {
@@ -81,13 +66,6 @@ impl<'a> Probes<'a> {
         let (next, after): (Vec<f64>, Vec<Option<f64>>) = of_both.unzip();
         next.into_iter().chain(after.into_iter().flatten()).collect()
     }
-}
-
-/// `ln softmax(logits)[token]`.
-pub fn log_probability(logits: &[f32], token: usize) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&x| f64::from(x - max).exp()).sum();
-    f64::from(logits[token] - max) - sum.ln()
 }
 
 /// Mean of some numbers, 0 for none.

@@ -5,9 +5,8 @@
 //! would have written; guesses count until the first that differs, and what the target wrote there starts the next
 //! round. The first round's last token is the last of the prompt.
 
-use super::probe::{Probe, log_probability};
 use super::watch::{Phase, Watcher};
-use crate::model::ops::argmax;
+use crate::model::ops::{argmax, log_probability};
 use crate::model::{DraftStep, Drafter, Memory, Moment, Pass, State, Target};
 use rayon::prelude::*;
 use std::collections::VecDeque;
@@ -128,6 +127,21 @@ pub fn tokens(draft: &[DraftStep]) -> Vec<u32> {
 pub trait Follower {
     /// What the target writes at this moment is `next`.
     fn follow(&mut self, moment: Moment, next: u32);
+}
+
+/// A position of the target's text: what a drafter knows there, and what the target wrote.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// The last token.
+    pub last: u32,
+    /// Hidden state of the position before it.
+    pub hidden: Vec<f32>,
+    /// Where it stands.
+    pub position: usize,
+    /// The target's next token.
+    pub next: u32,
+    /// The one after that, where the target wrote on from its own.
+    pub after: Option<u32>,
 }
 
 /// A target that has read all of a prompt but its last token. Each run forgets what the one before wrote.

@@ -3,7 +3,7 @@
 use super::{DraftStep, Drafter, Guess, Memory, Moment};
 use crate::arch::LayerKind;
 use crate::model::arithmetic::Pass;
-use crate::model::attention::{KvCache, attend};
+use crate::model::attention::attend;
 use crate::model::block::Block;
 use crate::model::config::Config;
 use crate::model::error::ModelError;
@@ -12,7 +12,7 @@ use crate::model::head::{Centroids, Head};
 use crate::model::matrix::Matrix;
 use crate::model::ops::weighted_rms_norm;
 use crate::model::rope::Rope;
-use crate::model::target::Target;
+use crate::model::target::{SharedKv, Target};
 use crate::model::weights::{Weights, ropes};
 use std::ops::Range;
 
@@ -43,25 +43,6 @@ impl Window {
             Window::Transformers => window + 1,
         };
         n.saturating_sub(count)..n
-    }
-}
-
-/// The target's keys and values that a drafter reads.
-#[derive(Debug, Clone, Copy)]
-pub struct SharedKv<'a> {
-    /// Of the last full layer that has its own.
-    pub full: &'a KvCache,
-    /// Of the last sliding layer that has its own.
-    pub sliding: &'a KvCache,
-}
-
-impl<'a> SharedKv<'a> {
-    /// Those for a layer of this kind.
-    pub fn of(self, kind: LayerKind) -> &'a KvCache {
-        match kind {
-            LayerKind::Full => self.full,
-            LayerKind::Sliding => self.sliding,
-        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The parts that layers of EAGLE-3 and DFlash are made of. `x` below is `[tokens, width]`.
 
 use super::config::Numbers;
-use crate::model::arithmetic::Mode;
+use crate::model::arithmetic::{Mode, gate};
 use crate::model::attention::{KvCache, attend};
 use crate::model::error::ModelError;
 use crate::model::matrix::Matrix;
-use crate::model::ops::{gate, rms_norm, weighted_rms_norm};
+use crate::model::ops::{rms_norm, weighted_rms_norm};
 use crate::model::rope::{Angles, Rope};
 use crate::model::weights::Weights;
 use std::ops::Range;

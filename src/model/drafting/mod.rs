@@ -11,7 +11,7 @@ mod layer;
 mod short_conv;
 mod vocabulary;
 
-pub use assistant::{Assistant, Outputs, SharedKv, Window};
+pub use assistant::{Assistant, Outputs, Window};
 pub use config::{DFlashConfig, Eagle3Config, Numbers, RopeNumbers, SelectorConfig};
 pub use dflash::DFlash;
 pub use eagle3::Eagle3;
@@ -23,7 +23,7 @@ use super::error::ModelError;
 use super::finite::Place;
 use super::ops::{argmax, softmax, top};
 use super::taps::Taps;
-use super::target::Target;
+use super::target::{SharedKv, Target};
 use std::fmt::Debug;
 
 /// A place in a text that a target reads, with what a drafter may see there.
