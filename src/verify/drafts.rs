@@ -1,7 +1,6 @@
 //! What two drafters make of the same inputs.
 
-use super::probe::log_probability;
-use crate::model::ops::argmax;
+use crate::model::ops::{argmax, log_probability};
 use crate::model::{DraftStep, Drafter, Memory, Moment};
 
 /// How far two drafters are apart in one step.

@@ -1,6 +1,7 @@
 //! How well a drafter guesses what the target writes, position by position.
 
 use super::speculate::{Probe, Writer};
+use crate::model::ops::log_probability;
 use crate::model::{Drafter, Memory, Moment, Target};
 use rayon::prelude::*;
 
