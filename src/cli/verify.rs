@@ -262,9 +262,9 @@ fn text(report: &Report) -> Page {
     ));
     if let Some(length) = report.acceptance.as_ref().and_then(|a| a.mean_accepted_length) {
         page.line(format!(
-            "{length:.2} tokens a pass of the target: so many times as fast, were drafting free; `gguf-conv advise` \
-             tells what to expect on this machine, `gguf-conv bench` measures it"
+            "{length:.2} tokens a pass of the target: so many times as fast, were drafting free"
         ));
+        page.line("(what to expect here: gguf-conv advise; to measure it: gguf-conv bench)");
     }
     let mut section = |title: String, rows: Vec<Vec<String>>| page.section(title, &rows);
     if !report.findings.is_empty() {
@@ -310,11 +310,9 @@ fn text(report: &Report) -> Page {
     }
     if let Some(acceptance) = &report.acceptance {
         let greedy = match acceptance.output_is_greedy {
-            Some(true) => "; the target writes them without the drafter too",
-            Some(false) => "; without the drafter the target writes others",
-            None => {
-                "; they are what its verifying passes say (--prove-greedy: written again without the drafter)"
-            }
+            Some(true) => "; without the drafter it writes the same",
+            Some(false) => "; without the drafter it writes others",
+            None => ", not written again (--prove-greedy)",
         };
         section(
             format!(

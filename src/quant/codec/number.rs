@@ -2,19 +2,23 @@
 
 use fearless_simd::{Bytes, Simd, f32x16, i32x16};
 
-/// 2^112, the ratio of the two types' smallest normal numbers.
-const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+/// 2^-24, the smallest f16 above zero.
+const SMALLEST: f32 = f32::from_bits((127 - 24) << 23);
 
 /// An f16's bits to its value; a NaN keeps its payload.
 #[inline(always)]
 pub(super) fn f16_value(bits: u16) -> f32 {
-    // Sign, exponent and mantissa in an f32's places. The product mends the exponent, of subnormal numbers too.
-    let placed = ((bits as i16 as i32) << 13) as u32 & 0x8fff_e000;
-    if bits & 0x7c00 == 0x7c00 {
-        f32::from_bits(placed | 0x7f80_0000)
-    } else {
-        f32::from_bits(placed) * REBIAS
-    }
+    let sign = u32::from(bits & 0x8000) << 16;
+    // Exponent and mantissa in an f32's places.
+    let placed = u32::from(bits & 0x7fff) << 13;
+    let magnitude = match bits & 0x7c00 {
+        // Subnormal, as the scales of K-quants often are. As an f32 it is normal, and must not be a subnormal one on the way:
+        // to calculate with these costs a processor more time than to decode a block.
+        0 => (f32::from(bits & 0x03ff) * SMALLEST).to_bits(),
+        0x7c00 => placed | 0x7f80_0000,
+        _ => placed.wrapping_add(112 << 23),
+    };
+    f32::from_bits(sign | magnitude)
 }
 
 /// The f16 nearest to `value`, ties to even, as bits; past the largest it is an infinity.
