@@ -13,6 +13,7 @@ use crate::model::ModelError;
 use crate::plan::WriteError;
 use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
+use crate::source::hub::HubError;
 use crate::source::{NameError, SourceError};
 use crate::storage::StorageError;
 use crate::verify::VerifyError;
@@ -70,6 +71,9 @@ pub enum Error {
     /// A model is not where its name leads.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A model could not be had from the Hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A model on disk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -81,6 +85,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A program that was to take the result did not.
+    #[error("{0}")]
+    Install(String),
     /// Threads could not be started.
     #[error("threads cannot be started: {0}; raise the limit of processes or of memory")]
     Threads(String),
@@ -140,8 +147,11 @@ impl Error {
             Error::Bench(error) => error.path(),
             Error::Advise(error) => error.path(),
             Error::Source(error) => error.path(),
+            Error::Hub(error) => error.path(),
             Error::Changed(ChangedInput { path }) => Some(path),
-            Error::Threads(_) | Error::Usage(_) | Error::Name(_) | Error::Stdout(_) => None,
+            Error::Threads(_) | Error::Usage(_) | Error::Name(_) | Error::Stdout(_) | Error::Install(_) => {
+                None
+            }
         }
     }
 
@@ -149,7 +159,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Usage(_) | Error::Name(_) => Fault::Usage,
-            Error::Stdout(_) | Error::Threads(_) | Error::Changed(_) => Fault::System,
+            Error::Stdout(_) | Error::Threads(_) | Error::Changed(_) | Error::Install(_) => Fault::System,
             Error::Gguf(GgufError { kind, .. })
             | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
             | Error::Migrate(
@@ -177,6 +187,10 @@ impl Error {
             Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
             Error::Storage(error) => error.read().map_or(Fault::Input, read_fault),
+            Error::Hub(error) => match error.is_system() {
+                true => Fault::System,
+                false => Fault::Input,
+            },
             Error::Source(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Bench(error) => bench_fault(error),
             Error::Advise(error) => error.read().map_or(Fault::Input, read_fault),

@@ -65,7 +65,7 @@ const CONVERT: &str = "convert the drafter's checkpoint again with `gguf-conv`";
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Options {
-    /// All numbers of drafter and target, for NaN, infinities and tensors of zeros.
+    /// All numbers of drafter and target, for NaN, infinities and tensors of zeros, where the file is here.
     pub data: bool,
 }
 
@@ -147,8 +147,11 @@ pub fn check(
         ),
     }
     if options.data {
-        data::check(arch, gguf, &mut findings, progress);
-        if let Some(target) = target {
+        // Of a file elsewhere only the header is here.
+        if !gguf.is_distant() {
+            data::check(arch, gguf, &mut findings, progress);
+        }
+        if let Some(target) = target.filter(|target| !target.is_distant()) {
             data::check_target(target, &mut findings, progress);
         }
     }

@@ -1,7 +1,7 @@
 //! `gguf-conv advise`: arguments of an advice and how it is printed.
 
 use super::page::Page;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{Outcome, json, print, write};
 use crate::advise::memory::Load;
 use crate::advise::{self, Advice, Question};
@@ -79,6 +79,8 @@ pub(super) struct Args {
     /// Replace the file of --html if it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -130,9 +132,9 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             None => None,
         },
     };
-    let finder = Finder::new(inputs);
-    let target = finder.find(&args.target, Wanted::Target)?;
-    let drafter = finder.find(&args.drafter, Wanted::Drafter)?;
+    let finder = Finder::new(inputs, &args.sources);
+    let target = finder.find(&args.target, Wanted::Target, Reach::Parts)?;
+    let drafter = finder.find(&args.drafter, Wanted::Drafter, Reach::Parts)?;
     let advice = advise::advise(inputs, &target, &drafter, &question)?;
     let sentences = sentences(args, &advice);
     let findings: Vec<Finding> = too_large(args, &advice).into_iter().collect();

@@ -3,7 +3,7 @@
 use super::json;
 use super::page::Page;
 use super::print;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::check;
@@ -30,6 +30,8 @@ pub(super) struct Args {
     /// Exit with 1 for warnings too
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -41,10 +43,27 @@ pub(super) struct Args {
 /// Checks the file, and the pair if there is a target, and lists what was found.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs);
-    let drafter = Gguf::look(inputs, &finder.find(&args.drafter, Wanted::Drafter)?)?;
-    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let finder = Finder::new(inputs, &args.sources);
+    let drafter = Gguf::look(
+        inputs,
+        &finder.find(&args.drafter, Wanted::Drafter, Reach::Parts)?,
+    )?;
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::Parts)?;
     let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
+    for (file, given) in [
+        (Some(&drafter), Some(&args.drafter)),
+        (target.as_ref(), args.target.as_ref()),
+    ] {
+        if let (Some(file), Some(given)) = (file, given)
+            && file.is_distant()
+            && !args.no_data
+        {
+            let name = print::path(given.typed());
+            print::tell(&format!(
+                "note: {name} is on the Hub: its header is checked, not its numbers; --download gets them"
+            ));
+        }
+    }
     let options = check::Options { data: !args.no_data };
     let elements = |gguf: &Gguf| {
         gguf.tensors()

@@ -1,9 +1,10 @@
 //! `gguf-conv DRAFTER`: arguments, progress and report of a conversion.
 
+use super::install::Install;
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
@@ -49,6 +50,10 @@ pub(super) struct Args {
     /// llama-quantize's)
     #[arg(long)]
     qat: bool,
+    /// Put the result where a program looks for it, and replace nothing there: ollama:NAME makes a model of target and
+    /// drafter, lmstudio and llama.cpp are folders
+    #[arg(long, value_name = "PROGRAM", value_parser = Install::parse, conflicts_with = "dry_run")]
+    install: Option<Install>,
     /// Which tokenizer to write; auto takes the drafter's where its folder has one
     #[arg(long, value_enum, default_value = "auto")]
     tokenizer: TokenizerArg,
@@ -61,6 +66,8 @@ pub(super) struct Args {
     /// Replace the output file if it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -89,10 +96,10 @@ impl From<TokenizerArg> for TokenizerSource {
 /// Plans the conversion, then writes the file or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs);
-    let drafter = finder.find(&args.drafter, Wanted::Checkpoint)?;
+    let finder = Finder::new(inputs, &args.sources);
+    let drafter = finder.find(&args.drafter, Wanted::Checkpoint, Reach::Parts)?;
     let checkpoint = Checkpoint::open(inputs, &drafter).map_err(ConvertError::from)?;
-    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::NoMoreThanParts)?;
     let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let options = Options {
         outtype: FileType::from_name(&args.outtype),
@@ -101,22 +108,34 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         keep_centroids: args.keep_centroids,
         tokenizer: args.tokenizer.into(),
     };
+    if let Some(install) = &args.install {
+        install.check(target.as_ref().map(Gguf::path), args.output.as_deref())?;
+    }
+    let force = args.force && args.install.is_none();
     // A wrong output path is told before the work of planning.
     if let Some(path) = args.output.as_deref().filter(|_| !args.dry_run) {
-        write::check(path, inputs, args.force)?;
+        write::check(path, inputs, force)?;
     }
     let config = checkpoint.config().map_err(ConvertError::from)?;
     let conversion = convert::plan(registry.of_config(config), &checkpoint, target.as_ref(), options)?;
     let plan = &conversion.plan;
     let name = || default_name(&conversion);
-    let path = args
-        .output
-        .as_deref()
-        .map_or_else(name, |asked| write::place(asked, name));
+    let installed = match &args.install {
+        Some(install) => install.output(&name())?,
+        None => None,
+    };
+    let path = match (installed, args.output.as_deref()) {
+        (Some(path), _) => path,
+        (None, Some(asked)) => write::place(asked, name),
+        (None, None) => name(),
+    };
+    if let Some(install) = &args.install {
+        install.check_beside(&path, inputs)?;
+    }
     tell(&conversion);
     let mut grid = None;
     if !args.dry_run {
-        grid = Some(write::write(plan, &path, inputs, args.force)?);
+        grid = Some(write::write(plan, &path, inputs, force)?);
     }
     let grid = grid.filter(|grid| grid.blocks > 0);
     if args.json {
@@ -138,6 +157,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             page.line(line);
         }
         print::report(&page, Some(&path), inputs)?;
+    }
+    if let Some(install) = &args.install {
+        let target = target.as_ref().map(Gguf::path);
+        install.finish(&path, args.target.as_ref(), target, inputs)?;
     }
     Ok(Outcome::Done)
 }

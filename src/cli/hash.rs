@@ -5,7 +5,7 @@ use super::json;
 use super::page::Page;
 use super::print;
 use super::several::Opened;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use crate::Error;
 use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_line};
 use crate::io::kind::Wanted;
@@ -54,6 +54,8 @@ pub(super) struct Args {
     /// With --check, name only what does not agree
     #[arg(long, requires = "check")]
     quiet: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -78,9 +80,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 }
 
 fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
-    let finder = Finder::new(inputs);
+    let finder = Finder::new(inputs, &args.sources);
     let Opened { files, failures } = Opened::each(&args.files, |file| {
-        Ok(ModelFile::open(inputs, &finder.find(file, Wanted::Weights)?)?)
+        Ok(ModelFile::open(
+            inputs,
+            &finder.find(file, Wanted::Weights, Reach::Whole)?,
+        )?)
     });
     let hashes: Vec<Hashes> = files.iter().map(Hashes::of).collect();
     let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));

@@ -3,7 +3,7 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, tensors};
 use super::{Outcome, registry};
 use crate::Error;
@@ -47,6 +47,8 @@ pub(super) struct Args {
     /// Replace the output file if it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -64,9 +66,9 @@ enum EndianArg {
 /// Plans the migration, then writes the file or shows what would change.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs);
-    let old = Gguf::open(inputs, &finder.find(&args.old, Wanted::Drafter)?)?;
-    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let finder = Finder::new(inputs, &args.sources);
+    let old = Gguf::open(inputs, &finder.find(&args.old, Wanted::Drafter, Reach::Whole)?)?;
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::Whole)?;
     let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let output = args.output.as_deref().filter(|_| !args.dry_run);
     // A wrong output path is told before the work of planning.

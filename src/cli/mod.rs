@@ -9,6 +9,7 @@ mod convert;
 mod diff;
 mod hash;
 mod inspect;
+mod install;
 mod json;
 mod list;
 mod migrate;

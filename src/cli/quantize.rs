@@ -3,7 +3,7 @@
 use super::json;
 use super::page::Page;
 use super::print;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes};
 use crate::Error;
@@ -84,6 +84,8 @@ pub(super) struct Args {
     /// Replace the output file if it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -201,7 +203,7 @@ fn encodable(name: &str) -> Result<GgmlType, String> {
 /// Plans the file, then writes it or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let asked = args.asked()?;
-    let input = Finder::new(inputs).find(&args.input, Wanted::Gguf)?;
+    let input = Finder::new(inputs, &args.sources).find(&args.input, Wanted::Gguf, Reach::Whole)?;
     let gguf = Gguf::open(inputs, &input)?;
     let matrix = args
         .imatrix

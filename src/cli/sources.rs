@@ -1,37 +1,162 @@
-//! Models as they are named on the command line: `value_parser` for the arguments, and where the models lie.
+//! Models as they are named on the command line: the parser of the arguments, and where the models lie; here, or on the Hub
+//! where that is asked for.
 
+use super::print;
 use crate::Error;
 use crate::io::Inputs;
 use crate::io::kind::Wanted;
-use crate::source::{Places, Source};
+use crate::source::hub::{Access, Event, Hub, HubError, RepoFile, Repository};
+use crate::source::{HubName, Places, Source, SourceError};
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use std::path::PathBuf;
+use indicatif::HumanBytes;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Reads the name of a model.
 pub(super) fn source() -> impl TypedValueParser<Value = Source> {
     OsStringValueParser::new().try_map(Source::parse)
 }
 
+/// Whether models may travel.
+#[derive(Debug, clap::Args)]
+pub(super) struct SourceArgs {
+    /// Get models of the Hugging Face Hub that are not here (hf:ORG/NAME, ORG/NAME) into its cache
+    #[arg(long)]
+    download: bool,
+}
+
+/// How much of a model a command reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The header of a GGUF, and no more of its tensors than it asks for one by one: `hf:` reads that from the Hub.
+    Parts,
+    /// The same, and no more travels of what `hf:` names even where a download is asked for: that is for another model.
+    NoMoreThanParts,
+    /// All of it.
+    Whole,
+}
+
 /// Finds models.
 pub(super) struct Finder<'a> {
     inputs: &'a Inputs,
     places: Places,
+    download: bool,
 }
 
 impl<'a> Finder<'a> {
     /// Looks where this process's environment says.
-    pub(super) fn new(inputs: &'a Inputs) -> Finder<'a> {
-        let places = Places::of_environment();
-        Finder { inputs, places }
+    pub(super) fn new(inputs: &'a Inputs, args: &SourceArgs) -> Finder<'a> {
+        Finder {
+            inputs,
+            places: Places::of_environment(),
+            download: args.download,
+        }
     }
 
-    /// Where a model lies, as what is wanted of it.
-    pub(super) fn find(&self, source: &Source, wanted: Wanted) -> Result<PathBuf, Error> {
-        Ok(source.find(self.inputs, &self.places, wanted)?)
+    /// Where a model lies, as what is wanted of it. A connection is opened only for what is not here, and only where the
+    /// words begin with `hf:` or a download is asked for.
+    pub(super) fn find(&self, source: &Source, wanted: Wanted, reach: Reach) -> Result<PathBuf, Error> {
+        let missing = match source.find(self.inputs, &self.places, wanted) {
+            Err(error) if error.is_missing_here() => error,
+            found => return Ok(found?),
+        };
+        let Some(name) = source.hub_name() else {
+            return Err(missing.into());
+        };
+        // A checkpoint is many files, read whole.
+        let in_parts = source.asks_the_hub() && reach != Reach::Whole && wanted != Wanted::Checkpoint;
+        match (self.download, in_parts) {
+            (true, true) if reach == Reach::NoMoreThanParts => self.attach(name, wanted),
+            (true, _) => self.download(source, name, wanted, false),
+            (false, true) => self.attach(name, wanted),
+            (false, false) if io::stdin().is_terminal() && io::stderr().is_terminal() => {
+                self.download(source, name, wanted, true)
+            }
+            (false, false) => Err(missing.into()),
+        }
     }
 
     /// The same for what need not be given.
-    pub(super) fn find_if(&self, source: Option<&Source>, wanted: Wanted) -> Result<Option<PathBuf>, Error> {
-        source.map(|source| self.find(source, wanted)).transpose()
+    pub(super) fn find_if(
+        &self,
+        source: Option<&Source>,
+        wanted: Wanted,
+        reach: Reach,
+    ) -> Result<Option<PathBuf>, Error> {
+        source.map(|source| self.find(source, wanted, reach)).transpose()
     }
+
+    fn hub(&self) -> Result<Hub, HubError> {
+        Hub::new(&Access::of_environment(self.inputs)?)
+    }
+
+    /// Has the files of a GGUF stand for paths; the first of them.
+    fn attach(&self, name: &HubName, wanted: Wanted) -> Result<PathBuf, Error> {
+        let hub = self.hub()?;
+        let repository = hub.repository(name)?;
+        let files = repository.needed(name, wanted)?;
+        let Some(first) = files
+            .first()
+            .filter(|_| files.iter().all(|file| file.path.ends_with(".gguf")))
+        else {
+            return Err(SourceError::WholeOnly(name.to_string()).into());
+        };
+        let path = |file: &RepoFile| PathBuf::from(format!("hf:{}:{}", repository.name, file.path));
+        for file in &files {
+            let remote = Arc::new(hub.file(&repository, file));
+            let path = path(file);
+            let attached = self.inputs.attach(&path, remote);
+            attached.map_err(|source| Error::Read { path, source })?;
+        }
+        Ok(path(first))
+    }
+
+    fn download(&self, source: &Source, name: &HubName, wanted: Wanted, ask: bool) -> Result<PathBuf, Error> {
+        let cache = self.places.hub.as_ref().ok_or(HubError::NoCache)?;
+        let hub = self.hub()?;
+        let repository = hub.repository(name)?;
+        let files = repository.needed(name, wanted)?;
+        if ask && !agreed(&repository, &files, cache)? {
+            let message = format!("{} is not here and was not fetched", repository.name);
+            return Err(Error::Usage(message));
+        }
+        let bar = print::progress_bar(0, print::BYTES_BAR);
+        let done = hub.download(name, &repository, &files, cache, &|event| match event {
+            Event::Total(bytes) => bar.inc_length(bytes),
+            Event::Here(bytes) => bar.inc(bytes),
+            Event::Waiting(file) => bar.suspend(|| {
+                print::tell(&format!("another program fetches {file}; waiting for it"));
+            }),
+        });
+        bar.finish_and_clear();
+        let folder = done?;
+        let bytes: u64 = files.iter().map(|file| file.size).sum();
+        print::tell(&format!(
+            "fetched {} ({}) into {}",
+            repository.name,
+            HumanBytes(bytes),
+            folder.display()
+        ));
+        Ok(source.find(self.inputs, &self.places, wanted)?)
+    }
+}
+
+/// Asks at the terminal.
+fn agreed(repository: &Repository, files: &[&RepoFile], cache: &Path) -> Result<bool, Error> {
+    let bytes: u64 = files.iter().map(|file| file.size).sum();
+    let question = format!(
+        "{} is not here; fetch {} in {} into {}? [y/N] ",
+        repository.name,
+        HumanBytes(bytes),
+        print::many(files.len(), "file"),
+        print::path(cache)
+    );
+    let mut err = io::stderr().lock();
+    err.write_all(question.as_bytes())
+        .and_then(|()| err.flush())
+        .map_err(Error::Stdout)?;
+    let mut answer = String::new();
+    let _ = io::stdin().lock().read_line(&mut answer);
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }

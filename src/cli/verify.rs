@@ -5,7 +5,7 @@ mod progress;
 use super::Outcome;
 use super::page::Page;
 use super::print;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{json, write};
 use crate::Error;
 use crate::bench::record::Machine;
@@ -87,6 +87,8 @@ pub(super) struct Args {
     /// Exit with 1 for warnings too
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -167,12 +169,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(html) = &args.html {
         output::check(html, inputs, args.force).map_err(VerifyError::from)?;
     }
-    let finder = Finder::new(inputs);
+    let finder = Finder::new(inputs, &args.sources);
     let options = Options {
-        drafter: finder.find(&args.drafter, Wanted::Drafter)?,
-        target: finder.find(&args.target, Wanted::Target)?,
-        source: finder.find_if(args.source.as_ref(), Wanted::Checkpoint)?,
-        target_source: finder.find_if(args.target_source.as_ref(), Wanted::Checkpoint)?,
+        drafter: finder.find(&args.drafter, Wanted::Drafter, Reach::Whole)?,
+        target: finder.find(&args.target, Wanted::Target, Reach::Whole)?,
+        source: finder.find_if(args.source.as_ref(), Wanted::Checkpoint, Reach::Whole)?,
+        target_source: finder.find_if(args.target_source.as_ref(), Wanted::Checkpoint, Reach::Whole)?,
         prompt: args.prompt.read(inputs)?,
         limits: Limits {
             draft_max: args.draft_max,

@@ -108,8 +108,14 @@ pub fn diff(a: &ModelFile, b: &ModelFile, options: Options, progress: &(dyn Fn(u
     };
     let (side_a, side_b) = (side_a.without(options.ignore), side_b.without(options.ignore));
     let is_converted = converted.is_some();
+    let is_distant = a.is_distant() || b.is_distant();
+    if is_distant {
+        notes.push(
+            "only headers are compared, for a model is on the Hub; --download gets its tensors".to_owned(),
+        );
+    }
     let (keys, equal_keys) = keys::compare(&side_a, &side_b, !is_converted);
-    if let (None, true) = (&converted, are_identical(a, b)) {
+    if let (None, true) = (&converted, !is_distant && are_identical(a, b)) {
         return Diff {
             equal_keys,
             equal_tensors: side_a.tensors.len(),
@@ -117,7 +123,7 @@ pub fn diff(a: &ModelFile, b: &ModelFile, options: Options, progress: &(dyn Fn(u
         };
     }
     let (tensors, equal_tensors) = tensors::compare(&side_a, &side_b, is_converted, progress);
-    if !is_converted && keys.is_empty() && tensors.is_empty() && options.ignore.is_empty() {
+    if !is_converted && !is_distant && keys.is_empty() && tensors.is_empty() && options.ignore.is_empty() {
         container.extend(unused_bytes(a, b, container.is_empty()));
     }
     Diff {

@@ -37,6 +37,8 @@ pub(super) enum Content<'a> {
     Bytes(&'a [u8], String),
     /// Nothing, and why.
     None(String),
+    /// Nothing here: it counts as the same.
+    Elsewhere,
 }
 
 impl<'a> Side<'a> {
@@ -75,12 +77,16 @@ fn filtered(keys: &Metadata, is_kept: impl Fn(&BStr) -> bool) -> Metadata {
 
 impl<'a> Entry<'a> {
     fn of(tensor: ModelTensor<'a>) -> Entry<'a> {
-        let content = match tensor.numbers() {
+        let read = || match tensor.numbers() {
             Ok(numbers) => Content::Numbers(numbers),
             Err(error) => match tensor.bytes() {
                 Ok(bytes) => Content::Bytes(bytes, error.to_string()),
                 Err(error) => Content::None(error.to_string()),
             },
+        };
+        let content = match tensor.is_distant() {
+            true => Content::Elsewhere,
+            false => read(),
         };
         Entry {
             name: tensor.name.into(),

@@ -178,6 +178,7 @@ fn compare_data(a: &Entry, b: &Entry, progress: &(dyn Fn(u64) + Sync)) -> Data {
         return Data::None;
     }
     match (&a.content, &b.content) {
+        (Content::Elsewhere, _) | (_, Content::Elsewhere) => Data::Same,
         (Content::Numbers(a), Content::Numbers(b)) => compare_numbers(a, b, progress),
         (Content::Bytes(ours, _), Content::Bytes(theirs, _)) if a.type_name == b.type_name => {
             match ours == theirs {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes by which the front of a file is fetched.
-const STEP: u64 = 1 << 20;
+const STEP: u64 = 512 << 10;
 
 /// A file elsewhere. Its length and content do not change.
 pub trait Distant: Debug + Send + Sync {
@@ -19,23 +19,38 @@ pub trait Distant: Debug + Send + Sync {
         &self,
         range: Range<u64>,
         take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+    ) -> Result<(), FetchError>;
 }
 
 /// Why bytes could not be fetched.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct FetchError(#[from] Box<dyn std::error::Error + Send + Sync>);
+#[error("{message}")]
+pub struct FetchError {
+    message: String,
+    is_system: bool,
+}
+
+impl FetchError {
+    /// What went wrong, and whether the network, a server or the system is at fault and not what was asked for.
+    pub fn new(error: &impl std::error::Error, is_system: bool) -> FetchError {
+        FetchError {
+            message: error.to_string(),
+            is_system,
+        }
+    }
+
+    /// Whether the network, a server or the system is at fault.
+    pub fn is_system(&self) -> bool {
+        self.is_system
+    }
+}
 
 impl From<io::Error> for FetchError {
     fn from(error: io::Error) -> FetchError {
-        FetchError(
-            format!(
-                "what is fetched cannot be kept meanwhile: {}",
-                super::told(&error)
-            )
-            .into(),
-        )
+        FetchError {
+            message: format!("what came cannot be kept meanwhile: {}", super::told(&error)),
+            is_system: true,
+        }
     }
 }
 
@@ -81,8 +96,7 @@ impl Fetched {
                 Ok(())
             })?;
             if at != gap.end {
-                let message = format!("{} of {} bytes came", at - gap.start, gap.end - gap.start);
-                return Err(FetchError(message.into()));
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             add(&mut here, gap);
         }
@@ -147,7 +161,7 @@ mod tests {
             &self,
             range: Range<u64>,
             take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-        ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        ) -> Result<(), FetchError> {
             self.1.fetch_add(range.end - range.start, SeqCst);
             for chunk in self.0[range.start as usize..range.end as usize].chunks(1000) {
                 take(chunk)?;

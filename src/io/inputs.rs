@@ -77,10 +77,11 @@ pub enum ReadError {
 impl ReadError {
     /// Whether the system is at fault, and not the path that was given or what is there.
     pub fn is_system(&self) -> bool {
-        matches!(
-            self,
-            ReadError::Changed | ReadError::Fetch(_) | ReadError::System(_)
-        )
+        match self {
+            ReadError::Changed | ReadError::System(_) => true,
+            ReadError::Fetch(error) => error.is_system(),
+            _ => false,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod inputs;
 pub mod kind;
 pub mod mapped;
 pub mod output;
+pub mod partial;
 
 pub use changed::ChangedInput;
 pub(crate) use inputs::without_mark;
@@ -19,7 +20,7 @@ use std::fs::File;
 use std::io;
 
 /// What the operating system said, in words and with a hint where there is one to name.
-fn told(error: &std::io::Error) -> String {
+pub(crate) fn told(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::PermissionDenied => "permission denied; check who owns it, and its mode".to_owned(),

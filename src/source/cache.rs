@@ -85,7 +85,6 @@ pub(super) fn find(
     if !folder.join("snapshots").is_dir() {
         return Err(SourceError::NotCached {
             name: name.to_string(),
-            repository: name.repository(),
             cache: cache.clone(),
         });
     }

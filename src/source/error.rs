@@ -21,18 +21,14 @@ pub enum NameError {
 #[non_exhaustive]
 pub enum SourceError {
     #[error(
-        "{name} is not in the cache of Hugging Face ({}); get it with `hf download {repository}`, or check the name",
+        "{name} is not in the cache of Hugging Face ({}); get it with --download, or check the name",
         cache.display()
     )]
-    NotCached {
-        name: String,
-        repository: String,
-        cache: PathBuf,
-    },
+    NotCached { name: String, cache: PathBuf },
     #[error(
         "{}: no such file or folder, and no model of this name in the cache of Hugging Face ({}); check the path, or get \
-         the model with `hf download {}`",
-        typed.display(), cache.display(), typed.display()
+         the model with --download",
+        typed.display(), cache.display()
     )]
     NeitherPathNorModel { typed: PathBuf, cache: PathBuf },
     #[error("{name}: its revision {revision} is not in the cache; {}", revisions(there))]
@@ -63,6 +59,8 @@ pub enum SourceError {
         wanted: &'static str,
         what: String,
     },
+    #[error("{0} is a checkpoint, of which all is read; get it with --download, or name a GGUF file of it")]
+    WholeOnly(String),
     #[error("there is no home folder to look for {0} in; set the variable HOME")]
     NoHome(&'static str),
     #[error("{}: {source}", path.display())]
@@ -70,6 +68,17 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether it may be had from elsewhere: what was named is none of what is here.
+    pub fn is_missing_here(&self) -> bool {
+        matches!(
+            self,
+            SourceError::NotCached { .. }
+                | SourceError::NeitherPathNorModel { .. }
+                | SourceError::Revision { .. }
+                | SourceError::NoFile { .. }
+        )
+    }
+
     /// The file or folder that it is about, where it is about one.
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -102,14 +111,14 @@ fn listed(names: &[String]) -> String {
 
 fn revisions(there: &[String]) -> String {
     match there {
-        [] => "download the model again".to_owned(),
+        [] => "get it with --download".to_owned(),
         there => format!("there are {}", listed(there)),
     }
 }
 
 fn files(there: &[String]) -> String {
     match there {
-        [] => "it has no files of weights: check the name".to_owned(),
-        there => format!("name a file of it: {}", listed(there)),
+        [] => "it has no files of weights here: get them with --download, or check the name".to_owned(),
+        there => format!("there are {}; name one, or get it with --download", listed(there)),
     }
 }

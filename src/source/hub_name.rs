@@ -101,6 +101,17 @@ impl HubName {
         Some(HubName::parse(&name))
     }
 
+    /// A repository at a commit, as the Hub names them.
+    pub(super) fn of_repository(repository: &str, commit: &str) -> HubName {
+        let (org, name) = repository.split_once('/').unwrap_or((repository, ""));
+        HubName {
+            org: org.to_owned(),
+            name: name.to_owned(),
+            revision: Some(commit.to_owned()),
+            file: None,
+        }
+    }
+
     /// `ORG/NAME`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.org, self.name)

@@ -3,6 +3,7 @@
 
 mod cache;
 mod error;
+pub mod hub;
 mod hub_name;
 mod ollama;
 mod pick;
@@ -66,6 +67,28 @@ impl Source {
             Meaning::Ollama(name) => Some(name.file_name()),
             Meaning::Path(_) | Meaning::Hub(_) => None,
         }
+    }
+
+    /// The model of the Hub that it names, or would where nothing is at the path.
+    pub fn hub_name(&self) -> Option<&HubName> {
+        match &self.meaning {
+            Meaning::Path(name) => name.as_ref(),
+            Meaning::Hub(name) => Some(name),
+            Meaning::Ollama(_) => None,
+        }
+    }
+
+    /// The model of Ollama that it names.
+    pub fn ollama_name(&self) -> Option<&OllamaName> {
+        match &self.meaning {
+            Meaning::Ollama(name) => Some(name),
+            Meaning::Path(_) | Meaning::Hub(_) => None,
+        }
+    }
+
+    /// Whether it says that it is of the Hub.
+    pub fn asks_the_hub(&self) -> bool {
+        matches!(self.meaning, Meaning::Hub(_))
     }
 
     /// Where it lies on this machine, as what is `wanted` of it: a path is what it is; of a model of the Hub it is the

@@ -60,7 +60,7 @@ impl OllamaName {
     }
 
     /// Ollama takes names for the same that differ in case only.
-    fn is(&self, other: &OllamaName) -> bool {
+    pub(crate) fn is(&self, other: &OllamaName) -> bool {
         let parts = |name: &OllamaName| {
             [&name.host, &name.namespace, &name.model, &name.tag].map(|part| part.to_lowercase())
         };

@@ -84,6 +84,15 @@ pub(super) fn pick(name: &HubName, files: &[String], wanted: Wanted) -> Result<O
     }
 }
 
+/// The files that a command needs besides the one that was picked: the other parts of a split model.
+pub(super) fn parts(file: &str, files: &[String]) -> Vec<String> {
+    let Some((front, total)) = split(file) else {
+        return vec![file.to_owned()];
+    };
+    let is_part = |other: &&String| split(other).is_some_and(|(f, t)| f == front && t == total);
+    files.iter().filter(is_part).cloned().collect()
+}
+
 fn is_weights(file: &str) -> bool {
     file.ends_with(".gguf") || file.ends_with(".safetensors")
 }
@@ -151,5 +160,18 @@ mod tests {
         let checkpoint = ["config.json", "model.safetensors", "x.gguf"];
         assert_eq!(picked("a/b", &checkpoint, Wanted::Checkpoint).unwrap(), None);
         assert_eq!(picked("a/b", &checkpoint, Wanted::Weights).unwrap(), None);
+    }
+
+    #[test]
+    fn a_split_model_is_all_of_its_parts() {
+        let files: Vec<String> = [
+            "a-00001-of-00002.gguf",
+            "a-00002-of-00002.gguf",
+            "b-00001-of-00002.gguf",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        assert_eq!(parts(&files[0], &files), files[..2]);
+        assert_eq!(parts("x.gguf", &files), ["x.gguf"]);
     }
 }

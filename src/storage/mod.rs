@@ -105,6 +105,14 @@ impl ModelFile {
         }
     }
 
+    /// Whether any of it lies elsewhere, so that only headers are sure to be here.
+    pub fn is_distant(&self) -> bool {
+        match self {
+            ModelFile::Gguf(gguf) => gguf.is_distant(),
+            ModelFile::Safetensors(_) => false,
+        }
+    }
+
     /// What the user gave, or the first part of a split model.
     pub fn path(&self) -> &Path {
         match self {
@@ -195,6 +203,14 @@ impl<'a> ModelTensor<'a> {
             file_offset: tensor.offset,
             size: Some(tensor.data.len() as u64),
             source: Source::Safetensors(tensor),
+        }
+    }
+
+    /// Whether its data lies elsewhere and is fetched when it is asked for.
+    pub fn is_distant(&self) -> bool {
+        match self.source {
+            Source::Gguf(part, _) => part.is_distant(),
+            Source::Safetensors(_) => false,
         }
     }
 

@@ -5,7 +5,7 @@ mod print;
 
 use super::Outcome;
 use super::print as out;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{json, signals, write};
 use crate::Error;
 use crate::advise::Forecast;
@@ -73,6 +73,8 @@ pub(super) struct Args {
     /// Replace the files of --jsonl and --html if they exist
     #[arg(long, conflicts_with = "resume")]
     force: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -173,11 +175,11 @@ struct Pair {
 }
 
 impl LaunchArgs {
-    fn pair(&self, inputs: &Inputs) -> Result<Pair, Error> {
-        let finder = Finder::new(inputs);
+    fn pair(&self, inputs: &Inputs, sources: &SourceArgs) -> Result<Pair, Error> {
+        let finder = Finder::new(inputs, sources);
         Ok(Pair {
-            target: finder.find_if(self.target.as_ref(), Wanted::Target)?,
-            drafter: finder.find_if(self.drafter.as_ref(), Wanted::Drafter)?,
+            target: finder.find_if(self.target.as_ref(), Wanted::Target, Reach::Whole)?,
+            drafter: finder.find_if(self.drafter.as_ref(), Wanted::Drafter, Reach::Whole)?,
         })
     }
 }
@@ -187,7 +189,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(html) = &args.html {
         output::check(html, inputs, args.force).map_err(BenchError::from)?;
     }
-    let pair = args.launch.pair(inputs)?;
+    let pair = args.launch.pair(inputs, &args.sources)?;
     let run = match &args.servers.compare {
         Some(paths) => {
             let paths = [paths[0].as_path(), paths[1].as_path()];

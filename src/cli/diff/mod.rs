@@ -5,7 +5,7 @@ mod report;
 use super::json;
 use super::page::Page;
 use super::print;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::diff::{
@@ -61,6 +61,8 @@ pub(super) struct Args {
     /// Show long values whole
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -72,14 +74,14 @@ pub(super) struct Args {
 /// Compares the models and lists what differs.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs);
+    let finder = Finder::new(inputs, &args.sources);
     let open = |source| {
         finder
-            .find(source, Wanted::Weights)
+            .find(source, Wanted::Weights, Reach::Parts)
             .and_then(|path| Ok(ModelFile::open(inputs, &path)?))
     };
     let (a, b) = (open(&args.a)?, open(&args.b)?);
-    let target = finder.find_if(args.target.as_ref(), Wanted::Target)?;
+    let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::Parts)?;
     let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let options = Options {
         registry: &registry,

@@ -6,7 +6,7 @@ use super::json;
 use super::page::Page;
 use super::print;
 use super::several::Opened;
-use super::sources::{Finder, source};
+use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::arch::Registry;
@@ -45,6 +45,8 @@ pub(super) struct Args {
     /// Read the data too: smallest and largest number, mean, root mean square, zeros, NaN and infinities
     #[arg(long, conflicts_with = "no_tensors")]
     stats: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -83,9 +85,13 @@ const WARNED: usize = 4;
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs);
+    let finder = Finder::new(inputs, &args.sources);
+    let reach = if args.stats { Reach::Whole } else { Reach::Parts };
     let Opened { files, failures } = Opened::each(&args.files, |file| {
-        Ok(ModelFile::look(inputs, &finder.find(file, Wanted::Weights)?)?)
+        Ok(ModelFile::look(
+            inputs,
+            &finder.find(file, Wanted::Weights, reach)?,
+        )?)
     });
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {

@@ -3,6 +3,7 @@
 
 pub mod diffs;
 pub mod home;
+pub mod hub;
 pub mod parts;
 pub mod server;
 
