@@ -2,8 +2,8 @@
 //! folder of such files: locks, links, short texts.
 #![allow(clippy::disallowed_methods)] // the one place for files of this kind
 
-use super::Inputs;
-use super::output::{OutputFile, write_all_at};
+use super::output::OutputFile;
+use super::{Inputs, write_all_at};
 use sha2::digest::Digest;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -31,7 +31,12 @@ pub(super) fn pick(name: &HubName, files: &[String], wanted: Wanted) -> Result<O
         },
         Some(HubFile::Quantization(_)) => {}
         // A checkpoint is a folder; where both are there, the type or file of a GGUF names the other.
-        None if wanted == Wanted::Checkpoint => return Ok(None),
+        None if wanted == Wanted::Checkpoint => {
+            return match has_checkpoint {
+                true => Ok(None),
+                false => Err(nothing("checkpoint".to_owned(), weights())),
+            };
+        }
         None if wanted == Wanted::Weights && has_checkpoint => return Ok(None),
         None => {}
     }

@@ -131,7 +131,7 @@ fn revisions_are_found_by_ref_and_by_commit() {
     for revision in ["main", "pr/1", COMMIT] {
         home.run(0, &["inspect", &format!("{name}@{revision}")]);
     }
-    let (_, err) = home.run(3, &["inspect", &format!("hf:{name}@v9")]);
+    let (_, err) = home.run(3, &["inspect", &format!("{name}@v9")]);
     assert!(err.contains("v9") && err.contains(COMMIT), "{err}");
     // What a ref says is a name in the folder, or it is not followed.
     std::fs::write(
@@ -156,10 +156,11 @@ fn what_is_not_there_is_told_with_the_way_out() {
         &["inspect", "google/mini"],
         &["no such file", "cache of Hugging Face", "google/mini"],
     );
-    told(&["inspect", "hf:google/mini"], &["not in the cache"]);
+    told(&["hash", "hf:google/mini"], &["not in the cache"]);
+    told(&["inspect", "hf:google/mini"], &["HF_HUB_OFFLINE"]);
     told(&["inspect", "google/mini.gguf"], &["no such file"]);
     told(
-        &["inspect", "hf:ggml-org/mini-it-GGUF:Q2_K"],
+        &["hash", "hf:ggml-org/mini-it-GGUF:Q2_K"],
         &["Q2_K", "mini-it-BF16.gguf"],
     );
     told(&["inspect", "ollama:mini"], &["mini:latest", "mini:it"]);

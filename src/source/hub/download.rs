@@ -52,7 +52,7 @@ impl Hub {
             snapshot: folder.join("snapshots").join(&repository.commit),
             locks: cache.join(".locks").join(name.folder()),
         };
-        for folder in [&layout.blobs, &layout.snapshot, &layout.locks] {
+        for folder in [&layout.blobs, &layout.locks] {
             make(folder)?;
         }
         let needed: u64 = files.iter().map(|file| layout.missing(file)).sum();
@@ -64,6 +64,11 @@ impl Hub {
         for file in files {
             let blob = layout.blobs.join(file.checksum.digits());
             self.fetch(repository, file, &blob, &layout.locks, watcher)?;
+        }
+        // A run that is ended before leaves no snapshot that looks whole.
+        make(&layout.snapshot)?;
+        for file in files {
+            let blob = layout.blobs.join(file.checksum.digits());
             link(&layout.snapshot, &file.path, &blob)?;
         }
         if name.revision() != repository.commit {

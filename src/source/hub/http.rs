@@ -67,7 +67,7 @@ impl Http {
         let home = home.as_ref().and_then(origin);
         let mut address = format!("{}{path}", self.endpoint);
         let mut etag = None;
-        for hop in 0..=MAX_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let uri = parsed(&address).ok_or_else(|| HubError::Endpoint(self.endpoint.clone()))?;
             let here = origin(&uri);
             let host = uri.host().unwrap_or_default().to_owned();
@@ -83,8 +83,10 @@ impl Http {
                 request = request.header("range", format!("bytes={}-{}", range.start, range.end.max(1) - 1));
             }
             let response = request.call().map_err(|error| unreachable(&host, &error))?;
-            if hop == 0 {
-                etag = header(&response, "x-linked-etag").or_else(|| header(&response, "etag"));
+            if here == home {
+                // One that leads to the new name of a repository has none.
+                let found = header(&response, "x-linked-etag").or_else(|| header(&response, "etag"));
+                etag = found.or(etag);
             }
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(Answer {
@@ -143,6 +145,8 @@ fn unreachable(host: &str, error: &ureq::Error) -> HubError {
     let message = match error {
         ureq::Error::HostNotFound => "no such host".to_owned(),
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        // Its text would be the address, which may be signed.
+        ureq::Error::BadUri(_) => "it leads to what is no address".to_owned(),
         ureq::Error::Io(error) => error.to_string(),
         error => error.to_string(),
     };
