@@ -118,8 +118,8 @@ pub fn check(
             if let (Some(target), Some(source)) = (fit, source) {
                 let before = findings.0.len();
                 pair::check(&drafter, target, source, &mut findings);
-                // What the pair tells of the target's numbers is not told twice.
-                if findings.0.len() == before {
+                // What the pair tells of the target's numbers is not told twice. It asks for all tensors.
+                if findings.0.len() == before && !target.is_distant() {
                     target::check(arch, target, &mut findings);
                 }
             }

@@ -132,7 +132,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             None => None,
         },
     };
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.sources.download);
     let target = finder.find(&args.target, Wanted::Target, Reach::Parts)?;
     let drafter = finder.find(&args.drafter, Wanted::Drafter, Reach::Parts)?;
     let advice = advise::advise(inputs, &target, &drafter, &question)?;

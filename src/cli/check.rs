@@ -43,7 +43,7 @@ pub(super) struct Args {
 /// Checks the file, and the pair if there is a target, and lists what was found.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.sources.download);
     let drafter = Gguf::look(
         inputs,
         &finder.find(&args.drafter, Wanted::Drafter, Reach::Parts)?,

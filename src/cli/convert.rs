@@ -4,7 +4,7 @@ use super::install::Install;
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
-use super::sources::{Finder, Reach, SourceArgs, source};
+use super::sources::{Finder, Reach, source};
 use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
@@ -66,8 +66,10 @@ pub(super) struct Args {
     /// Replace the output file if it exists
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    sources: SourceArgs,
+    /// Get models of the Hugging Face Hub that are not here (hf:ORG/NAME, ORG/NAME) into its cache
+    // Not by `SourceArgs`: of arguments that may be absent as a whole, clap flattens no others.
+    #[arg(long)]
+    download: bool,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -96,7 +98,7 @@ impl From<TokenizerArg> for TokenizerSource {
 /// Plans the conversion, then writes the file or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.download);
     let drafter = finder.find(&args.drafter, Wanted::Checkpoint, Reach::Parts)?;
     let checkpoint = Checkpoint::open(inputs, &drafter).map_err(ConvertError::from)?;
     let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::NoMoreThanParts)?;

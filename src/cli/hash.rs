@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 }
 
 fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.sources.download);
     let Opened { files, failures } = Opened::each(&args.files, |file| {
         Ok(ModelFile::open(
             inputs,

@@ -66,7 +66,7 @@ enum EndianArg {
 /// Plans the migration, then writes the file or shows what would change.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.sources.download);
     let old = Gguf::open(inputs, &finder.find(&args.old, Wanted::Drafter, Reach::Whole)?)?;
     let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::Whole)?;
     let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;

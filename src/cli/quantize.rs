@@ -203,7 +203,7 @@ fn encodable(name: &str) -> Result<GgmlType, String> {
 /// Plans the file, then writes it or shows the plan.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let asked = args.asked()?;
-    let input = Finder::new(inputs, &args.sources).find(&args.input, Wanted::Gguf, Reach::Whole)?;
+    let input = Finder::new(inputs, args.sources.download).find(&args.input, Wanted::Gguf, Reach::Whole)?;
     let gguf = Gguf::open(inputs, &input)?;
     let matrix = args
         .imatrix

@@ -23,7 +23,7 @@ pub(super) fn source() -> impl TypedValueParser<Value = Source> {
 pub(super) struct SourceArgs {
     /// Get models of the Hugging Face Hub that are not here (hf:ORG/NAME, ORG/NAME) into its cache
     #[arg(long)]
-    download: bool,
+    pub(super) download: bool,
 }
 
 /// How much of a model a command reads.
@@ -46,11 +46,11 @@ pub(super) struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     /// Looks where this process's environment says.
-    pub(super) fn new(inputs: &'a Inputs, args: &SourceArgs) -> Finder<'a> {
+    pub(super) fn new(inputs: &'a Inputs, download: bool) -> Finder<'a> {
         Finder {
             inputs,
             places: Places::of_environment(),
-            download: args.download,
+            download,
         }
     }
 

@@ -169,7 +169,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(html) = &args.html {
         output::check(html, inputs, args.force).map_err(VerifyError::from)?;
     }
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.sources.download);
     let options = Options {
         drafter: finder.find(&args.drafter, Wanted::Drafter, Reach::Whole)?,
         target: finder.find(&args.target, Wanted::Target, Reach::Whole)?,

@@ -176,7 +176,7 @@ struct Pair {
 
 impl LaunchArgs {
     fn pair(&self, inputs: &Inputs, sources: &SourceArgs) -> Result<Pair, Error> {
-        let finder = Finder::new(inputs, sources);
+        let finder = Finder::new(inputs, sources.download);
         Ok(Pair {
             target: finder.find_if(self.target.as_ref(), Wanted::Target, Reach::Whole)?,
             drafter: finder.find_if(self.drafter.as_ref(), Wanted::Drafter, Reach::Whole)?,

@@ -74,7 +74,7 @@ pub(super) struct Args {
 /// Compares the models and lists what differs.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.sources.download);
     let open = |source| {
         finder
             .find(source, Wanted::Weights, Reach::Parts)

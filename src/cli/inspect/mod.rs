@@ -85,7 +85,7 @@ const WARNED: usize = 4;
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
-    let finder = Finder::new(inputs, &args.sources);
+    let finder = Finder::new(inputs, args.sources.download);
     let reach = if args.stats { Reach::Whole } else { Reach::Parts };
     let Opened { files, failures } = Opened::each(&args.files, |file| {
         Ok(ModelFile::look(
