@@ -27,7 +27,7 @@ pub(crate) use validate::{FILE_TYPE, IS_SLIDING};
 
 use crate::io::{Inputs, ReadError, TextLimit};
 use places::Places;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -139,9 +139,55 @@ impl Arch {
         spec.map(HparamSpec::bounds)
     }
 
+    /// Whether a key holds a list that is not one by layer.
+    pub(crate) fn is_list(&self, spec: &MetadataSpec) -> bool {
+        let mut names = spec.value.iter().flat_map(Formula::names);
+        names.any(|name| self.hparam(name).is_some_and(|spec| spec.list))
+    }
+
     /// What is said of the tensor of this name, upstream's in a GGUF.
     pub(crate) fn tensor_spec(&self, name: &str) -> Option<&TensorSpec> {
         self.tensors.iter().find(|spec| spec.gguf.matches(name).is_some())
+    }
+
+    /// Whether a file cannot do without a tensor, `groups` being those of which it holds something.
+    pub(crate) fn is_required(&self, spec: &TensorSpec, numbers: &Numbers, groups: &HashSet<&str>) -> bool {
+        if !numbers.applies(spec.when.as_deref()) {
+            return false;
+        }
+        let is_asked = spec
+            .required_when
+            .as_ref()
+            .is_some_and(|name| numbers.is_set(name));
+        let is_there = match spec.group.as_deref().and_then(|name| self.group(name)) {
+            Some(group) => !group.on_demand && groups.contains(group.name.as_str()),
+            None => true,
+        };
+        is_asked || (is_there && !spec.optional)
+    }
+
+    /// The width of the target that a drafter's numbers ask for.
+    pub(crate) fn target_width(&self, numbers: &Numbers) -> Option<usize> {
+        let key = format!("{}.embedding_length", self.target);
+        let pair = self.pairs.iter().find(|pair| pair.target == key)?;
+        numbers.count(&pair.hparam)
+    }
+
+    /// Whether a tensor, by upstream's name, is written only where the user asks for it.
+    pub(crate) fn is_on_demand(&self, name: &str) -> bool {
+        let group = self.tensor_spec(name).and_then(|spec| spec.group.as_ref());
+        group.is_some_and(|name| self.group(name).is_some_and(|group| group.on_demand))
+    }
+
+    /// How a runtime drafts with a file that has these tensors.
+    pub(crate) fn run(&self, has: impl Fn(&str) -> bool) -> Option<&Run> {
+        let fits = |run: &&Run| run.with.as_ref().is_none_or(|name| has(name));
+        self.runs.iter().find(fits)
+    }
+
+    /// What is said of the tensor that checkpoints usually call so.
+    pub(crate) fn source_spec(&self, name: &Pattern) -> Option<&TensorSpec> {
+        self.tensors.iter().find(|spec| spec.hf.as_ref() == Some(name))
     }
 
     /// What is said of a group of tensors.

@@ -147,6 +147,35 @@ impl Number {
         }
     }
 
+    /// The sum; `None` for what is no number, or too large.
+    pub(crate) fn plus(&self, other: &Number) -> Option<Number> {
+        match (self, other) {
+            (Number::Integer(a), Number::Integer(b)) => a.checked_add(*b).map(Number::Integer),
+            (a, b) => Some(Number::Real(a.as_f64()? + b.as_f64()?)),
+        }
+    }
+
+    /// The difference; `None` for what is no number, or too large.
+    pub(crate) fn minus(&self, other: &Number) -> Option<Number> {
+        match (self, other) {
+            (Number::Integer(a), Number::Integer(b)) => a.checked_sub(*b).map(Number::Integer),
+            (a, b) => Some(Number::Real(a.as_f64()? - b.as_f64()?)),
+        }
+    }
+
+    /// The quotient without what is behind the point; `None` for what is no number, and by 0.
+    pub(crate) fn over_floor(&self, other: &Number) -> Option<Number> {
+        match (self, other) {
+            (Number::Integer(a), Number::Integer(b)) => a.checked_div_euclid(*b).map(Number::Integer),
+            (a, b) => Some(Number::Real(a.as_f64()? / b.as_f64()?).floor()),
+        }
+    }
+
+    /// The power, a real number; `None` for what is no number.
+    pub(crate) fn power(&self, other: &Number) -> Option<Number> {
+        Some(Number::Real(self.as_f64()?.powf(other.as_f64()?)))
+    }
+
     /// The number in the type that is asked for, where it is the same number there.
     fn cast(self, kind: Kind) -> Option<Number> {
         match (kind, self) {

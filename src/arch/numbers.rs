@@ -1,7 +1,7 @@
 //! Named numbers of a drafter, and what an architecture's formulas make of them.
 
 use super::validate::IS_SLIDING;
-use super::{Formula, Generator, LayerKind, MetadataSpec, Misfit, Number, TensorSpec};
+use super::{Formula, Generator, LayerKind, MetadataSpec, Misfit, Number, Pattern, TensorSpec};
 use crate::gguf::Value;
 use std::collections::HashMap;
 
@@ -70,11 +70,22 @@ impl Numbers {
         self.values.contains_key(name)
     }
 
-    /// Whether the number is known, and not `false`.
+    /// Whether the number is known, and neither `false` nor zero.
     pub(crate) fn is_set(&self, name: &str) -> bool {
-        self.values
-            .get(name)
-            .is_some_and(|value| *value != Number::Bool(false))
+        let is_nothing = |value: &Number| *value == Number::Bool(false) || value.as_f64() == Some(0.0);
+        self.values.get(name).is_some_and(|value| !is_nothing(value))
+    }
+
+    /// Whether something applies: always, or where the number of this name is set.
+    pub(crate) fn applies(&self, when: Option<&str>) -> bool {
+        when.is_none_or(|name| self.is_set(name))
+    }
+
+    /// The layers that a name speaks of, one after the other; `None` for a name that speaks of none.
+    pub(crate) fn layers_of(&self, name: &Pattern) -> impl Iterator<Item = Option<usize>> + use<> {
+        let is_by_layer = name.is_by_layer();
+        let count = if is_by_layer { self.layers.len() } else { 1 };
+        (0..count).map(move |layer| is_by_layer.then_some(layer))
     }
 
     /// Adds or replaces a number.
@@ -125,11 +136,14 @@ impl Numbers {
 
     /// What a key holds; `None` for an optional one whose numbers are not known.
     pub(crate) fn key(&self, spec: &MetadataSpec) -> Result<Option<Value>, ValueError> {
-        let applies = |when: &Option<String>| when.as_ref().is_none_or(|name| self.is_set(name));
-        if !applies(&spec.when) {
+        if !self.applies(spec.when.as_deref()) {
             return Ok(None);
         }
-        if let Some(by_layer) = spec.by_layer.as_ref().filter(|by_layer| applies(&by_layer.when)) {
+        if let Some(by_layer) = spec
+            .by_layer
+            .as_ref()
+            .filter(|by_layer| self.applies(by_layer.when.as_deref()))
+        {
             if self.layers.is_empty() {
                 return Err(UnknownNumber::new(
                     &by_layer.value,
@@ -145,6 +159,7 @@ impl Numbers {
             return Ok(None);
         };
         match self.eval(formula, None) {
+            Ok(Number::List(items)) => Ok(Some(ty.array(&items)?.into())),
             Ok(value) => Ok(Some(ty.value(&value)?)),
             Err(_) if spec.optional => Ok(None),
             Err(error) => Err(error.into()),

@@ -8,6 +8,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct OriginKeys {
     config: Option<String>,
+    is: Option<serde_json::Value>,
+    is_there: Option<bool>,
     min: Option<Number>,
     max: Option<Number>,
     times: Option<Formula>,
@@ -17,6 +19,11 @@ pub(super) struct OriginKeys {
     axis: Option<usize>,
     divide: Option<Formula>,
     layers_of: Option<Pattern>,
+    has: Option<Pattern>,
+    lacks: Option<Pattern>,
+    len_of: Option<String>,
+    differ: Option<[String; 2]>,
+    list: Option<Vec<Formula>>,
     target: Option<String>,
     of_layer: Option<LayerKind>,
     array_only: Option<bool>,
@@ -43,6 +50,8 @@ impl OriginKeys {
         if let Some(config) = self.config.take() {
             return Ok(Origin::Config {
                 config,
+                is: self.is.take(),
+                is_there: self.is_there.take().unwrap_or_default(),
                 min: self.min.take(),
                 max: self.max.take(),
                 times: self.times.take(),
@@ -62,6 +71,21 @@ impl OriginKeys {
         }
         if let Some(layers_of) = self.layers_of.take() {
             return Ok(Origin::Layers { layers_of });
+        }
+        if let Some(has) = self.has.take() {
+            return Ok(Origin::Has { has });
+        }
+        if let Some(lacks) = self.lacks.take() {
+            return Ok(Origin::Lacks { lacks });
+        }
+        if let Some(len_of) = self.len_of.take() {
+            return Ok(Origin::Len { len_of });
+        }
+        if let Some(differ) = self.differ.take() {
+            return Ok(Origin::Differ { differ });
+        }
+        if let Some(list) = self.list.take() {
+            return Ok(Origin::List { list });
         }
         if let Some(target) = self.target.take() {
             return Ok(Origin::Target {
@@ -83,7 +107,8 @@ impl OriginKeys {
             });
         }
         Err(
-            "an origin has one of config, axis_of, layers_of, target, target_len, target_ones and formula"
+            "an origin has one of config, axis_of, layers_of, has, lacks, len_of, differ, list, target, target_len, target_ones \
+             and formula"
                 .to_owned(),
         )
     }
@@ -92,6 +117,8 @@ impl OriginKeys {
     fn left_over(&self) -> Option<&'static str> {
         let keys = [
             ("config", self.config.is_some()),
+            ("is", self.is.is_some()),
+            ("is_there", self.is_there.is_some()),
             ("min", self.min.is_some()),
             ("max", self.max.is_some()),
             ("times", self.times.is_some()),
@@ -101,6 +128,11 @@ impl OriginKeys {
             ("axis", self.axis.is_some()),
             ("divide", self.divide.is_some()),
             ("layers_of", self.layers_of.is_some()),
+            ("has", self.has.is_some()),
+            ("lacks", self.lacks.is_some()),
+            ("len_of", self.len_of.is_some()),
+            ("differ", self.differ.is_some()),
+            ("list", self.list.is_some()),
             ("target", self.target.is_some()),
             ("of_layer", self.of_layer.is_some()),
             ("array_only", self.array_only.is_some()),

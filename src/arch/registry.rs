@@ -1,21 +1,32 @@
 //! The architectures that are known, and which of them a file has.
 //!
-//! A GGUF tells by `general.architecture`, in upstream's spelling or a dialect's; a checkpoint by `model_type` in its
-//! `config.json`, or by `architectures` where that is missing. Commands ask [`Registry::of_gguf`] and
-//! [`Registry::of_config`], which always answer, so that what follows can say what was expected.
+//! A GGUF tells by `general.architecture`, in upstream's spelling or a dialect's; a checkpoint by the class, settings or
+//! `model_type` in its `config.json`; and each by its tensors where that leaves it open. Commands ask
+//! [`Registry::of_gguf`] and [`Registry::of_checkpoint`], which always answer, so that what follows can say what was
+//! expected.
 
-use super::{Arch, ArchError};
+use super::{Arch, ArchError, TensorSpec};
+use crate::checkpoint::Checkpoint;
 use crate::gguf::Gguf;
 use bstr::BStr;
 use serde_json::Value as Json;
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::path::Path;
 
 /// The files that are compiled in, the drafter that is meant where nothing tells first.
-pub(super) const BUILTIN: [(&str, &str); 2] = [
+pub(super) const BUILTIN: [(&str, &str); 6] = [
     (
         "arch/gemma4_assistant.toml",
         include_str!("../../arch/gemma4_assistant.toml"),
     ),
+    ("arch/dflash.toml", include_str!("../../arch/dflash.toml")),
+    ("arch/dspark.toml", include_str!("../../arch/dspark.toml")),
+    (
+        "arch/gemma4_dspark.toml",
+        include_str!("../../arch/gemma4_dspark.toml"),
+    ),
+    ("arch/eagle3.toml", include_str!("../../arch/eagle3.toml")),
     ("arch/gemma4.toml", include_str!("../../arch/gemma4.toml")),
 ];
 
@@ -54,48 +65,132 @@ impl Registry {
         self.given.iter().chain([&self.usual]).chain(&self.others)
     }
 
-    /// The one whose own name in a GGUF, or whose name in a dialect, this is.
+    /// The first whose own name in a GGUF, or whose name in a dialect, this is.
     pub fn by_name(&self, architecture: &BStr) -> Option<&Arch> {
-        self.iter()
-            .find(|arch| arch.architectures().any(|name| architecture == name))
+        self.iter().find(|arch| arch.is_named(architecture))
     }
 
-    /// The one of a `config.json`: by `model_type`, else by `architectures`.
+    /// The one of a `config.json`: by `architectures`, by settings that no other has, or by `model_type`.
     pub fn by_config(&self, config: &Json) -> Option<&Arch> {
-        if let Some(model_type) = config.get("model_type").and_then(Json::as_str) {
-            let is_one = |arch: &&Arch| arch.model_types.iter().any(|known| known == model_type);
-            return self.iter().find(is_one);
+        let by = |fits: fn(&Arch, &Json) -> bool| self.iter().find(|arch| fits(arch, config));
+        by(Arch::has_class)
+            .or_else(|| by(Arch::has_settings))
+            .or_else(|| by(Arch::has_model_type))
+    }
+
+    /// The one of a checkpoint: as its config says, or where it has none, the one whose tensors it has.
+    pub fn by_checkpoint(&self, checkpoint: &Checkpoint, config: Option<&Json>) -> Option<&Arch> {
+        if let Some(config) = config {
+            return self.by_config(config);
         }
-        let classes = config.get("architectures").and_then(Json::as_array)?;
-        let is_one = |arch: &&Arch| {
-            let named = |known: &String| classes.iter().any(|class| class == known.as_str());
-            arch.classes.iter().any(named)
+        let fit = |arch: &Arch| {
+            arch.fit(|spec| {
+                let mut names = spec.source_names(0);
+                names.any(|name| checkpoint.tensor(&name).is_some())
+            })
         };
-        self.iter().find(is_one)
+        best(self.iter().filter(|arch| fit(arch).missing == Reverse(0)), fit)
     }
 
-    /// The architecture to read a GGUF by: what was given, what the file says, or else what is usual.
+    /// The architecture to read a GGUF by: what was given, what the file says, or else what is usual. Of several that go
+    /// by the same name, the one whose tensors the file has.
     pub fn of_gguf(&self, gguf: &Gguf) -> &Arch {
-        let stated = || self.by_name(gguf.metadata().string("general.architecture").ok()?);
-        self.choose(stated)
+        let stated = || {
+            let name = gguf.metadata().string("general.architecture").ok()?;
+            let named = self.iter().filter(|arch| arch.is_named(name));
+            best(named, |arch| {
+                arch.fit(|spec| gguf.info(&spec.gguf.name(0)).is_some())
+            })
+        };
+        let drafter = || stated().filter(|arch| arch.is_drafter());
+        self.given.as_ref().or_else(drafter).unwrap_or(&self.usual)
     }
 
-    /// The architecture to read a checkpoint by, likewise; `None` for one without `config.json`.
-    pub fn of_config(&self, config: Option<&Json>) -> &Arch {
-        self.choose(|| self.by_config(config?))
+    /// The architecture to read a checkpoint by: what was given, what it says, or else what is usual.
+    pub fn of_checkpoint(&self, checkpoint: &Checkpoint, config: Option<&Json>) -> &Arch {
+        let stated = || self.by_checkpoint(checkpoint, config);
+        self.given.as_ref().or_else(stated).unwrap_or(&self.usual)
+    }
+}
+
+/// How many of an architecture's tensors there are, and how many of those that it needs are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    found: usize,
+    missing: Reverse<usize>,
+}
+
+/// The first of those that fit best.
+fn best<'r>(among: impl Iterator<Item = &'r Arch>, fit: impl Fn(&Arch) -> Fit) -> Option<&'r Arch> {
+    among.reduce(|best, other| if fit(other) > fit(best) { other } else { best })
+}
+
+impl Arch {
+    /// Whether a GGUF that states this architecture is of this one.
+    fn is_named(&self, architecture: &BStr) -> bool {
+        self.architectures().any(|name| architecture == name)
     }
 
-    fn choose<'r>(&'r self, stated: impl FnOnce() -> Option<&'r Arch>) -> &'r Arch {
-        let given = self.given.as_ref();
-        given
-            .or_else(|| stated().filter(|arch| arch.is_drafter()))
-            .unwrap_or(&self.usual)
+    /// Whether a config is of this architecture.
+    pub(crate) fn fits_config(&self, config: &Json) -> bool {
+        self.has_class(config) || self.has_settings(config) || self.has_model_type(config)
     }
+
+    /// Whether a config states one of its classes, and no type that goes against it.
+    fn has_class(&self, config: &Json) -> bool {
+        let classes = config.get("architectures").and_then(Json::as_array);
+        let is_one = |class: &Json| self.classes.iter().any(|known| class == known.as_str());
+        let is_other = |model_type: &str| !self.model_types.iter().any(|known| known == model_type);
+        let is_against = !self.model_types.is_empty() && model_type(config).is_some_and(is_other);
+        classes.is_some_and(|classes| classes.iter().any(is_one)) && !is_against
+    }
+
+    fn has_settings(&self, config: &Json) -> bool {
+        let is_there = |pointer: &String| config.pointer(pointer).is_some_and(|value| !value.is_null());
+        !self.settings.is_empty() && self.settings.iter().all(is_there)
+    }
+
+    fn has_model_type(&self, config: &Json) -> bool {
+        model_type(config).is_some_and(|name| self.model_types.iter().any(|known| known == name))
+    }
+
+    fn fit(&self, has: impl Fn(&TensorSpec) -> bool) -> Fit {
+        let is_needed = |spec: &&TensorSpec| {
+            let may_lack =
+                spec.optional || spec.when.is_some() || spec.group.is_some() || spec.from_target.is_some();
+            spec.hf.is_some() && !may_lack
+        };
+        let missing = self.tensors.iter().filter(is_needed).filter(|spec| !has(spec));
+        Fit {
+            found: self.tensors.iter().filter(|spec| has(spec)).count(),
+            missing: Reverse(missing.count()),
+        }
+    }
+
+    /// A config in which settings stand where the architecture file looks for them: those of nested objects in place of
+    /// those around them.
+    pub(crate) fn merged<'c>(&self, config: &'c Json) -> Cow<'c, Json> {
+        let mut merged = Cow::Borrowed(config);
+        for name in &self.merge {
+            let Some(Json::Object(nested)) = config.get(name) else {
+                continue;
+            };
+            if let Json::Object(settings) = merged.to_mut() {
+                settings.extend(nested.iter().map(|(key, value)| (key.clone(), value.clone())));
+            }
+        }
+        merged
+    }
+}
+
+fn model_type(config: &Json) -> Option<&str> {
+    config.get("model_type").and_then(Json::as_str)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::Inputs;
     use serde_json::json;
 
     #[test]
@@ -123,12 +218,47 @@ mod tests {
     }
 
     #[test]
+    fn a_config_of_a_drafter_is_known_whatever_model_it_is_built_on() {
+        let registry = Registry::builtin().unwrap();
+        let name = |config| registry.by_config(&config).map(|arch| arch.name.clone());
+        let of = |class: &str, model_type: &str| {
+            name(json!({ "architectures": [class], "model_type": model_type })).unwrap_or_default()
+        };
+        assert_eq!(of("LlamaForCausalLMEagle3", "llama"), "EAGLE-3");
+        assert_eq!(of("DFlashDraftModel", "qwen3"), "DFlash");
+        assert_eq!(of("DSparkSpeculator", "qwen3"), "DSpark");
+        assert_eq!(of("Gemma4DSparkModel", "gemma4_text"), "Gemma 4 DSpark");
+        assert_eq!(of("Gemma4ForConditionalGeneration", "gemma4"), "Gemma 4");
+        let by_settings = json!({ "architectures": ["LlamaForCausalLM"], "draft_vocab_size": 32000 });
+        assert_eq!(name(by_settings).as_deref(), Some("EAGLE-3"));
+        let nested = json!({ "speculators_model_type": "eagle3", "architectures": ["Eagle3Speculator"] });
+        assert_eq!(name(nested).as_deref(), Some("EAGLE-3"));
+    }
+
+    #[test]
+    fn nested_settings_stand_for_those_around_them() {
+        let registry = Registry::builtin().unwrap();
+        let config = json!({
+            "architectures": ["Eagle3Speculator"],
+            "hidden_size": 1,
+            "transformer_layer_config": { "hidden_size": 2, "head_dim": 3 },
+        });
+        let arch = registry.by_config(&config).unwrap();
+        let merged = arch.merged(&config);
+        assert_eq!(
+            (&merged["hidden_size"], &merged["head_dim"]),
+            (&json!(2), &json!(3))
+        );
+    }
+
+    #[test]
     fn what_was_given_is_taken_for_every_drafter() {
         let text = BUILTIN[0].1.replace("gemma4_mtp", "mine");
         let given = Arch::parse(&text, Path::new("mine.toml")).unwrap();
         let registry = Registry::with(given).unwrap();
-        let other = json!({ "model_type": "gemma4" });
-        let chosen = registry.of_config(Some(&other));
+        let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mini-dense/target-bf16.gguf");
+        let other = Gguf::open(&Inputs::new(), &other).unwrap();
+        let chosen = registry.of_gguf(&other);
         assert!(chosen.architectures().any(|name| name == "mine"));
     }
 }

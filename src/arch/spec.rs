@@ -2,7 +2,7 @@
 
 use super::dialect::Dialect;
 use super::number::{Bounds, Kind, Number, ScalarType};
-use super::{Formula, Pattern};
+use super::{Formula, Match, Pattern};
 use crate::quant::GgmlType;
 use serde::Deserialize;
 
@@ -11,19 +11,37 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ArchSpec {
+    /// What people call it.
+    pub name: String,
     /// `general.architecture` of the files it describes.
     pub architecture: String,
     /// `general.architecture` of the targets that a drafter of this kind drafts for.
     pub target: String,
-    /// `model_type` in `config.json`.
+    /// `model_type` in `config.json`. Where none is listed, the class alone tells.
+    #[serde(default)]
     pub model_types: Vec<String>,
     /// `architectures` in `config.json`, by which one without `model_type` is known.
     #[serde(default, rename = "architectures")]
     pub classes: Vec<String>,
+    /// Settings that only such models have (JSON pointers), by which one of another class is known.
+    #[serde(default)]
+    pub settings: Vec<String>,
     /// `tokenizer.ggml.model` of the files it describes.
     pub tokenizer: String,
-    /// How the kinds of layers are known.
-    pub layer_types: LayerTypes,
+    /// Whose tokenizer it is.
+    #[serde(default)]
+    pub tokenizer_of: TokenizerOf,
+    /// Objects within `config.json` whose settings stand for those of the same name around them.
+    #[serde(default)]
+    pub merge: Vec<String>,
+    /// Files beside the weights without which the model is another one, and that cannot be converted.
+    #[serde(default, rename = "beside")]
+    pub beside: Vec<Beside>,
+    /// How a runtime drafts with the files; the first that fits counts.
+    #[serde(default, rename = "run")]
+    pub runs: Vec<Run>,
+    /// How the kinds of layers are known; absent where all layers see everything.
+    pub layer_types: Option<LayerTypes>,
     /// Settings that `config.json` must not change.
     #[serde(default, rename = "expect")]
     pub expectations: Vec<Expectation>,
@@ -42,7 +60,7 @@ pub struct ArchSpec {
     /// Numbers that a drafter and its target must share.
     #[serde(default, rename = "pair")]
     pub pairs: Vec<PairSpec>,
-    /// Groups of tensors that are written on demand only.
+    /// Groups of tensors.
     #[serde(default, rename = "group")]
     pub groups: Vec<GroupSpec>,
     /// What the runtime demands of the metadata's values.
@@ -71,12 +89,57 @@ pub struct LayerTypes {
     pub full: String,
     /// With a config that lists none: each layer of this number is full, and the last, as transformers has it.
     pub full_every: Option<std::num::NonZeroUsize>,
-    /// Without a config: the source tensor whose first axis is as long as a head of its layer.
+    /// Name of a number; where it is set, all layers have a sliding window whatever else is listed.
+    pub sliding_when: Option<String>,
+    /// What a layer is where nothing tells.
+    pub otherwise: Option<LayerKind>,
+    /// Without a config: what tells the kinds by the lengths of their heads.
+    pub by_heads: Option<HeadLengths>,
+}
+
+/// What tells kinds of layers by the lengths of their heads.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadLengths {
+    /// The source tensor whose first axis is as long as a head of its layer.
     pub head_dim_of: Pattern,
     /// The target's key for the length of a sliding layer's heads.
     pub target_sliding: String,
     /// The target's key for the length of a full layer's heads.
     pub target_full: String,
+}
+
+/// Whose tokenizer a file holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerOf {
+    /// The checkpoint's own, or the target's where it has none.
+    #[default]
+    Checkpoint,
+    /// The target's always.
+    Target,
+}
+
+/// A file beside the weights that cannot be converted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Its name.
+    pub file: String,
+    /// Why.
+    pub refused: String,
+}
+
+/// How a runtime drafts with a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// What follows `--spec-type`.
+    pub spec_type: String,
+    /// How a file's name begins that runtimes find by themselves.
+    pub prefix: String,
+    /// The tensor by which a file is of this kind.
+    pub with: Option<String>,
 }
 
 /// A setting of `config.json` that must be absent, null, or one of the given values.
@@ -87,6 +150,16 @@ pub struct Expectation {
     pub config: String,
     /// Values that are understood.
     pub one_of: Vec<serde_json::Value>,
+    /// Whether it is a list, of which each element must be one of them.
+    #[serde(default)]
+    pub each: bool,
+    /// Whether it must be there.
+    #[serde(default)]
+    pub required: bool,
+    /// What cannot be done with another value, in words.
+    pub refused: Option<String>,
+    /// What is lost with another value, in words: it is told, and nothing refused.
+    pub warn: Option<String>,
 }
 
 /// A named number and where it comes from.
@@ -113,6 +186,10 @@ pub struct HparamSpec {
     /// All that it may be.
     #[serde(default)]
     pub one_of: Vec<Number>,
+    /// Name of a number that it must be below.
+    pub below: Option<String>,
+    /// Name of a number that it must not exceed.
+    pub within: Option<String>,
     /// Whether it may stay unknown.
     #[serde(default)]
     pub optional: bool,
@@ -142,6 +219,11 @@ pub enum Origin {
     Config {
         /// JSON pointer.
         config: String,
+        /// The number is whether the config says this.
+        is: Option<serde_json::Value>,
+        /// The number is whether the config says anything.
+        #[serde(default)]
+        is_there: bool,
         /// The least that the config may say, before it is multiplied.
         min: Option<Number>,
         /// The most that it may say.
@@ -161,6 +243,31 @@ pub enum Origin {
         axis: usize,
         /// What to divide it by.
         divide: Option<Formula>,
+    },
+    /// Whether there is this source tensor.
+    Has {
+        /// Its name.
+        has: Pattern,
+    },
+    /// Whether this source tensor is missing.
+    Lacks {
+        /// Its name.
+        lacks: Pattern,
+    },
+    /// Length of a list.
+    Len {
+        /// Its name.
+        len_of: String,
+    },
+    /// Whether two numbers differ.
+    Differ {
+        /// Their names.
+        differ: [String; 2],
+    },
+    /// A list of these numbers.
+    List {
+        /// The numbers.
+        list: Vec<Formula>,
     },
     /// Number of layers that have this source tensor.
     Layers {
@@ -238,6 +345,9 @@ pub struct MetadataSpec {
     pub when: Option<String>,
     /// Written only when this group of tensors is.
     pub group: Option<String>,
+    /// Whether it stands in front of what the model is called.
+    #[serde(default)]
+    pub first: bool,
     /// What the runtime does without the key; where this and `may_lack` are absent, it refuses the file.
     pub without: Option<String>,
     /// Whether nothing is lost without the key.
@@ -270,7 +380,7 @@ pub struct TensorSpec {
     pub shape: Vec<Formula>,
     /// Names of source tensors that serve where the first is missing.
     #[serde(default)]
-    pub instead: Vec<String>,
+    pub instead: Vec<Pattern>,
     /// Name of the target's tensor that serves where the checkpoint has none.
     pub from_target: Option<String>,
     /// How it is computed.
@@ -284,8 +394,63 @@ pub struct TensorSpec {
     /// Whether it may be missing.
     #[serde(default)]
     pub optional: bool,
-    /// Written only when this group is asked for.
+    /// Name of a number; where it is set, the tensor may not be missing.
+    pub required_when: Option<String>,
+    /// The group that it is part of.
     pub group: Option<String>,
+    /// Name of a number; where it is unknown or false, the tensor is left out.
+    pub when: Option<String>,
+    /// Why it is left out then.
+    pub left_out: Option<String>,
+    /// In which order its rows are written.
+    pub rows: Option<RowOrder>,
+    /// Whether each number is written as its distance from its own index, to which the index is added.
+    #[serde(default)]
+    pub add_index: bool,
+    /// Name of a number; the elements are distinct, and each is below it.
+    pub ids_below: Option<String>,
+    /// Whether the target's tensor of the same name must hold the same.
+    #[serde(default)]
+    pub same_in_target: bool,
+    /// Whether it is written behind all others.
+    #[serde(default)]
+    pub last: bool,
+}
+
+impl TensorSpec {
+    /// What checkpoints call it, the usual name first.
+    pub(crate) fn source_names(&self, layer: usize) -> impl Iterator<Item = String> {
+        self.hf
+            .iter()
+            .chain(&self.instead)
+            .map(move |name| name.name(layer))
+    }
+
+    /// The layer of the tensor that a checkpoint calls so, if it is this one.
+    pub(crate) fn matches_source(&self, name: &str) -> Option<Match> {
+        let mut names = self.hf.iter().chain(&self.instead);
+        names.find_map(|known| known.matches(name))
+    }
+
+    /// Its name in a GGUF for what a name was found to fit.
+    pub(crate) fn gguf_name(&self, found: Match) -> String {
+        match found {
+            Match::Whole => self.gguf.name(0),
+            Match::Layer(layer) => self.gguf.name(layer),
+        }
+    }
+}
+
+/// In which order the rows of a tensor are written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowOrder {
+    /// What becomes of the rows of each head.
+    pub order: crate::plan::Order,
+    /// Number of heads.
+    pub heads: Formula,
+    /// Name of a number; where it is unknown or false, rows stay as they are.
+    pub when: Option<String>,
 }
 
 /// Tensors that no checkpoint holds.
@@ -327,16 +492,36 @@ pub struct PairSpec {
     pub hparam: String,
     /// The drafter's number where the first is unknown.
     pub or: Option<String>,
+    /// Name of a number; where it is unknown or false, nothing is compared.
+    pub when: Option<String>,
     /// The target's key.
     pub target: String,
     /// Where the key holds an array: the entry of the layer whose keys and values the drafter reads.
     pub of_layer: Option<LayerKind>,
+    /// How the drafter's must relate to the target's; of a list each element.
+    #[serde(default)]
+    pub must: PairRelation,
+    /// What is so where it does not, in words.
+    pub refused: Option<String>,
     /// Whether only `check` compares it, and conversion does not.
     #[serde(default)]
     pub check_only: bool,
 }
 
-/// A group of tensors that is written on demand only.
+/// How a drafter's number relates to its target's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PairRelation {
+    /// It is the same.
+    #[default]
+    Agree,
+    /// It is less.
+    Below,
+    /// It is not greater.
+    Within,
+}
+
+/// Tensors that are there together or not at all.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupSpec {
@@ -344,6 +529,11 @@ pub struct GroupSpec {
     pub name: String,
     /// What it is, in words.
     pub what: String,
+    /// Whether it is written only where the user asks for it.
+    #[serde(default)]
+    pub on_demand: bool,
+    /// Why it is not written unasked.
+    pub left_out: Option<String>,
     /// Why the runtime refuses a file that holds it; absent where it does not.
     pub refused: Option<String>,
 }

@@ -22,7 +22,7 @@ pub(super) fn check(arch: &Arch, gguf: &Gguf, findings: &mut Findings, progress:
             let message = format!("tensor {name} holds nothing but zeros, as after an incomplete download");
             if tensor.dims.len() >= 2 {
                 findings.warning("zeros", name, message, AGAIN);
-            } else {
+            } else if !name.ends_with(".bias") {
                 // A norm or scale: all that a layer computes is multiplied by it.
                 let message =
                     format!("{message}: whatever passes through it is lost, and no draft is accepted");

@@ -23,7 +23,8 @@ fn check_missing(drafter: &DrafterGguf, spec: &MetadataSpec, findings: &mut Find
         .dialect
         .zip(bare)
         .is_some_and(|(dialect, bare)| dialect.lacks_key(bare));
-    if spec.may_lack || spec.optional || spec.group.is_some() || is_lacked {
+    let applies = drafter.numbers.applies(spec.when.as_deref());
+    if spec.may_lack || spec.optional || spec.group.is_some() || is_lacked || !applies {
         return;
     }
     let hint = match drafter.numbers.key(spec) {
@@ -52,7 +53,7 @@ fn check_value(
     value: &Value,
     findings: &mut Findings,
 ) {
-    if let Some(expected) = wrong_type(spec, value) {
+    if let Some(expected) = wrong_type(spec, drafter.arch.is_list(spec), value) {
         let message = format!(
             "key {name} is of type {}; llama.cpp takes {expected}",
             value.type_name()
@@ -101,27 +102,28 @@ fn check_value(
 }
 
 /// What type the key should have, in words, where it has another. llama.cpp takes integers of one width only.
-fn wrong_type(spec: &MetadataSpec, value: &Value) -> Option<String> {
+fn wrong_type(spec: &MetadataSpec, is_list: bool, value: &Value) -> Option<String> {
+    let list = spec.by_layer.as_ref().map(|by_layer| by_layer.ty);
+    let list = list.or(spec.ty.filter(|_| is_list));
     let is_right = match value {
-        Value::Array(array) => spec.by_layer.as_ref().is_some_and(|by_layer| {
+        Value::Array(array) => list.is_some_and(|ty| {
             let element = array.element_type();
-            match by_layer.ty {
+            match ty {
                 ScalarType::U32 | ScalarType::I32 => matches!(element, ValueType::U32 | ValueType::I32),
                 ScalarType::F32 => element == ValueType::F32,
                 ScalarType::Bool => matches!(element, ValueType::Bool | ValueType::U32 | ValueType::I32),
                 ScalarType::String => element == ValueType::String,
             }
         }),
+        _ if is_list => false,
         scalar => spec.ty.is_some_and(|ty| scalar.value_type() == ty.value_type()),
     };
     if is_right {
         return None;
     }
-    let single = spec.ty.map(|ty| ty.value_type().name().to_owned());
-    let list = spec
-        .by_layer
-        .as_ref()
-        .map(|by_layer| format!("{}[]", by_layer.ty.value_type().name()));
+    let single = spec.ty.filter(|_| !is_list);
+    let single = single.map(|ty| ty.value_type().name().to_owned());
+    let list = list.map(|ty| format!("{}[]", ty.value_type().name()));
     Some(single.into_iter().chain(list).collect::<Vec<_>>().join(" or "))
 }
 

@@ -52,9 +52,13 @@ fn check_numbers(drafter: &DrafterGguf, source: Target, findings: &mut Findings)
     for Mismatch { pair, kind } in mismatches(drafter.arch, &drafter.numbers, source) {
         let what = &pair.what;
         let message = match kind {
-            MismatchKind::Differs { ours, theirs } => {
-                format!("{what} is {ours} in the drafter and {theirs} in the target")
-            }
+            MismatchKind::Differs { ours, theirs } => match &pair.refused {
+                Some(refused) => format!(
+                    "{what} is {ours} in the drafter, {} {theirs} in the target: {refused}",
+                    pair.target
+                ),
+                None => format!("{what} is {ours} in the drafter and {theirs} in the target"),
+            },
             MismatchKind::Outside { found, allowed } => {
                 format!("{what} is {found} in the target; it must be {allowed}")
             }
@@ -82,7 +86,7 @@ fn check_numbers(drafter: &DrafterGguf, source: Target, findings: &mut Findings)
 
 /// Queries of the drafter meet keys of the target, so both must be turned alike.
 fn check_factors(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) {
-    for spec in drafter.arch.tensors.iter().filter(|spec| spec.generate.is_some()) {
+    for spec in drafter.arch.tensors.iter().filter(|spec| spec.same_in_target) {
         let name = spec.gguf.name(0);
         let theirs = target.parts().iter().find_map(|part| {
             let info = part
@@ -113,7 +117,8 @@ fn check_factors(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) 
 fn check_vocabulary(drafter: &DrafterGguf, target: &Gguf, findings: &mut Findings) {
     const HINT: &str =
         "convert the drafter with --tokenizer target, or use the drafter that was made for this target";
-    let VocabularyDifference { tokens, keys } = vocabulary::compare(drafter.gguf.metadata(), target);
+    let VocabularyDifference { tokens, keys } =
+        vocabulary::compare(drafter.gguf.metadata(), target, drafter.arch);
     if let Some(difference) = tokens {
         let message = format!("the vocabularies differ: {difference}");
         findings.error("vocabulary", TOKENS.to_owned(), message, HINT);

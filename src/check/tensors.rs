@@ -3,6 +3,8 @@
 use super::{CONVERT, Findings, MAX_LAYERS, MIGRATE};
 use crate::arch::{Generator, TensorSpec};
 use crate::facts::drafter::{DrafterGguf, TensorEntry};
+use crate::facts::vocabulary::fault_of_ids;
+use crate::gguf::Endian;
 use crate::quant::GgmlType;
 use crate::text::escape;
 use bstr::ByteSlice;
@@ -18,13 +20,11 @@ pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
         let message = format!("there are more layers than the {MAX_LAYERS} that llama.cpp has room for");
         findings.error("layers", None, message, CONVERT);
     }
+    let groups = drafter.groups();
     for spec in &drafter.arch.tensors {
-        if spec.gguf.is_by_layer() {
-            for layer in 0..layers.min(MAX_LAYERS) {
-                check_spec(drafter, spec, Some(layer), findings);
-            }
-        } else {
-            check_spec(drafter, spec, None, findings);
+        let is_required = drafter.arch.is_required(spec, &drafter.numbers, &groups);
+        for layer in drafter.numbers.layers_of(&spec.gguf).take(MAX_LAYERS) {
+            check_spec(drafter, spec, layer, is_required, findings);
         }
     }
     for entry in &drafter.tensors {
@@ -32,12 +32,18 @@ pub(super) fn check(drafter: &DrafterGguf, findings: &mut Findings) {
     }
 }
 
-fn check_spec(drafter: &DrafterGguf, spec: &TensorSpec, layer: Option<usize>, findings: &mut Findings) {
+fn check_spec(
+    drafter: &DrafterGguf,
+    spec: &TensorSpec,
+    layer: Option<usize>,
+    is_required: bool,
+    findings: &mut Findings,
+) {
     let upstream = spec.gguf.name(layer.unwrap_or(0));
     let lacked = drafter.dialect.iter().flat_map(|dialect| &dialect.lacks_tensors);
     let Some(entry) = drafter.tensor(&upstream) else {
         let is_lacked = lacked.into_iter().any(|name| *name == upstream);
-        if !spec.optional && spec.group.is_none() && !is_lacked {
+        if is_required && !is_lacked {
             let name = drafter.arch.spell_tensor(&upstream, drafter.dialect);
             let hint = if spec.generate.is_some() { MIGRATE } else { CONVERT };
             let message =
@@ -50,6 +56,36 @@ fn check_spec(drafter: &DrafterGguf, spec: &TensorSpec, layer: Option<usize>, fi
     check_type(drafter, spec, entry, findings);
     if spec.generate == Some(Generator::RopeFreqs) {
         check_factors(entry, findings);
+    }
+    let limit = spec
+        .ids_below
+        .as_ref()
+        .and_then(|name| drafter.numbers.count(name));
+    if let Some(limit) = limit {
+        check_ids(entry, limit, findings);
+    }
+}
+
+/// Each of the drafter's tokens is one of the target's, and no two are the same.
+fn check_ids(entry: &TensorEntry, limit: usize, findings: &mut Findings) {
+    let Ok(raw) = entry.part.raw_tensor(entry.info) else {
+        return; // told where the container is checked
+    };
+    if raw.ty != GgmlType::I64 || raw.endian != Endian::Little {
+        return;
+    }
+    let ids: Vec<i64> = raw
+        .data
+        .as_chunks()
+        .0
+        .iter()
+        .copied()
+        .map(i64::from_le_bytes)
+        .collect();
+    if let Some(fault) = fault_of_ids(&ids, limit) {
+        let name = escape(&entry.info.name);
+        let message = format!("tensor {name}: {fault}, and the drafter proposes other tokens than it means");
+        findings.error("ids", name, message, CONVERT);
     }
 }
 
@@ -119,7 +155,7 @@ fn check_factors(entry: &TensorEntry, findings: &mut Findings) {
 pub(super) fn factors(entry: &TensorEntry) -> Option<Vec<f32>> {
     const MOST_PAIRS: u64 = 1 << 16;
     let raw = entry.part.raw_tensor(entry.info).ok()?;
-    let is_plain = raw.ty == GgmlType::F32 && raw.endian == crate::gguf::Endian::Little;
+    let is_plain = raw.ty == GgmlType::F32 && raw.endian == Endian::Little;
     if !is_plain || entry.info.elements() > MOST_PAIRS {
         return None;
     }

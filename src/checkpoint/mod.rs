@@ -130,10 +130,15 @@ impl Checkpoint {
         &self.missing
     }
 
-    /// The tensor of this name, or of this name with a prefix as other programs put it in front; see [`plain_name`].
+    /// The tensor of this name, or of this name with a prefix as other programs put it in front (see [`plain_name`]), or
+    /// with `model.` in front.
     pub fn tensor(&self, name: &str) -> Option<SourceTensor<'_>> {
-        let place = self.index.get(name);
-        let &(file, at) = place.or_else(|| self.index.get(self.plain.get(name)?))?;
+        let place = |name: &str| {
+            let place = self.index.get(name);
+            place.or_else(|| self.index.get(self.plain.get(name)?))
+        };
+        let within = || place(&format!("{}{name}", safetensors::MODEL));
+        let &(file, at) = place(name).or_else(within)?;
         self.files[file].tensors().nth(at)
     }
 

@@ -5,6 +5,7 @@
 //! its tensor and a name that stands twice is seen.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
+use crate::arch::Pattern;
 use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::io::mapped::MappedFile;
 use crate::io::{Inputs, ReadError};
@@ -102,11 +103,24 @@ impl SourceTensor<'_> {
         plain_name(self.name)
     }
 
+    /// Whether the checkpoint's name of the tensor is one of this pattern, with or without what stands in front.
+    pub(crate) fn is_called(&self, name: &Pattern) -> bool {
+        let plain = self.plain_name();
+        let bare = plain.strip_prefix(MODEL);
+        [Some(plain.as_ref()), bare]
+            .into_iter()
+            .flatten()
+            .any(|found| name.matches(found).is_some())
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|&n| n as u64).product()
     }
 }
+
+/// What stands in front of a name where the weights were saved with the head around the model.
+pub(super) const MODEL: &str = "model.";
 
 /// A tensor's name without the prefixes under which other programs keep a drafter or the text part of a model: every
 /// `language_model.` (as llama.cpp's converter drops them), and `mtp.` in front of the rest.

@@ -54,7 +54,7 @@ const GEMMA_DEFAULTS: [(&str, &str); 5] = [
 ];
 
 /// Tokens that the chat parser must see: shown although they are special.
-const VISIBLE_TOKENS: [&str; 7] = [
+pub(crate) const VISIBLE_TOKENS: [&str; 7] = [
     "<|channel>",
     "<channel|>",
     "<|tool_call>",

@@ -6,6 +6,7 @@ use super::print;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{Outcome, registry};
 use crate::Error;
+use crate::arch::Run;
 use crate::check;
 use crate::finding::{Finding, Severity, count};
 use crate::gguf::{Gguf, TensorInfo};
@@ -75,15 +76,16 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let arch = registry.of_gguf(&drafter);
     let findings = check::check(arch, &drafter, target.as_ref(), options, &|read| bar.inc(read));
     bar.finish_and_clear();
+    let run = arch.run(|name| drafter.info(name).is_some());
     if args.json {
-        json::write(inputs, "check", &[report(args, &findings)], &[])?;
+        json::write(inputs, "check", &[report(args, &findings, run)], &[])?;
     } else {
-        print::stdout(&text(args, &findings), inputs)?;
+        print::stdout(&text(args, &findings, run), inputs)?;
     }
     Ok(Outcome::of(&findings, args.strict))
 }
 
-fn text(args: &Args, findings: &[Finding]) -> Page {
+fn text(args: &Args, findings: &[Finding], run: Option<&Run>) -> Page {
     let mut page = Page::new();
     for finding in findings {
         page.line(print::finding(finding));
@@ -105,16 +107,36 @@ fn text(args: &Args, findings: &[Finding]) -> Page {
         pair.unwrap_or_default()
     ));
     if findings.is_empty() {
+        if let Some(run) = run {
+            how_to_run(args, run).into_iter().for_each(|line| page.line(line));
+        }
         HINTS.lines().for_each(|line| page.line(line));
     }
     page
+}
+
+/// What must be given to draft with the file, and under which name it is found without.
+fn how_to_run(args: &Args, run: &Run) -> Vec<String> {
+    let Run {
+        spec_type, prefix, ..
+    } = run;
+    let name = args
+        .drafter
+        .typed()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let run = format!("llama-server drafts with it by --model-draft and --spec-type {spec_type}");
+    let found = format!("in a repository it is found by a name that begins with {prefix}");
+    let is_found = name.starts_with(prefix.as_str());
+    std::iter::once(run).chain((!is_found).then_some(found)).collect()
 }
 
 /// What llama.cpp says of files that are right, and what it means then (llama.cpp b11434 and b11549).
 const HINTS: &str = "\
 if llama.cpp complains all the same:
   \"requires ctx_other\" is harmless while it fits models into memory; it is fatal only where the drafter is loaded alone
-  or without --spec-type draft-mtp: with --model-draft alone it is loaded and never used, or the server aborts
+  or without --spec-type: with --model-draft alone it is loaded and never used, or the server aborts
   \"_M_range_check\" or \"invalid vector subscript\" means that device memory was short: give it a smaller context, fewer
   layers on the device, or a drafter or target in a smaller type
 ";
@@ -127,10 +149,16 @@ struct Report<'a> {
     errors: usize,
     warnings: usize,
     findings: &'a [Finding],
+    /// What follows `--spec-type`.
+    spec_type: Option<&'a str>,
+    /// How a name begins by which runtimes find the file.
+    file_prefix: Option<&'a str>,
 }
 
-fn report<'a>(args: &Args, findings: &'a [Finding]) -> Report<'a> {
+fn report<'a>(args: &Args, findings: &'a [Finding], run: Option<&'a Run>) -> Report<'a> {
     Report {
+        spec_type: run.map(|run| run.spec_type.as_str()),
+        file_prefix: run.map(|run| run.prefix.as_str()),
         drafter: args.drafter.typed().display().to_string(),
         target: args
             .target

@@ -119,7 +119,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         write::check(path, inputs, force)?;
     }
     let config = checkpoint.config().map_err(ConvertError::from)?;
-    let conversion = convert::plan(registry.of_config(config), &checkpoint, target.as_ref(), options)?;
+    let conversion = convert::plan(
+        registry.of_checkpoint(&checkpoint, config),
+        &checkpoint,
+        target.as_ref(),
+        options,
+    )?;
     let plan = &conversion.plan;
     let name = || default_name(&conversion);
     let installed = match &args.install {
@@ -167,14 +172,19 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// `mtp-NAME-TYPE.gguf`: llama.cpp looks for a drafter by the `mtp-` in front.
+/// `mtp-NAME-TYPE.gguf`, say: llama.cpp looks for a drafter by what stands in front.
 fn default_name(conversion: &Conversion) -> PathBuf {
+    let prefix = conversion.draft.as_ref().map_or("", |draft| &draft.prefix);
     let name = conversion.source_name.replace([' ', '/', '\\'], "-");
     let name = name
         .strip_suffix("-assistant")
         .filter(|name| !name.is_empty())
         .unwrap_or(&name);
-    format!("mtp-{name}-{}.gguf", conversion.file_type.name().to_uppercase()).into()
+    format!(
+        "{prefix}{name}-{}.gguf",
+        conversion.file_type.name().to_uppercase()
+    )
+    .into()
 }
 
 /// What was left out, derived, or may surprise, on standard error.
@@ -228,19 +238,30 @@ fn summarize(conversion: &Conversion, path: &Path, verb: &str, page: &mut Page) 
         print::count(plan.parameters()),
         plan.bits_per_weight(),
     ));
+    let what = match &conversion.draft {
+        Some(draft) => {
+            let width = draft
+                .target_width
+                .map_or_else(String::new, |width| format!(" of width {width}"));
+            format!(
+                "{} drafter ({}) for a target{width}",
+                conversion.kind, conversion.architecture
+            )
+        }
+        None => conversion.kind.clone(),
+    };
     page.line(format!(
-        "{} drafter for a target of width {}: {} layers of width {}, context {}, tensors {}",
-        conversion.architecture,
-        number("embedding_length_out"),
+        "{what}: {} layers of width {}, context {}, tensors {}",
         number("block_count"),
         number("embedding_length"),
         number("context_length"),
         types.join(", "),
     ));
-    if plan.warnings().is_empty() {
+    if let Some(draft) = conversion.draft.as_ref().filter(|_| plan.warnings().is_empty()) {
         page.line(format!(
-            "run it with: llama-server -m TARGET.gguf --model-draft {} --spec-type draft-mtp --spec-draft-n-max 3",
-            print::word(path, "DRAFTER.gguf")
+            "run it with: llama-server -m TARGET.gguf --model-draft {} --spec-type {} --spec-draft-n-max 3",
+            print::word(path, "DRAFTER.gguf"),
+            draft.spec_type
         ));
     }
 }

@@ -41,7 +41,7 @@ pub enum ConvertError {
     NoImportance { name: String, ty: GgmlType },
     #[error("--tokenizer target needs --target with the target's GGUF")]
     TokenizerWithoutTarget,
-    #[error("{}: model_type is {found}, not {expected}; this is no Gemma 4 drafter", path.display())]
+    #[error("{}: model_type is {found}, not {expected}; this is another model", path.display())]
     ModelType {
         path: PathBuf,
         found: String,
@@ -59,6 +59,15 @@ pub enum ConvertError {
         found: String,
         expected: String,
     },
+    #[error("{}: {key} is {found}: {why}", path.display())]
+    Unsupported {
+        path: PathBuf,
+        key: String,
+        found: String,
+        why: String,
+    },
+    #[error("{}: {why}", path.display())]
+    Beside { path: PathBuf, why: String },
     #[error(
         "{}: {name} is not to be found; looked at {places}{}", path.display(),
         match (has_config, has_target) {
@@ -115,6 +124,22 @@ pub enum ConvertError {
         /// The dims that it has and those that it should have, in words.
         found_and_expected: String,
     },
+    #[error(
+        "{}: the {count} rows of tensor {name} do not divide into heads ({heads}) of pairs; download the checkpoint again",
+        path.display()
+    )]
+    Rows {
+        path: PathBuf,
+        name: String,
+        count: usize,
+        heads: String,
+    },
+    #[error("{}: tensor {name}: {fault}; download the checkpoint again, or ask its author", path.display())]
+    Ids {
+        path: PathBuf,
+        name: String,
+        fault: String,
+    },
     #[error("{}: tensor {name} has dtype {dtype}, which cannot become {wanted}", path.display())]
     TensorDtype {
         path: PathBuf,
@@ -145,6 +170,15 @@ pub enum ConvertError {
         what: String,
         target: String,
         drafter: String,
+    },
+    #[error("{}: {what} is {drafter} in the drafter, and {key} is {target}: {why}", path.display())]
+    TargetLimit {
+        path: PathBuf,
+        what: String,
+        key: String,
+        target: String,
+        drafter: String,
+        why: String,
     },
     #[error(
         "{}: its tokenizer is of the kind {found}, the drafter's is {expected}; put the drafter's tokenizer.json and \
@@ -192,6 +226,8 @@ impl ConvertError {
             | ConvertError::NoModelType { path }
             | ConvertError::TargetTokenizer { path, .. }
             | ConvertError::ConfigValue { path, .. }
+            | ConvertError::Unsupported { path, .. }
+            | ConvertError::Beside { path, .. }
             | ConvertError::KeyValue { path, .. }
             | ConvertError::MissingNumber { path, .. }
             | ConvertError::LayerKinds { path, .. }
@@ -199,9 +235,12 @@ impl ConvertError {
             | ConvertError::TensorShape { path, .. }
             | ConvertError::TargetDims { path, .. }
             | ConvertError::TensorDtype { path, .. }
+            | ConvertError::Rows { path, .. }
+            | ConvertError::Ids { path, .. }
             | ConvertError::UnexpectedTensors { path, .. }
             | ConvertError::NotTied { path, .. }
             | ConvertError::TargetNumber { path, .. }
+            | ConvertError::TargetLimit { path, .. }
             | ConvertError::TargetKey { path, .. }
             | ConvertError::TargetVocabulary { path, .. }
             | ConvertError::Merges { path, .. }

@@ -1,7 +1,7 @@
 //! The drafter's numbers: from its `config.json`, or from its tensors and the target where there is none.
 
 use super::ConvertError;
-use crate::arch::{Arch, IS_SLIDING, Match, Numbers, TensorSpec};
+use crate::arch::{Arch, IS_SLIDING, Numbers, TensorSpec};
 use crate::checkpoint::Checkpoint;
 use crate::facts::{CheckpointFacts, Derived, Fault, Provenance, file_of, resolve};
 use serde_json::Value as Json;
@@ -106,12 +106,4 @@ pub(crate) fn known_numbers(arch: &Arch, checkpoint: &Checkpoint, config: Option
         target: None,
     };
     resolve(&facts).numbers
-}
-
-/// The layer that a match speaks of.
-pub(super) fn layer_of(found: Match) -> Option<usize> {
-    match found {
-        Match::Whole => None,
-        Match::Layer(layer) => Some(layer),
-    }
 }

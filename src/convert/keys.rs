@@ -4,7 +4,7 @@ use super::error::ConvertError;
 use super::hparams::Hparams;
 use super::options::{Options, TokenizerSource};
 use super::vocab;
-use crate::arch::{MetadataSpec, Number, ValueError};
+use crate::arch::{Arch, MetadataSpec, Number, TokenizerOf, ValueError};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::facts::{Derived, vocabulary};
@@ -21,7 +21,7 @@ pub(super) fn write_key(
     path: &Path,
 ) -> Result<(), ConvertError> {
     if spec.group.is_some() && !options.keep_centroids {
-        return Ok(());
+        return Ok(()); // only groups that are written on demand have keys
     }
     let value = hparams.numbers.key(spec).map_err(|error| match error {
         ValueError::Unknown(unknown) => hparams.arch.unknown(&unknown).into(),
@@ -63,11 +63,13 @@ pub(super) fn write_vocabulary(
     target: Option<&Gguf>,
     options: Options,
     rows: usize,
-    kind: &str,
+    arch: &Arch,
     warnings: &mut Vec<String>,
 ) -> Result<&'static str, ConvertError> {
+    let is_targets = arch.tokenizer_of == TokenizerOf::Target && target.is_some();
     let own = match options.tokenizer {
         TokenizerSource::Target => None,
+        TokenizerSource::Auto if is_targets => None,
         TokenizerSource::Auto | TokenizerSource::Drafter => Tokenizer::read(checkpoint)?,
     };
     let wrong_size = |path: &Path, tokens: usize, hint: &str| ConvertError::VocabularySize {
@@ -94,10 +96,10 @@ pub(super) fn write_vocabulary(
                     tokens - rows
                 ));
             }
-            vocab::write_tokenizer(metadata, &tokenizer, rows);
-            check_merges(metadata, &path, "download it again")?;
+            vocab::write_tokenizer(metadata, &tokenizer, rows, &arch.tokenizer);
+            check_merges(metadata, arch, &path, "download it again")?;
             if let Some(target) = target {
-                check_vocabulary(metadata, target, warnings)?;
+                check_vocabulary(metadata, target, arch, warnings)?;
             }
             Ok("drafter")
         }
@@ -109,9 +111,10 @@ pub(super) fn write_vocabulary(
                     difference: format!("it has {tokens} tokens, the drafter's embedding {rows} rows"),
                 });
             }
-            vocab::copy_tokenizer(metadata, target, kind)?;
+            vocab::copy_tokenizer(metadata, target, &arch.tokenizer)?;
             check_merges(
                 metadata,
+                arch,
                 target.path(),
                 "pass a GGUF that llama.cpp's converter made",
             )?;
@@ -127,7 +130,15 @@ pub(super) fn write_vocabulary(
 }
 
 /// The merges that are written join tokens that are written.
-fn check_merges(metadata: &Metadata, path: &Path, hint: &'static str) -> Result<(), ConvertError> {
+fn check_merges(
+    metadata: &Metadata,
+    arch: &Arch,
+    path: &Path,
+    hint: &'static str,
+) -> Result<(), ConvertError> {
+    if !vocab::has_merges(&arch.tokenizer) {
+        return Ok(());
+    }
     let strings = |key| match metadata.array(key) {
         Ok(Array::String(strings)) => Some(strings),
         _ => None,
@@ -150,10 +161,11 @@ fn check_merges(metadata: &Metadata, path: &Path, hint: &'static str) -> Result<
 fn check_vocabulary(
     metadata: &Metadata,
     target: &Gguf,
+    arch: &Arch,
     warnings: &mut Vec<String>,
 ) -> Result<(), ConvertError> {
     vocab::tokens(target)?;
-    let found = vocabulary::compare(metadata, target);
+    let found = vocabulary::compare(metadata, target, arch);
     if let Some(difference) = found.tokens {
         return Err(ConvertError::TargetVocabulary {
             path: target.path().to_owned(),

@@ -9,7 +9,7 @@ use super::options::Options;
 use super::tensors::Ignored;
 use super::tensors::source_tensors;
 use super::types::{assign_types, settle};
-use crate::arch::{Arch, FILE_TYPE, Number};
+use crate::arch::{Arch, FILE_TYPE, MetadataSpec, Number, TokenizerOf};
 use crate::checkpoint::{Checkpoint, CheckpointError, kind_of_config};
 use crate::facts::{CheckpointFacts, Derived, Mismatch, MismatchKind, Target, broken_rules, mismatches};
 use crate::gguf::{Endian, Gguf, Metadata};
@@ -36,6 +36,21 @@ pub struct Conversion<'a> {
     pub source_name: String,
     /// `general.architecture` of the output.
     pub architecture: String,
+    /// What people call models of the kind.
+    pub kind: String,
+    /// How a runtime drafts with it; `None` for what drafts for nothing.
+    pub draft: Option<Draft>,
+}
+
+/// How a runtime drafts with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// What follows `--spec-type`.
+    pub spec_type: String,
+    /// How the file's name begins where runtimes find it by themselves.
+    pub prefix: String,
+    /// Width of the target.
+    pub target_width: Option<usize>,
 }
 
 /// Plans the conversion of `checkpoint`, with `target` as a further source.
@@ -46,15 +61,27 @@ pub fn plan<'a>(
     options: Options,
 ) -> Result<Conversion<'a>, ConvertError> {
     let target_source = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
-    let config = checkpoint.config()?;
+    let mut warnings = Vec::new();
+    let config = checkpoint.config()?.map(|config| arch.merged(config));
+    let config = config.as_deref();
     match config {
-        Some(config) => check_config(arch, checkpoint, config)?,
+        Some(config) => check_config(arch, checkpoint, config, &mut warnings)?,
         None if target.is_none() => {
             return Err(ConvertError::NoConfig {
                 path: checkpoint.path().to_owned(),
             });
         }
         None => {}
+    }
+    if let Some(beside) = arch
+        .beside
+        .iter()
+        .find(|beside| checkpoint.folder().join(&beside.file).exists())
+    {
+        return Err(ConvertError::Beside {
+            path: checkpoint.folder().join(&beside.file),
+            why: beside.refused.clone(),
+        });
     }
     checkpoint.refuse_quantized()?;
     let facts = CheckpointFacts {
@@ -68,7 +95,6 @@ pub fn plan<'a>(
         check_pair(arch, &hparams, target)?;
     }
 
-    let mut warnings = Vec::new();
     if let Some((target, kind @ FileKind::OllamaModel(_))) = target.map(|target| (target, target.kind())) {
         let (path, way_out) = (target.path().display(), kind.way_out(Wanted::Target));
         warnings.push(format!("{path} is {kind}; {way_out}"));
@@ -82,13 +108,20 @@ pub fn plan<'a>(
 
     let mut metadata = Metadata::default();
     metadata.set("general.architecture", arch.architecture.as_str());
+    let is_first = |spec: &&MetadataSpec| spec.first;
+    for spec in arch.metadata.iter().filter(is_first) {
+        write_key(&mut metadata, spec, &hparams, options, checkpoint.path())?;
+    }
     metadata.set("general.type", "model");
     let general = General::read(checkpoint)?;
-    if let Some(target) = target.filter(|_| !general.has_generation_config()) {
+    // Upstream takes nothing of the target's for a drafter whose tokenizer it takes from there.
+    let is_own = arch.tokenizer_of == TokenizerOf::Checkpoint && arch.is_drafter();
+    if let Some(target) = target.filter(|_| is_own && !general.has_generation_config()) {
         copy_sampling(&mut metadata, &mut hparams.derived, target);
     }
     general.write(&mut metadata, tensors.iter().map(PlannedTensor::elements).sum());
-    for spec in &arch.metadata {
+    let is_late = |spec: &MetadataSpec| spec.key.starts_with("tokenizer.");
+    for spec in arch.metadata.iter().filter(|spec| !spec.first && !is_late(spec)) {
         write_key(&mut metadata, spec, &hparams, options, checkpoint.path())?;
     }
     warnings.extend(wrong_types(checkpoint)?);
@@ -99,11 +132,21 @@ pub fn plan<'a>(
         target,
         options,
         rows,
-        &arch.tokenizer,
+        arch,
         &mut warnings,
     )?;
+    for spec in arch.metadata.iter().filter(|spec| is_late(spec)) {
+        write_key(&mut metadata, spec, &hparams, options, checkpoint.path())?;
+    }
     warn_of_refusals(arch, &metadata, options, &tensors, &mut warnings);
 
+    let target_width = arch.target_width(&hparams.numbers);
+    let run = arch.run(|name| tensors.iter().any(|tensor| tensor.name == name));
+    let draft = run.map(|run| Draft {
+        spec_type: run.spec_type.clone(),
+        prefix: run.prefix.clone(),
+        target_width,
+    });
     let plan = Plan::new(metadata, tensors, Endian::Little, warnings)?;
     let source_name = general.folder_name().to_owned();
     let Hparams { derived, .. } = hparams;
@@ -115,28 +158,20 @@ pub fn plan<'a>(
         file_type,
         source_name,
         architecture: arch.architecture.clone(),
+        kind: arch.name.clone(),
+        draft,
     })
 }
 
-/// Whether a config is of this architecture: by `model_type`, or where there is none by its class.
-fn is_stated(arch: &Arch, config: &Json) -> bool {
-    let is = |known: &[String], name: &Json| known.iter().any(|known| name == known.as_str());
-    match config
-        .get("model_type")
-        .filter(|model_type| !model_type.is_null())
-    {
-        Some(model_type) => is(&arch.model_types, model_type),
-        None => {
-            let classes = config.get("architectures").and_then(Json::as_array);
-            classes.is_some_and(|classes| classes.iter().any(|class| is(&arch.classes, class)))
-        }
-    }
-}
-
-/// The config is that of a drafter, and sets nothing that this program does not know.
-fn check_config(arch: &Arch, checkpoint: &Checkpoint, config: &Json) -> Result<(), ConvertError> {
+/// The config is of this architecture, and sets nothing that this program or the runtime does not know.
+fn check_config(
+    arch: &Arch,
+    checkpoint: &Checkpoint,
+    config: &Json,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConvertError> {
     let path = || checkpoint.folder().join("config.json");
-    if !is_stated(arch, config) {
+    if !arch.fits_config(config) || !arch.is_drafter() {
         return Err(match kind_of_config(config) {
             None => ConvertError::NoModelType { path: path() },
             Some(FileKind::OtherCheckpoint(found)) => ConvertError::ModelType {
@@ -151,17 +186,37 @@ fn check_config(arch: &Arch, checkpoint: &Checkpoint, config: &Json) -> Result<(
         });
     }
     for expectation in &arch.expectations {
-        let value = config
-            .pointer(&expectation.config)
-            .filter(|value| !value.is_null());
-        if let Some(value) = value.filter(|value| !expectation.one_of.contains(value)) {
-            let expected: Vec<String> = expectation.one_of.iter().map(Json::to_string).collect();
-            return Err(ConvertError::ConfigValue {
-                path: path(),
-                key: expectation.config.clone(),
-                found: value.to_string(),
-                expected: expected.join(" or "),
-            });
+        let key = &expectation.config;
+        let value = config.pointer(key).filter(|value| !value.is_null());
+        let is_one = |value: &Json| expectation.one_of.contains(value);
+        let is_right = match value {
+            None => !expectation.required,
+            Some(Json::Array(items)) if expectation.each => items.iter().all(is_one),
+            Some(value) => !expectation.each && is_one(value),
+        };
+        if is_right {
+            continue;
+        }
+        let found = value.map_or_else(|| "missing".to_owned(), Json::to_string);
+        match (&expectation.warn, &expectation.refused) {
+            (Some(lost), _) => warnings.push(format!("{key} of config.json is {found}: {lost}")),
+            (None, Some(why)) => {
+                return Err(ConvertError::Unsupported {
+                    path: path(),
+                    key: key.clone(),
+                    found,
+                    why: why.clone(),
+                });
+            }
+            (None, None) => {
+                let expected: Vec<String> = expectation.one_of.iter().map(Json::to_string).collect();
+                return Err(ConvertError::ConfigValue {
+                    path: path(),
+                    key: key.clone(),
+                    found,
+                    expected: expected.join(" or "),
+                });
+            }
         }
     }
     Ok(())
@@ -175,6 +230,14 @@ fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), Conv
         return Ok(());
     };
     Err(match kind {
+        MismatchKind::Differs { ours, theirs } if pair.refused.is_some() => ConvertError::TargetLimit {
+            path,
+            what: pair.what.clone(),
+            key: pair.target.clone(),
+            target: theirs.to_string(),
+            drafter: ours.to_string(),
+            why: pair.refused.clone().unwrap_or_default(),
+        },
         MismatchKind::Differs { ours, theirs } => ConvertError::TargetNumber {
             path,
             what: pair.what.clone(),
@@ -203,11 +266,7 @@ fn warn_of_refusals(
     tensors: &[PlannedTensor],
     warnings: &mut Vec<String>,
 ) {
-    let in_group = |tensor: &PlannedTensor| {
-        let spec = arch.tensor_spec(&tensor.name);
-        spec.is_some_and(|spec| spec.group.is_some())
-    };
-    if options.keep_centroids && tensors.iter().any(in_group) {
+    if options.keep_centroids && tensors.iter().any(|tensor| arch.is_on_demand(&tensor.name)) {
         warnings.push(
             "llama.cpp will not load this file: it refuses the tensors of the centroid head".to_owned(),
         );

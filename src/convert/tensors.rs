@@ -1,13 +1,13 @@
 //! Finds a source for every tensor of the architecture, and a reason for every source tensor that is left out.
 
 use super::error::ConvertError;
-use super::hparams::{Hparams, layer_of};
+use super::hparams::Hparams;
+use super::make;
 use super::options::Options;
-use crate::arch::{Arch, Formula, TensorSpec};
+use crate::arch::{Arch, TensorSpec};
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::Gguf;
-use crate::plan::{Data, PlannedTensor, Source};
-use crate::quant::GgmlType;
+use crate::plan::PlannedTensor;
 use crate::text::escape;
 use std::collections::{HashMap, HashSet};
 
@@ -32,72 +32,60 @@ pub(super) fn source_tensors<'s, 'a>(
     options: Options,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<Sourced<'s, 'a>>, Vec<Ignored>), ConvertError> {
+    let wanted = Wanted::find(arch, checkpoint, hparams, options);
     let mut front = Vec::new();
-    let mut wanted: HashMap<&str, (&TensorSpec, Option<usize>)> = HashMap::new();
-    let mut dropped: HashSet<&str> = HashSet::new();
-    for spec in &arch.tensors {
-        let layers = if spec.gguf.is_by_layer() {
-            hparams.numbers.layers.len()
-        } else {
-            1
+    let mut by_source: HashMap<&str, (&TensorSpec, Option<usize>)> = HashMap::new();
+    for Want { spec, layer, found } in wanted.tensors {
+        let Some(hf) = &spec.hf else {
+            front.push((spec, make::generated(spec, layer, checkpoint, hparams)?));
+            continue;
         };
-        for layer in 0..layers {
-            let at = spec.gguf.is_by_layer().then_some(layer);
-            let Some(hf) = &spec.hf else {
-                front.push((spec, generate(spec, at, checkpoint, hparams)?));
-                continue;
+        if let Some(found) = found {
+            by_source.insert(found.name, (spec, layer));
+            continue;
+        }
+        let name = hf.name(layer.unwrap_or(0));
+        if let Some(tensor) = make::from_target(spec, layer, target, hparams, &name)? {
+            warnings.push(format!(
+                "the drafter has no {name}; its rows are taken from the target"
+            ));
+            front.push((spec, tensor));
+        } else if arch.is_required(spec, &hparams.numbers, &wanted.groups) {
+            let hint = match (prefix_hint(checkpoint, &name), &spec.from_target, target) {
+                (Some(hint), ..) => hint,
+                (None, Some(_), None) => "; pass --target to take the target's".to_owned(),
+                _ => format!("; download the checkpoint again: {} needs it", arch.name),
             };
-            let name = hf.name(layer);
-            let found = std::iter::once(&name)
-                .chain(&spec.instead)
-                .find_map(|name| checkpoint.tensor(name));
-            if spec.group.is_some() && !options.keep_centroids {
-                dropped.extend(found.map(|tensor| tensor.name));
-                continue;
-            }
-            if let Some(found) = found {
-                wanted.insert(found.name, (spec, at));
-            } else if let Some(tensor) = from_target(spec, at, target, hparams, &name)? {
-                warnings.push(format!(
-                    "the drafter has no {name}; its rows are taken from the target"
-                ));
-                front.push((spec, tensor));
-            } else if !spec.optional {
-                let hint = match (prefix_hint(checkpoint, &name), &spec.from_target, target) {
-                    (Some(hint), ..) => hint,
-                    (None, Some(_), None) => "; pass --target to take the target's".to_owned(),
-                    _ => "; download the checkpoint again, or give the one of a Gemma 4 drafter".to_owned(),
-                };
-                return Err(ConvertError::MissingTensor {
-                    path: checkpoint.path().to_owned(),
-                    name,
-                    hint,
-                });
-            }
+            return Err(ConvertError::MissingTensor {
+                path: checkpoint.path().to_owned(),
+                name,
+                hint,
+            });
         }
     }
 
+    let mut last = Vec::new();
     let mut ignored = Vec::new();
     let mut unexpected = Vec::new();
     for tensor in checkpoint.tensors() {
-        if let Some(&(spec, layer)) = wanted.get(tensor.name) {
-            front.push((spec, from_checkpoint(spec, layer, tensor, hparams)?));
-        } else if dropped.contains(tensor.name) {
-            let reason =
-                "centroid head: llama.cpp scores the whole vocabulary and loads no file that holds it";
-            ignored.push(Ignored {
-                name: tensor.name.to_owned(),
-                reason: reason.to_owned(),
-            });
-        } else if let Some(reason) = reason_to_ignore(arch, checkpoint, &tensor)? {
-            ignored.push(Ignored {
+        if let Some(&(spec, layer)) = by_source.get(tensor.name) {
+            let sourced = (spec, make::from_checkpoint(spec, layer, tensor, hparams)?);
+            if spec.last { &mut last } else { &mut front }.push(sourced);
+            continue;
+        }
+        let reason = match wanted.left_out.get(tensor.name) {
+            Some(reason) => Some((*reason).to_owned()),
+            None => reason_to_ignore(arch, checkpoint, &tensor)?,
+        };
+        match reason {
+            Some(reason) => ignored.push(Ignored {
                 name: tensor.name.to_owned(),
                 reason,
-            });
-        } else {
-            unexpected.push(tensor.name);
+            }),
+            None => unexpected.push(tensor.name),
         }
     }
+    front.extend(last);
     if !unexpected.is_empty() {
         const SHOWN: usize = 5;
         let mut names = unexpected
@@ -119,6 +107,67 @@ pub(super) fn source_tensors<'s, 'a>(
     Ok((front, ignored))
 }
 
+/// A tensor of the architecture, for a layer where it has one for each.
+struct Want<'s, 'a> {
+    spec: &'s TensorSpec,
+    layer: Option<usize>,
+    /// Where the checkpoint has it.
+    found: Option<SourceTensor<'a>>,
+}
+
+/// What of an architecture goes into a file.
+struct Wanted<'s, 'a> {
+    tensors: Vec<Want<'s, 'a>>,
+    /// Groups of which the checkpoint holds something.
+    groups: HashSet<&'s str>,
+    /// What it holds and the file should not, with the reason.
+    left_out: HashMap<&'a str, &'s str>,
+}
+
+impl<'s, 'a> Wanted<'s, 'a> {
+    fn find(
+        arch: &'s Arch,
+        checkpoint: &'a Checkpoint,
+        hparams: &Hparams,
+        options: Options,
+    ) -> Wanted<'s, 'a> {
+        let mut wanted = Wanted {
+            tensors: Vec::new(),
+            groups: HashSet::new(),
+            left_out: HashMap::new(),
+        };
+        for spec in &arch.tensors {
+            let group = spec.group.as_ref().and_then(|name| arch.group(name));
+            let reason = match group {
+                Some(group) if group.on_demand && !options.keep_centroids => {
+                    Some(group.left_out.as_deref().unwrap_or_default())
+                }
+                _ if !hparams.numbers.applies(spec.when.as_deref()) => {
+                    Some(spec.left_out.as_deref().unwrap_or_default())
+                }
+                _ => None,
+            };
+            for layer in hparams.numbers.layers_of(&spec.gguf) {
+                let mut names = spec.source_names(layer.unwrap_or(0));
+                let found = names.find_map(|name| checkpoint.tensor(&name));
+                match (reason, found) {
+                    (Some(reason), Some(tensor)) => {
+                        wanted.left_out.insert(tensor.name, reason);
+                    }
+                    (Some(_), None) => {}
+                    (None, found) => {
+                        if let (Some(group), Some(_)) = (group, &found) {
+                            wanted.groups.insert(&group.name);
+                        }
+                        wanted.tensors.push(Want { spec, layer, found });
+                    }
+                }
+            }
+        }
+        wanted
+    }
+}
+
 /// What to do where a tensor stands under a prefix that is not known.
 fn prefix_hint(checkpoint: &Checkpoint, name: &str) -> Option<String> {
     let prefix = |tensor: &SourceTensor| {
@@ -131,114 +180,6 @@ fn prefix_hint(checkpoint: &Checkpoint, name: &str) -> Option<String> {
     ))
 }
 
-fn from_checkpoint<'a>(
-    spec: &TensorSpec,
-    layer: Option<usize>,
-    tensor: SourceTensor<'a>,
-    hparams: &Hparams,
-) -> Result<PlannedTensor<'a>, ConvertError> {
-    let expected = hparams.shape(spec, layer)?;
-    let found: Vec<u64> = tensor.shape.iter().map(|&n| n as u64).collect();
-    let is_scalar = found.is_empty() && expected == [1];
-    if found != expected && !is_scalar {
-        let formula = spec
-            .shape
-            .iter()
-            .map(Formula::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(ConvertError::TensorShape {
-            path: tensor.path.to_owned(),
-            name: tensor.name.to_owned(),
-            found,
-            expected,
-            formula,
-        });
-    }
-    let is_integer = |ty| matches!(ty, GgmlType::I32 | GgmlType::I64);
-    let is_float = |ty| matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 | GgmlType::F64);
-    let wants_integer = spec.ty.is_some_and(is_integer);
-    let ty = tensor.ggml_type().filter(|&ty| {
-        if wants_integer {
-            is_integer(ty)
-        } else {
-            is_float(ty)
-        }
-    });
-    let ty = ty.ok_or_else(|| ConvertError::TensorDtype {
-        path: tensor.path.to_owned(),
-        name: tensor.name.to_owned(),
-        dtype: tensor.dtype.to_string(),
-        wanted: if wants_integer {
-            "i32"
-        } else {
-            "a tensor of numbers"
-        }
-        .to_owned(),
-    })?;
-    Ok(PlannedTensor::new(
-        spec.gguf.name(layer.unwrap_or(0)),
-        expected.into_iter().rev().collect(),
-        ty,
-        Source {
-            origin: tensor.name.to_owned(),
-            path: tensor.path,
-            ty,
-            data: Data::Mapped {
-                file: tensor.file,
-                bytes: tensor.data,
-            },
-            swap: false,
-        },
-    ))
-}
-
-fn from_target<'a>(
-    spec: &TensorSpec,
-    layer: Option<usize>,
-    target: Option<&'a Gguf>,
-    hparams: &Hparams,
-    hf_name: &str,
-) -> Result<Option<PlannedTensor<'a>>, ConvertError> {
-    let (Some(name), Some(target)) = (&spec.from_target, target) else {
-        return Ok(None);
-    };
-    let Some(tensor) = target.tensor(name)? else {
-        return Ok(None);
-    };
-    let expected: Vec<u64> = hparams.shape(spec, layer)?.into_iter().rev().collect();
-    if tensor.info.dims != expected {
-        return Err(ConvertError::TargetDims {
-            path: target.path().to_owned(),
-            name: name.clone(),
-            for_tensor: hf_name.to_owned(),
-            found_and_expected: format!("{:?} instead of {expected:?}", tensor.info.dims),
-        });
-    }
-    Ok(Some(PlannedTensor::new(
-        spec.gguf.name(layer.unwrap_or(0)),
-        tensor.info.dims.clone(),
-        tensor.ty,
-        Source::of_gguf(format!("{name} of the target"), target.path(), tensor),
-    )))
-}
-
-fn generate<'a>(
-    spec: &TensorSpec,
-    layer: Option<usize>,
-    checkpoint: &'a Checkpoint,
-    hparams: &Hparams,
-) -> Result<PlannedTensor<'a>, ConvertError> {
-    let expected = hparams.shape(spec, layer)?;
-    let values = hparams.generate(spec, layer)?;
-    Ok(PlannedTensor::new(
-        spec.gguf.name(layer.unwrap_or(0)),
-        expected.into_iter().rev().collect(),
-        GgmlType::F32,
-        Source::computed(checkpoint.path(), &values),
-    ))
-}
-
 /// Why a source tensor that no rule wants may be left out.
 fn reason_to_ignore(
     arch: &Arch,
@@ -246,7 +187,7 @@ fn reason_to_ignore(
     tensor: &SourceTensor,
 ) -> Result<Option<String>, ConvertError> {
     for rule in &arch.ignored {
-        if rule.hf.matches(&tensor.plain_name()).map(layer_of).is_none() {
+        if !tensor.is_called(&rule.hf) {
             continue;
         }
         if let Some(same_as) = &rule.same_as {

@@ -43,7 +43,13 @@ pub(super) fn assign_types<'a>(
         pure: options.pure,
         ..recipe::Options::default()
     };
-    let chosen = recipe::choose(file_type, &model, &described, &recipe);
+    let mut chosen = recipe::choose(file_type, &model, &described, &recipe);
+    for (choice, tensor) in chosen.iter_mut().zip(&described) {
+        // What `llama-quantize` leaves alone has the type that the converter gave it.
+        if tensor.dims.len() >= 2 && !recipe::may_change(tensor) {
+            *choice = recipe::converted(file_type, tensor);
+        }
+    }
 
     let typed = sourced
         .into_iter()

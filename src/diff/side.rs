@@ -11,6 +11,7 @@ use crate::storage::{ModelFile, ModelTensor, Numbers};
 use crate::text::Glob;
 use bstr::{BStr, BString};
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// A model as it is compared.
 pub(super) struct Side<'a> {
@@ -97,9 +98,11 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn of_planned(tensor: &'a PlannedTensor) -> Entry<'a> {
+    /// `ordered` are the source's numbers in the order of the output, where it is another.
+    fn of_planned(tensor: &'a PlannedTensor, ordered: Option<&'a Vec<u8>>) -> Entry<'a> {
         let source = &tensor.source;
-        let content = match Numbers::new(source.ty, tensor.elements(), &source.data) {
+        let data = ordered.map_or(&*source.data, Vec::as_slice);
+        let content = match Numbers::new(source.ty, tensor.elements(), data) {
             Some(numbers) => Content::Numbers(numbers),
             None => Content::None(format!("{} does not have the bytes of its shape", source.origin)),
         };
@@ -119,6 +122,8 @@ pub(super) struct Converted<'a> {
     checkpoint: &'a Checkpoint,
     /// `None` where a conversion is not possible; then names are all that is known.
     plan: Option<Conversion<'a>>,
+    /// Of tensors whose rows a conversion puts in another order: the data in that order, by name.
+    ordered: HashMap<String, Vec<u8>>,
 }
 
 impl<'a> Converted<'a> {
@@ -130,14 +135,11 @@ impl<'a> Converted<'a> {
         notes: &mut Vec<String>,
     ) -> Converted<'a> {
         let config = checkpoint.config().ok().flatten();
-        let arch = options.registry.of_config(config);
+        let arch = options.registry.of_checkpoint(checkpoint, config);
         let file_type = gguf.metadata().uint("general.file_type").ok();
         let is_grouped = |name: &BStr| {
             let upstream = arch.upstream_tensor(name);
-            let spec = str::from_utf8(&upstream)
-                .ok()
-                .and_then(|name| arch.tensor_spec(name));
-            spec.is_some_and(|spec| spec.group.is_some())
+            str::from_utf8(&upstream).is_ok_and(|name| arch.is_on_demand(name))
         };
         let planned = convert::plan(
             arch,
@@ -170,9 +172,17 @@ impl<'a> Converted<'a> {
                 None
             }
         };
+        let planned = plan.iter().flat_map(|plan| plan.plan.tensors());
+        let ordered = planned
+            .filter(|tensor| tensor.source.rows.is_some())
+            .filter_map(|tensor| {
+                let data = tensor.source.in_order()?;
+                Some((tensor.name.clone(), data.into_owned()))
+            });
         Converted {
             arch,
             checkpoint,
+            ordered: ordered.collect(),
             plan,
         }
     }
@@ -184,7 +194,11 @@ impl<'a> Converted<'a> {
             ModelFile::Safetensors(_) => match &self.plan {
                 Some(plan) => Side {
                     keys: Some(Cow::Borrowed(plan.plan.metadata())),
-                    tensors: plan.plan.tensors().iter().map(Entry::of_planned).collect(),
+                    tensors: {
+                        let tensors = plan.plan.tensors().iter();
+                        let entry = |tensor| Entry::of_planned(tensor, self.ordered.get(&tensor.name));
+                        tensors.map(entry).collect()
+                    },
                 },
                 None => self.renamed(model),
             },
@@ -225,18 +239,16 @@ impl<'a> Converted<'a> {
     /// What a GGUF calls a tensor of the checkpoint.
     fn gguf_name(&self, hf_name: &BStr) -> Option<String> {
         let hf_name = plain_name(str::from_utf8(hf_name).ok()?);
-        let is_absent = |name: &String| self.checkpoint.tensor(name).is_none();
         self.arch.tensors.iter().find_map(|spec| {
-            let hf = spec.hf.as_ref()?;
-            match hf.matches(&hf_name) {
-                Some(Match::Whole) => Some(spec.gguf.name(0)),
-                Some(Match::Layer(layer)) => Some(spec.gguf.name(layer)),
-                None => {
-                    let stands_in =
-                        spec.instead.iter().any(|name| *name == hf_name) && is_absent(&hf.name(0));
-                    stands_in.then(|| spec.gguf.name(0))
-                }
-            }
+            let found = spec.matches_source(&hf_name)?;
+            let layer = match found {
+                Match::Whole => 0,
+                Match::Layer(layer) => layer,
+            };
+            // Of several that could serve the first does.
+            let mut names = spec.source_names(layer);
+            let used = names.find(|name| self.checkpoint.tensor(name).is_some())?;
+            (used == *hf_name).then(|| spec.gguf_name(found))
         })
     }
 }

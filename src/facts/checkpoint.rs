@@ -2,7 +2,7 @@
 
 use super::{Facts, Target};
 use crate::arch::{Arch, Pattern};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, SourceTensor};
 use serde_json::Value as Json;
 
 /// A checkpoint, its config, and the target's GGUF.
@@ -29,10 +29,12 @@ impl<'a> Facts<'a> for CheckpointFacts<'a> {
     }
 
     fn count(&self, hf_name: &Pattern) -> usize {
+        let spec = self.arch.source_spec(hf_name);
+        let instead = spec.iter().flat_map(|spec| &spec.instead);
+        let names: Vec<&Pattern> = std::iter::once(hf_name).chain(instead).collect();
         let tensors = self.checkpoint.tensors();
-        tensors
-            .filter(|tensor| hf_name.matches(&tensor.plain_name()).is_some())
-            .count()
+        let is_one = |tensor: &SourceTensor| names.iter().any(|name| tensor.is_called(name));
+        tensors.filter(is_one).count()
     }
 
     fn target(&self) -> Option<Target<'a>> {

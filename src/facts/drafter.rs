@@ -3,12 +3,12 @@
 
 use super::resolve::Derivation;
 use super::{Facts, Fault, Resolution, Target, resolve};
-use crate::arch::{Arch, Dialect, Match, Number, Numbers, Pattern};
+use crate::arch::{Arch, Dialect, Number, Numbers, Pattern};
 use crate::gguf::{Array, Gguf, KeyError, Part, TensorInfo, Value};
 use crate::io::kind::FileKind;
 use crate::text::escape;
 use bstr::{BStr, BString, ByteSlice};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A GGUF that is a drafter, by its architecture.
 #[derive(Debug)]
@@ -66,27 +66,23 @@ pub(crate) enum Kind<'a> {
 /// What a file is to drafters of this architecture.
 pub(crate) fn kind_of<'a>(gguf: &Gguf, arch: &'a Arch) -> Result<Kind<'a>, KeyError> {
     let kind = gguf.kind();
+    let stated = gguf.metadata().string("general.architecture");
     let found = match &kind {
-        FileKind::Model(found) | FileKind::OllamaModel(found) => found,
+        FileKind::Model(_) | FileKind::OllamaModel(_) | FileKind::OtherDrafter(_) => stated?,
         // No kind at all: the architecture is missing or no text.
-        FileKind::Gguf => {
-            return gguf
-                .metadata()
-                .string("general.architecture")
-                .map(|_| Kind::Other(kind));
-        }
+        FileKind::Gguf => return stated.map(|_| Kind::Other(kind)),
         _ => return Ok(Kind::Other(kind)),
     };
-    if *found == arch.architecture {
-        return Ok(Kind::Drafter(None));
-    }
-    if *found == arch.target {
+    if found == arch.target.as_str() {
         return Ok(Kind::Target);
+    }
+    if found == arch.architecture.as_str() {
+        return Ok(Kind::Drafter(None));
     }
     let dialect = arch
         .dialects
         .iter()
-        .find(|dialect| dialect.architecture == *found);
+        .find(|dialect| found == dialect.architecture.as_str());
     Ok(dialect.map_or(Kind::Other(kind), |dialect| Kind::Drafter(Some(dialect))))
 }
 
@@ -150,6 +146,15 @@ impl<'a> DrafterGguf<'a> {
         self.tensors.get(*at)
     }
 
+    /// Names of the groups of tensors of which it holds something.
+    pub(crate) fn groups(&self) -> HashSet<&'a str> {
+        let group = |entry: &TensorEntry| {
+            let spec = self.arch.tensor_spec(entry.upstream.to_str().ok()?)?;
+            spec.group.as_deref()
+        };
+        self.tensors.iter().filter_map(group).collect()
+    }
+
     /// What a formula's numbers were derived from, in words: the formula itself where keys state them.
     pub(crate) fn origin_of(&self, names: &[&str]) -> Option<String> {
         let derived = |name: &&str| {
@@ -171,21 +176,13 @@ impl<'a> Facts<'a> for DrafterGguf<'a> {
     }
 
     fn shape(&self, hf_name: &str) -> Option<Vec<u64>> {
-        let name = self.arch.tensors.iter().find_map(|spec| {
-            Some(match spec.hf.as_ref()?.matches(hf_name)? {
-                Match::Whole => spec.gguf.name(0),
-                Match::Layer(layer) => spec.gguf.name(layer),
-            })
-        })?;
+        let mut specs = self.arch.tensors.iter();
+        let name = specs.find_map(|spec| Some(spec.gguf_name(spec.matches_source(hf_name)?)))?;
         Some(self.tensor(&name)?.info.dims.iter().rev().copied().collect())
     }
 
     fn count(&self, hf_name: &Pattern) -> usize {
-        let spec = self
-            .arch
-            .tensors
-            .iter()
-            .find(|spec| spec.hf.as_ref() == Some(hf_name));
+        let spec = self.arch.source_spec(hf_name);
         let is_one = |entry: &&TensorEntry| {
             let name = entry.upstream.to_str().ok();
             name.zip(spec)

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 pub(crate) mod drafter;
+mod kinds;
 mod resolve;
 mod rules;
 mod target;

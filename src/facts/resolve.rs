@@ -1,7 +1,7 @@
 //! Where each number of an architecture comes from: one resolver over whatever holds a drafter.
 
 use super::Target;
-use crate::arch::{Arch, Bounds, HparamSpec, IS_SLIDING, LayerKind, Number, Numbers, Origin, Pattern};
+use crate::arch::{Arch, Bounds, Formula, HparamSpec, IS_SLIDING, Number, Numbers, Origin, Pattern};
 use crate::gguf::{GgufError, Value};
 use serde_json::Value as Json;
 use std::path::Path;
@@ -133,42 +133,17 @@ pub(crate) fn resolve<'a>(facts: &impl Facts<'a>) -> Resolution {
     resolver.found
 }
 
-struct Resolver<'f, 'a, F> {
-    facts: &'f F,
-    arch: &'a Arch,
-    found: Resolution,
+pub(super) struct Resolver<'f, 'a, F> {
+    pub(super) facts: &'f F,
+    pub(super) arch: &'a Arch,
+    pub(super) found: Resolution,
     /// Why sliding layers cannot be told from full ones, so far.
-    undecided: Option<String>,
+    pub(super) undecided: Option<String>,
     /// Whether the config lists the kinds of layers, but wrongly.
-    is_stated_wrong: bool,
+    pub(super) is_stated_wrong: bool,
 }
 
 impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
-    /// The kind of each layer, where a key lists it.
-    fn read_kinds(&mut self) {
-        let arch = self.arch;
-        for spec in &arch.metadata {
-            let by_layer = spec.by_layer.as_ref();
-            if by_layer.and_then(|by_layer| by_layer.value.as_name()) != Some(IS_SLIDING) {
-                continue;
-            }
-            let value = self
-                .facts
-                .key(&spec.key)
-                .and_then(|(_, value)| Number::from_value(value));
-            let Some(Number::List(items)) = value else {
-                continue;
-            };
-            let kind = |item: &Number| match item {
-                Number::Bool(true) => Some(LayerKind::Sliding),
-                Number::Bool(false) => Some(LayerKind::Full),
-                _ => None,
-            };
-            let kinds = items.iter().map(kind).collect::<Option<Vec<_>>>();
-            self.found.numbers.layers = kinds.unwrap_or_default();
-        }
-    }
-
     /// Every number that a key states by itself.
     fn read_keys(&mut self) {
         let arch = self.arch;
@@ -179,15 +154,17 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
             let Some(number) = Number::from_value(value) else {
                 continue;
             };
+            let single = spec.value.as_ref().and_then(|value| value.as_name());
+            let is_list = arch.is_list(spec);
             let name = match &number {
-                Number::List(_) => spec.by_layer.as_ref().and_then(|list| list.value.as_name()),
-                _ => spec.value.as_ref().and_then(|value| value.as_name()),
+                Number::List(_) if !is_list => spec.by_layer.as_ref().and_then(|list| list.value.as_name()),
+                _ => single,
             };
             let Some(name) = name.filter(|name| *name != IS_SLIDING) else {
                 continue;
             };
             match number {
-                Number::List(items) => {
+                Number::List(items) if !is_list => {
                     let bounds = arch.by_layer_bounds(name);
                     let admit = |item| {
                         bounds
@@ -246,7 +223,9 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
             }
             if let Some((number, from)) = found {
                 let bounds = Some(spec.bounds());
-                if let Some(number) = self.admitted(number, bounds, || from.clone()) {
+                if let Some(number) = self.admitted(number, bounds, || from.clone())
+                    && self.is_within(spec, &number, &from)
+                {
                     self.set(&spec.name, number, from);
                 }
                 return;
@@ -271,6 +250,31 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
             };
             self.found.faults.push(fault);
         }
+    }
+
+    /// Whether a number keeps to the other numbers that it must not exceed; a fault where it does not.
+    fn is_within(&mut self, spec: &HparamSpec, number: &Number, from: &Provenance) -> bool {
+        type Holds = fn(f64, f64) -> bool;
+        let limits: [(&Option<String>, &str, Holds); 2] = [
+            (&spec.below, "below", |value, limit| value < limit),
+            (&spec.within, "at most", |value, limit| value <= limit),
+        ];
+        for (name, word, holds) in limits {
+            let Some(name) = name else { continue };
+            let Some(limit) = self.found.numbers.get(name, None) else {
+                continue;
+            };
+            let both = number.as_f64().zip(limit.as_f64());
+            if !both.is_some_and(|(value, limit)| holds(value, limit)) {
+                self.found.faults.push(Fault::Value {
+                    from: from.clone(),
+                    found: number.to_string(),
+                    allowed: format!("{word} {limit} ({name})"),
+                });
+                return false;
+            }
+        }
+        true
     }
 
     fn set(&mut self, name: &str, number: Number, from: Provenance) {
@@ -304,6 +308,29 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
                 };
                 Some((len, Provenance::Shape(name)))
             }
+            Origin::Has { has: name } | Origin::Lacks { lacks: name } => {
+                let is_there = self.facts.count(name) > 0;
+                let is_so = is_there == matches!(origin, Origin::Has { .. });
+                Some((Number::Bool(is_so), Provenance::Formula(name.to_string())))
+            }
+            Origin::Len { len_of } => match self.found.numbers.get(len_of, None)? {
+                Number::List(items) => {
+                    let from = Provenance::Formula(len_of.clone());
+                    Some((Number::from(items.len() as u64), from))
+                }
+                _ => None,
+            },
+            Origin::Differ { differ } => {
+                let [a, b] = differ.each_ref().map(|name| self.found.numbers.get(name, None));
+                let from = Provenance::Formula(differ.join(" and "));
+                Some((Number::Bool(a? != b?), from))
+            }
+            Origin::List { list } => {
+                let items = list.iter().map(|item| self.found.numbers.eval(item, None).ok());
+                let items = items.collect::<Option<Vec<Number>>>()?;
+                let words: Vec<String> = list.iter().map(Formula::to_string).collect();
+                Some((Number::List(items), Provenance::Formula(words.join(", "))))
+            }
             Origin::Layers { layers_of } => {
                 let count = self.facts.count(layers_of);
                 let from = Provenance::Count(layers_of.to_string());
@@ -328,6 +355,8 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
     fn config_number(&mut self, origin: &Origin) -> Option<(Number, Provenance)> {
         let Origin::Config {
             config,
+            is,
+            is_there,
             min,
             max,
             times,
@@ -348,6 +377,12 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
             ..Bounds::default()
         };
         let from = Provenance::Config(pointer);
+        if let Some(is) = is {
+            return Some((Number::Bool(json == is), from));
+        }
+        if *is_there {
+            return Some((Number::Bool(true), from));
+        }
         let Some(number) = Number::from_json(json) else {
             self.found.faults.push(Fault::Value {
                 from,
@@ -366,93 +401,6 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
         Some((number, from))
     }
 
-    /// The kind of each layer: as the config lists them, else by the length of the heads, which the drafter's numbers
-    /// tell for each kind, or the target's.
-    fn find_kinds(&mut self) {
-        let types = &self.arch.layer_types;
-        let Some(count) = self.found.numbers.count("layers") else {
-            return;
-        };
-        if self.is_stated_wrong {
-            return;
-        }
-        let stated = self.facts.config().and_then(|json| json.pointer(&types.config));
-        if let Some(list) = stated.filter(|list| !list.is_null()) {
-            let kind = |word: &Json| match word.as_str() {
-                Some(word) if word == types.sliding => Some(LayerKind::Sliding),
-                Some(word) if word == types.full => Some(LayerKind::Full),
-                _ => None,
-            };
-            let kinds = list.as_array().and_then(|list| list.iter().map(kind).collect());
-            match kinds {
-                Some(kinds) if Vec::len(&kinds) == count => self.found.numbers.set_layers(kinds),
-                _ => {
-                    self.is_stated_wrong = true;
-                    self.found.faults.push(Fault::Value {
-                        from: Provenance::Config(types.config.clone()),
-                        found: list.to_string(),
-                        allowed: format!("a list of {count} of {:?} and {:?}", types.sliding, types.full),
-                    });
-                }
-            }
-            return;
-        }
-        let every = types.full_every.filter(|_| self.facts.config().is_some());
-        match (self.kinds_by_length(count), every) {
-            (Ok(kinds), _) => self.set_kinds(kinds, Provenance::Shape(types.head_dim_of.to_string())),
-            (Err(_), Some(every)) => {
-                let kind = |layer: usize| match layer.is_multiple_of(every.get()) || layer == count {
-                    true => LayerKind::Full,
-                    false => LayerKind::Sliding,
-                };
-                let from =
-                    format!("transformers, as config.json lists none: each {every}th is full, and the last");
-                self.set_kinds((1..=count).map(kind).collect(), Provenance::Library(from));
-            }
-            (Err(why), None) => self.undecided = Some(why),
-        }
-    }
-
-    fn set_kinds(&mut self, kinds: Vec<LayerKind>, from: Provenance) {
-        let words: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-        self.found.derived.push(Derivation {
-            name: IS_SLIDING.to_owned(),
-            value: words.join(", "),
-            from,
-        });
-        self.found.numbers.set_layers(kinds);
-    }
-
-    fn kinds_by_length(&self, count: usize) -> Result<Vec<LayerKind>, String> {
-        let types = &self.arch.layer_types;
-        let own = |kind: LayerKind| self.found.numbers.get(&format!("head_dim.{}", kind.name()), None);
-        let target = |key: &str| self.facts.target()?.number(key, None).ok()?;
-        let sliding = own(LayerKind::Sliding).or_else(|| target(&types.target_sliding));
-        let full = own(LayerKind::Full).or_else(|| target(&types.target_full));
-        let (Some(sliding), Some(full)) = (sliding, full) else {
-            return Err(match self.facts.target() {
-                None => format!("{} does not tell, and there is no --target", types.config),
-                Some(_) => "the target does not give the lengths of their heads".to_owned(),
-            });
-        };
-        if sliding == full {
-            return Err("sliding and full layers have heads of the same length".to_owned());
-        }
-        let kind = |layer| {
-            let name = types.head_dim_of.name(layer);
-            let length = self.facts.shape(&name).and_then(|shape| shape.first().copied());
-            match length.map(Number::from) {
-                None => Err(format!("tensor {name} is missing")),
-                Some(length) if length == sliding => Ok(LayerKind::Sliding),
-                Some(length) if length == full => Ok(LayerKind::Full),
-                Some(length) => Err(format!(
-                    "{name} is {length} long; heads of sliding layers are {sliding} long, of full ones {full}"
-                )),
-            }
-        };
-        (0..count).map(kind).collect()
-    }
-
     /// Where an origin looks, for the error that nothing was found. A formula looks nowhere.
     fn place(&self, origin: &Origin) -> Option<String> {
         let fill = |name: &str| self.found.numbers.fill_layer(name);
@@ -464,7 +412,12 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
                 Origin::Target { target: name, .. }
                 | Origin::TargetLen { target_len: name }
                 | Origin::TargetOnes { target_ones: name } => Provenance::Target(name.clone()),
-                Origin::Formula { .. } => return None,
+                Origin::Formula { .. }
+                | Origin::Has { .. }
+                | Origin::Lacks { .. }
+                | Origin::Len { .. }
+                | Origin::Differ { .. }
+                | Origin::List { .. } => return None,
             }
             .to_string(),
         )

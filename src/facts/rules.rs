@@ -1,7 +1,7 @@
 //! What must hold between numbers: the rules of the architecture file, and what a pair must share.
 
 use super::Target;
-use crate::arch::{Arch, Number, Numbers, PairSpec, Relation, Rule};
+use crate::arch::{Arch, Bounds, Number, Numbers, PairRelation, PairSpec, Relation, Rule};
 use crate::gguf::{GgufError, Value};
 
 /// The rules that a file's values break.
@@ -65,20 +65,40 @@ pub(crate) enum MismatchKind {
     Unreadable(GgufError),
 }
 
+/// Whether a drafter's number, or each element of a list, relates to the target's as it should.
+fn fits(ours: &Number, theirs: &Number, must: PairRelation) -> bool {
+    if let Number::List(items) = ours {
+        return items.iter().all(|item| fits(item, theirs, must));
+    }
+    let holds = |relation: fn(f64, f64) -> bool| {
+        let both = ours.as_f64().zip(theirs.as_f64());
+        both.is_some_and(|(ours, theirs)| relation(ours, theirs))
+    };
+    match must {
+        PairRelation::Agree => ours == theirs,
+        PairRelation::Below => holds(|ours, theirs| ours < theirs),
+        PairRelation::Within => holds(|ours, theirs| ours <= theirs),
+    }
+}
+
 /// The numbers that drafter and target should share, and do not. What the drafter does not have is not compared.
 pub(crate) fn mismatches<'a>(
     arch: &'a Arch,
     numbers: &'a Numbers,
     target: Target<'a>,
 ) -> impl Iterator<Item = Mismatch<'a>> {
-    arch.pairs.iter().filter_map(move |pair| {
+    let applies = move |pair: &&PairSpec| numbers.applies(pair.when.as_deref());
+    arch.pairs.iter().filter(applies).filter_map(move |pair| {
         let or = || numbers.get(pair.or.as_deref()?, None);
         let ours = numbers.get(&pair.hparam, None).or_else(or)?;
         let kind = match target.number(&pair.target, pair.of_layer) {
             Ok(Some(found)) => {
-                let bounds = arch.hparam(&pair.hparam)?.bounds();
+                let bounds = Bounds {
+                    list: false,
+                    ..arch.hparam(&pair.hparam)?.bounds()
+                };
                 match bounds.admit(found.clone()) {
-                    Some(theirs) if theirs == ours => return None,
+                    Some(theirs) if fits(&ours, &theirs, pair.must) => return None,
                     Some(theirs) => MismatchKind::Differs { ours, theirs },
                     None => MismatchKind::Outside {
                         found,

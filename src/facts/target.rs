@@ -115,9 +115,15 @@ impl<'a> Target<'a> {
                     .and_then(|tensor| ones(&tensor))
                     .map(|count| Number::from(count as u64)))
             }
-            Origin::Config { .. } | Origin::Axis { .. } | Origin::Layers { .. } | Origin::Formula { .. } => {
-                Ok(None)
-            }
+            Origin::Config { .. }
+            | Origin::Axis { .. }
+            | Origin::Layers { .. }
+            | Origin::Has { .. }
+            | Origin::Lacks { .. }
+            | Origin::Len { .. }
+            | Origin::Differ { .. }
+            | Origin::List { .. }
+            | Origin::Formula { .. } => Ok(None),
         }
     }
 

@@ -1,11 +1,13 @@
 //! What a vocabulary must be for llama.cpp: a drafter's the same as its target's, and its merges such as join tokens.
 
+use crate::arch::Arch;
 use crate::gguf::{Array, Gguf, Metadata, Strings};
 use crate::io::kind::FileKind;
 use crate::text::escape;
 use ahash::AHashSet;
 use bstr::{BStr, ByteSlice};
 use rayon::prelude::*;
+use std::collections::HashMap;
 
 /// The key of the tokens.
 pub(crate) const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -33,12 +35,16 @@ pub(crate) struct VocabularyDifference {
 
 /// Compares a drafter's vocabulary with its target's. Tokens that either lacks are not compared, nor other keys with a
 /// target that Ollama's own converter made: it tells the same tokenizer in another way, and to take that one over would
-/// spoil the drafter.
-pub(crate) fn compare(drafter: &Metadata, target: &Gguf) -> VocabularyDifference {
+/// spoil the drafter. Where the architecture tells the target's tokenizer as another kind, only tokens and ids can agree.
+pub(crate) fn compare(drafter: &Metadata, target: &Gguf, arch: &Arch) -> VocabularyDifference {
     let is_ollamas = matches!(target.kind(), FileKind::OllamaModel(_));
     let target = target.metadata();
+    let is_told_otherwise = target
+        .string(COMPARED[0])
+        .is_ok_and(|kind| kind != arch.tokenizer.as_str());
     let tokens = strings(drafter).zip(strings(target));
-    let is_other = |key: &&str| !is_ollamas && drafter.get(key) != target.get(key);
+    let is_told_alike = |key: &str| !is_ollamas && !(is_told_otherwise && !key.ends_with("_id"));
+    let is_other = |key: &&str| is_told_alike(key) && drafter.get(key) != target.get(key);
     VocabularyDifference {
         tokens: tokens.and_then(|(ours, theirs)| difference(ours, theirs)),
         keys: COMPARED.into_iter().filter(is_other).collect(),
@@ -105,4 +111,20 @@ fn merge_fault(merge: &BStr, known: &AHashSet<&[u8]>) -> Option<&'static str> {
     let joined = [left, right].concat();
     let is_known = [left, right, &joined].iter().all(|text| known.contains(*text));
     (!is_known).then_some("which names or makes a token that is not in the vocabulary")
+}
+
+/// What is wrong with a list of a drafter's tokens in the target's vocabulary of so many, in words: each is one of it, and
+/// none stands twice.
+pub(crate) fn fault_of_ids(ids: &[i64], limit: usize) -> Option<String> {
+    let mut seen: HashMap<i64, usize> = HashMap::with_capacity(ids.len());
+    for (at, id) in ids.iter().enumerate() {
+        if usize::try_from(*id).is_ok_and(|id| id < limit) {
+            if let Some(first) = seen.insert(*id, at) {
+                return Some(format!("entries {first} and {at} both lead to token {id}"));
+            }
+        } else {
+            return Some(format!("entry {at} leads to token {id}; the target has {limit}"));
+        }
+    }
+    None
 }

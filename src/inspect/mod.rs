@@ -1,6 +1,6 @@
 //! What a model file is, in a few figures.
 
-use crate::arch::{LayerKind, Numbers, Registry};
+use crate::arch::{Arch, LayerKind, Numbers, Registry};
 use crate::checkpoint::{Checkpoint, kind_of_config};
 use crate::convert;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
@@ -124,9 +124,10 @@ impl Summary {
         match kind_of(gguf, arch) {
             Ok(Kind::Drafter(dialect)) => {
                 self.role = Role::Drafter;
+                self.kind = Some(gguf.kind()).filter(|kind| matches!(kind, FileKind::OtherDrafter(_)));
                 self.dialect = dialect.map(|dialect| dialect.of.clone());
                 let drafter = DrafterGguf::read(gguf, arch, dialect, None);
-                self.read_numbers(&drafter.numbers);
+                self.read_numbers(arch, &drafter.numbers);
                 return;
             }
             Ok(Kind::Target) => {
@@ -159,18 +160,19 @@ impl Summary {
 
     fn read_checkpoint(&mut self, checkpoint: &Checkpoint, registry: &Registry) {
         let config = checkpoint.config().ok().flatten();
-        let arch = registry.of_config(config);
+        let arch = registry.of_checkpoint(checkpoint, config);
         let model_type = config.and_then(|json| json.get("model_type")?.as_str());
         self.architecture = model_type.map(|name| escape(name.as_bytes()));
-        let is_drafter = match model_type {
-            Some(name) => arch.model_types.iter().any(|known| known == name),
-            // The tensor that joins the two widths.
-            None => checkpoint.tensor("pre_projection.weight").is_some(),
-        };
-        if is_drafter {
+        let is_known = registry.by_checkpoint(checkpoint, config).is_some();
+        if arch.is_drafter() && is_known {
             self.role = Role::Drafter;
+            let merged = config.map(|config| arch.merged(config));
+            let config = merged.as_deref();
             let numbers = convert::known_numbers(arch, checkpoint, config);
-            self.read_numbers(&numbers);
+            self.kind = config
+                .and_then(kind_of_config)
+                .filter(|kind| matches!(kind, FileKind::OtherDrafter(_)));
+            self.read_numbers(arch, &numbers);
             return;
         }
         self.kind = config
@@ -190,17 +192,17 @@ impl Summary {
         self.head_dims = number("head_dim").into_iter().collect();
     }
 
-    fn read_numbers(&mut self, numbers: &Numbers) {
+    fn read_numbers(&mut self, arch: &Arch, numbers: &Numbers) {
         let number = |name: &str| numbers.count(name).map(|n| n as u64);
         let by_kind = |name: &str| {
-            let mut values: Vec<u64> = ["sliding", "full"]
+            let by_kind = ["sliding", "full"]
                 .iter()
-                .filter_map(|kind| number(&format!("{name}.{kind}")))
-                .collect();
+                .filter_map(|kind| number(&format!("{name}.{kind}")));
+            let mut values: Vec<u64> = number(name).into_iter().chain(by_kind).collect();
             values.dedup();
             values
         };
-        self.backbone = number("backbone");
+        self.backbone = arch.target_width(numbers).map(|width| width as u64);
         self.context = number("context");
         self.window = number("window");
         self.vocabulary = self.vocabulary.or_else(|| number("vocab"));

@@ -33,10 +33,16 @@ impl Job<'_, '_> {
             let keys = self.drafter.keys.iter().zip(&places);
             keys.filter(move |(_, at)| **at == place).map(|(key, _)| key)
         };
-        for key in of(Place::Front) {
-            self.copy(&mut metadata, key, changes);
-        }
-        for spec in &arch.metadata {
+        // Keys that stand in front of what the model is called, then those, then the rest.
+        let (first, rest): (Vec<_>, Vec<_>) = arch.metadata.iter().partition(|spec| spec.first);
+        let first = first.into_iter().map(Some).chain([None]);
+        for spec in first.chain(rest.into_iter().map(Some)) {
+            let Some(spec) = spec else {
+                for key in of(Place::Front) {
+                    self.copy(&mut metadata, key, changes);
+                }
+                continue;
+            };
             let key = self.drafter.key(&spec.key);
             let is_behind = || of(Place::Behind).any(|key| key.upstream == spec.key.as_str());
             match key {
@@ -87,14 +93,15 @@ impl Job<'_, '_> {
     fn places(&self) -> Vec<Place> {
         let keys = &self.drafter.keys;
         let first = |is: &dyn Fn(&Key) -> bool| keys.iter().position(is).unwrap_or(keys.len());
-        let first_own = first(&|key| self.key_spec(key).is_some());
+        let first_own = first(&|key| self.key_spec(key).is_some_and(|spec| !spec.first));
         let first_tokenizer = first(&|key| key.upstream.starts_with(b"tokenizer."));
         let place = |(at, key): (usize, &Key)| {
             if key.upstream == "general.architecture" || key.upstream.starts_with(b"split.") {
                 return Place::Dropped;
             }
             if let Some(spec) = self.key_spec(key) {
-                let is_late = at > first_tokenizer && spec.key.starts_with("general.");
+                let is_moved = at > first_tokenizer && spec.key.starts_with("general.");
+                let is_late = is_moved || spec.key.starts_with("tokenizer.");
                 return match self.wants(spec) {
                     false => Place::Dropped,
                     true if is_late => Place::Behind,

@@ -167,7 +167,12 @@ impl Job<'_, '_> {
         let belongs = self
             .to
             .is_some_and(|dialect| dialect.groups.iter().any(|known| known == group));
-        belongs || self.options.keep_centroids
+        let is_on_demand = self
+            .drafter
+            .arch
+            .group(group)
+            .is_some_and(|group| group.on_demand);
+        belongs || self.options.keep_centroids || !is_on_demand
     }
 
     /// Where the label of the size was counted from the tensors, it is counted again.

@@ -93,6 +93,7 @@ impl<'a> Job<'_, 'a> {
                     bytes: raw.data,
                 },
                 swap,
+                rows: None,
             },
         ))
     }
@@ -101,11 +102,9 @@ impl<'a> Job<'_, 'a> {
     fn missing(&self, changes: &mut Vec<Change>) -> Result<Vec<PlannedTensor<'a>>, MigrateError> {
         let (arch, numbers) = (self.drafter.arch, &self.drafter.numbers);
         let mut computed = Vec::new();
-        for spec in arch
-            .tensors
-            .iter()
-            .filter(|spec| spec.group.is_none() && !spec.optional)
-        {
+        let groups = self.drafter.groups();
+        let is_required = |spec: &&TensorSpec| arch.is_required(spec, numbers, &groups);
+        for spec in arch.tensors.iter().filter(is_required) {
             let is_by_layer = spec.gguf.is_by_layer();
             let layers = if is_by_layer { numbers.layers.len() } else { 1 };
             for layer in 0..layers {

@@ -98,8 +98,7 @@ impl<'a> CheckpointWeights<'a> {
             Match::Whole => 0,
             Match::Layer(layer) => layer,
         };
-        let usual = spec.hf.iter().map(|hf| hf.name(layer));
-        usual.chain(spec.instead.iter().cloned()).collect()
+        spec.source_names(layer).collect()
     }
 }
 

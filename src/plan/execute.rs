@@ -50,6 +50,8 @@ fn chunks(index: usize, tensor: &PlannedTensor) -> Vec<Chunk> {
 struct Buffers {
     values: Vec<f32>,
     bytes: Vec<u8>,
+    /// The source's bytes in the order of the output.
+    gathered: Vec<u8>,
     /// What the encoded bytes stand for.
     decoded: Vec<f32>,
     /// The same in the source's type.
@@ -183,7 +185,7 @@ fn encode_chunk<'a>(
     let ty = tensor.source.ty;
     let bytes = |elements: usize| elements / ty.block_len() * ty.block_bytes();
     let (from, len) = (bytes(chunk.start), bytes(chunk.len));
-    let source = tensor.source.data.get(from..from + len).ok_or_else(|| {
+    let too_short = || {
         encode_error(
             tensor,
             QuantError::Size {
@@ -192,7 +194,23 @@ fn encode_chunk<'a>(
                 bytes: len,
             },
         )
-    })?;
+    };
+    if let Some(rows) = tensor.source.rows {
+        let mut gathered = std::mem::take(&mut buffers.gathered);
+        gathered.clear();
+        let found = rows.gather(&tensor.source.data, from, len, &mut gathered);
+        let made = found.ok_or_else(too_short).and_then(|()| {
+            if tensor.source.ty == tensor.ty {
+                buffers.bytes.clone_from(&gathered);
+                return Ok(Q4Grid::default());
+            }
+            encode(tensor, chunk, &gathered, buffers)?;
+            grid_of(tensor, buffers)
+        });
+        buffers.gathered = gathered;
+        return Ok((Piece::Made(&buffers.bytes), made?));
+    }
+    let source = tensor.source.data.get(from..from + len).ok_or_else(too_short)?;
     if let Some((file, from)) = verbatim(tensor, source) {
         let bytes = source;
         return Ok((Piece::InFile { file, from, bytes }, Q4Grid::default()));
@@ -208,13 +226,17 @@ fn encode_chunk<'a>(
     } else {
         encode(tensor, chunk, source, buffers)?;
     }
-    let is_q4_0 = tensor.ty == GgmlType::Q4_0 && tensor.source.ty != GgmlType::Q4_0;
-    let grid = if is_q4_0 {
-        exact_blocks(tensor, buffers)?
-    } else {
-        Q4Grid::default()
-    };
+    let grid = grid_of(tensor, buffers)?;
     Ok((Piece::Made(&buffers.bytes), grid))
+}
+
+/// How well Q4_0 fits the chunk that was encoded last, where it is encoded in Q4_0.
+fn grid_of(tensor: &PlannedTensor, buffers: &mut Buffers) -> Result<Q4Grid, WriteError> {
+    let is_q4_0 = tensor.ty == GgmlType::Q4_0 && tensor.source.ty != GgmlType::Q4_0;
+    match is_q4_0 {
+        true => exact_blocks(tensor, buffers),
+        false => Ok(Q4Grid::default()),
+    }
 }
 
 /// Where in which file these bytes of the tensor stand, if they go into the output as they are.
@@ -236,6 +258,7 @@ fn exact_blocks(tensor: &PlannedTensor, buffers: &mut Buffers) -> Result<Q4Grid,
         bytes,
         decoded,
         rounded,
+        ..
     } = buffers;
     let (source, len) = (tensor.source.ty, values.len());
     if source.is_quantized() {

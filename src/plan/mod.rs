@@ -3,10 +3,12 @@
 
 mod error;
 mod execute;
+mod order;
 mod tensor;
 
 pub use error::WriteError;
 pub use execute::Q4Grid;
+pub use order::{Order, Rows};
 pub use tensor::{Data, Fit, PlannedTensor, Source, told_of_fallbacks};
 
 use crate::gguf::{Endian, Layout, LayoutError, Metadata, TensorSpec};

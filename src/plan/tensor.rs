@@ -1,8 +1,10 @@
 //! A tensor of an output file: its place, its type, and where its numbers come from.
 
+use super::Rows;
 use crate::gguf::{self, TensorSpec};
 use crate::io::mapped::MappedFile;
 use crate::quant::GgmlType;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
@@ -20,6 +22,8 @@ pub struct Source<'a> {
     pub data: Data<'a>,
     /// Whether they are in the other byte order than the output's; then the type stays as it is.
     pub swap: bool,
+    /// In which order the rows go into the output, where it is another.
+    pub rows: Option<Rows>,
 }
 
 impl<'a> Source<'a> {
@@ -34,6 +38,7 @@ impl<'a> Source<'a> {
                 bytes: tensor.data,
             },
             swap: false,
+            rows: None,
         }
     }
 
@@ -45,7 +50,18 @@ impl<'a> Source<'a> {
             ty: GgmlType::F32,
             data: Data::Computed(numbers.iter().flat_map(|v| v.to_le_bytes()).collect()),
             swap: false,
+            rows: None,
         }
+    }
+
+    /// The elements in the order of the output.
+    pub(crate) fn in_order(&self) -> Option<Cow<'_, [u8]>> {
+        let Some(rows) = self.rows else {
+            return Some(Cow::Borrowed(&self.data));
+        };
+        let mut bytes = Vec::with_capacity(self.data.len());
+        rows.gather(&self.data, 0, self.data.len(), &mut bytes)?;
+        Some(Cow::Owned(bytes))
     }
 }
 

@@ -287,7 +287,7 @@ impl<'a> Files<'a> {
     /// How the drafter's checkpoint is read.
     fn source_arch(&self, source: &Checkpoint) -> Result<&Arch, VerifyError> {
         Ok(match DrafterConfig::has_own_keys(&self.drafter) {
-            true => self.registry.of_config(source.config()?),
+            true => self.registry.of_checkpoint(source, source.config()?),
             false => self.drafter_arch(),
         })
     }

@@ -708,7 +708,7 @@ fn report_4_from_its_ratios_gains_and_loses_by_model() {
 
 /// The program named by GGUF_CONV_LLAMA_SERVER, or the stand-in where the wheel is installed; else the test says that it
 /// does nothing.
-fn llama_server() -> Option<String> {
+pub fn llama_server() -> Option<String> {
     if let Ok(program) = std::env::var("GGUF_CONV_LLAMA_SERVER") {
         return Some(program);
     }

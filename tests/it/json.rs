@@ -320,6 +320,8 @@ struct Check {
     errors: usize,
     warnings: usize,
     findings: Vec<Finding>,
+    spec_type: Option<String>,
+    file_prefix: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

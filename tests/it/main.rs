@@ -10,6 +10,7 @@ mod check;
 mod convert;
 mod diff;
 mod diff_containers;
+mod drafters;
 mod exit_codes;
 mod general_keys;
 mod hash;

@@ -78,8 +78,14 @@ pub(super) fn validate(spec: &ArchSpec) -> Checked {
     distinct("class", spec.classes.iter().map(String::as_str), |i| {
         root.key("architectures").nth(i)
     })?;
+    for (i, setting) in spec.settings.iter().enumerate() {
+        pointer(root.key("settings").nth(i), setting)?;
+    }
     let file = File { spec };
-    file.layer_types(root.key("layer_types"))?;
+    if let Some(types) = &spec.layer_types {
+        file.layer_types(root.key("layer_types"), types)?;
+    }
+    file.runs()?;
     file.expectations()?;
     file.groups()?;
     file.hparams()?;
@@ -149,7 +155,7 @@ impl<'a> File<'a> {
     fn sources(&self) -> impl Iterator<Item = (&'a str, Option<usize>)> + Clone {
         let of_tensor = |spec: &'a TensorSpec| {
             let names = spec.hf.iter().map(Pattern::as_str);
-            let names = names.chain(spec.instead.iter().map(String::as_str));
+            let names = names.chain(spec.instead.iter().map(Pattern::as_str));
             names.map(|name| (name, Some(spec.shape.len())))
         };
         let ignored = self.spec.ignored.iter().map(|spec| (spec.hf.as_str(), None));
@@ -245,6 +251,7 @@ impl<'a> File<'a> {
             None => formula.as_number().map(|number| match number {
                 Number::Bool(_) => Kind::Bool,
                 Number::Integer(_) => Kind::Integer,
+                Number::Text(_) => Kind::Text,
                 _ => Kind::Real,
             }),
         })
@@ -259,6 +266,16 @@ impl<'a> File<'a> {
                 "{} may stay unknown, so what needs it must be optional",
                 spec.name
             )),
+            None => Ok(()),
+        }
+    }
+
+    /// A formula for one number: no name in it is that of a list.
+    fn single(&self, at: At, formula: &Formula, hparams: &[HparamSpec], by_layer: bool) -> Checked {
+        self.formula(at.clone(), formula, hparams, by_layer)?;
+        let is_list = |name: &&str| hparams.iter().any(|spec| spec.name == **name && spec.list);
+        match formula.names().find(is_list) {
+            Some(name) => at.fault(format!("{name} is a list, and one number is needed")),
             None => Ok(()),
         }
     }

@@ -5,19 +5,38 @@ use crate::arch::dialect::Dialect;
 use crate::arch::number::{Kind, Number, ScalarType};
 use crate::arch::spec::*;
 use crate::arch::{Formula, Pattern};
+use crate::quant::GgmlType;
 use std::collections::HashMap;
 
 impl File<'_> {
-    pub(super) fn layer_types(&self, at: At) -> Checked {
-        let types = &self.spec.layer_types;
+    pub(super) fn layer_types(&self, at: At, types: &LayerTypes) -> Checked {
         pointer(at.key("config"), &types.config)?;
         if types.sliding == types.full {
             return at.key("full").fault("both kinds of layers have the same word");
         }
-        let head_dim = types.head_dim_of.as_str();
+        // Kinds are found as soon as the layers are counted.
+        let counted = self.hparam_names().position(|name| name == "layers");
+        let before = self.spec.hparams.get(..counted.unwrap_or(0)).unwrap_or_default();
+        self.when(at.key("sliding_when"), &types.sliding_when, before)?;
+        let Some(heads) = &types.by_heads else {
+            return Ok(());
+        };
+        let at = at.key("by_heads");
+        let head_dim = heads.head_dim_of.as_str();
         self.source(at.key("head_dim_of"), head_dim, Some(0))?;
-        self.target_key(at.key("target_sliding"), &types.target_sliding)?;
-        self.target_key(at.key("target_full"), &types.target_full)
+        self.target_key(at.key("target_sliding"), &heads.target_sliding)?;
+        self.target_key(at.key("target_full"), &heads.target_full)
+    }
+
+    pub(super) fn runs(&self) -> Checked {
+        let tensors = self.spec.tensors.iter().map(|spec| spec.gguf.as_str());
+        for (i, run) in self.spec.runs.iter().enumerate() {
+            if let Some(with) = &run.with {
+                among(At::item("run", i).key("with"), "tensor", with, tensors.clone())?;
+            }
+        }
+        let types = self.spec.runs.iter().map(|run| run.spec_type.as_str());
+        distinct("way to run", types, |i| At::item("run", i).key("spec_type"))
     }
 
     pub(super) fn expectations(&self) -> Checked {
@@ -27,6 +46,10 @@ impl File<'_> {
             if expectation.one_of.is_empty() {
                 return At::item("expect", i).fault("nothing is expected");
             }
+            if expectation.refused.is_some() && expectation.warn.is_some() {
+                let at = At::item("expect", i).key("warn");
+                return at.fault("what is refused is not warned of");
+            }
         }
         distinct("setting", list.iter().map(|one| one.config.as_str()), |i| {
             At::item("expect", i).key("config")
@@ -34,6 +57,15 @@ impl File<'_> {
     }
 
     pub(super) fn groups(&self) -> Checked {
+        for (i, group) in self.spec.groups.iter().enumerate() {
+            if group.on_demand != group.left_out.is_some() {
+                let at = At::item("group", i);
+                return at.fault(format!(
+                    "group {:?} needs both or none of on_demand and left_out",
+                    group.name
+                ));
+            }
+        }
         distinct("group", self.group_names(), |i| At::item("group", i).key("name"))
     }
 
@@ -47,10 +79,12 @@ impl File<'_> {
                 return at.key("name").fault(format!("{} is defined already", spec.name));
             }
             bounds(&at, spec)?;
+            let known = &self.spec.hparams[..i];
+            self.when(at.key("below"), &spec.below, known)?;
+            self.when(at.key("within"), &spec.within, known)?;
             if spec.from.is_empty() {
                 return at.key("from").fault(format!("{} comes from nowhere", spec.name));
             }
-            let known = &self.spec.hparams[..i];
             for (j, origin) in spec.from.iter().enumerate() {
                 self.origin(at.key("from").nth(j), origin, spec, known)?;
             }
@@ -66,6 +100,8 @@ impl File<'_> {
         match origin {
             Origin::Config {
                 config,
+                is,
+                is_there,
                 min,
                 max,
                 times,
@@ -73,6 +109,9 @@ impl File<'_> {
                 ..
             } => {
                 pointer(at.key("config"), config)?;
+                if is.is_some() || *is_there {
+                    self.truth(at.key("is"), spec)?;
+                }
                 if let (Some(min), Some(max)) = (min, max)
                     && min.as_f64() > max.as_f64()
                 {
@@ -90,6 +129,39 @@ impl File<'_> {
             } => {
                 self.source(at.key("axis_of"), axis_of, Some(*axis))?;
                 scaled(at.key("divide"), divide)
+            }
+            Origin::Has { has } => {
+                self.source(at.key("has"), has.as_str(), None)?;
+                self.truth(at.key("has"), spec)
+            }
+            Origin::Lacks { lacks } => {
+                self.source(at.key("lacks"), lacks.as_str(), None)?;
+                self.truth(at.key("lacks"), spec)
+            }
+            Origin::Len { len_of } => {
+                let lists = known.iter().filter(|spec| spec.list);
+                among(
+                    at.key("len_of"),
+                    "list",
+                    len_of,
+                    lists.map(|spec| spec.name.as_str()),
+                )
+            }
+            Origin::Differ { differ } => {
+                for (i, name) in differ.iter().enumerate() {
+                    let known = known.iter().map(|spec| spec.name.as_str());
+                    among(at.key("differ").nth(i), "number", name, known)?;
+                }
+                self.truth(at.key("differ"), spec)
+            }
+            Origin::List { list } => {
+                if !spec.list {
+                    return at.key("list").fault(format!("{} is no list", spec.name));
+                }
+                for (i, item) in list.iter().enumerate() {
+                    self.single(at.key("list").nth(i), item, known, false)?;
+                }
+                Ok(())
             }
             Origin::Layers { layers_of } => {
                 if !layers_of.is_by_layer() {
@@ -120,15 +192,34 @@ impl File<'_> {
         }
     }
 
+    /// What is either so or not makes a number that is true or false.
+    fn truth(&self, at: At, spec: &HparamSpec) -> Checked {
+        match spec.kind {
+            Kind::Bool => Ok(()),
+            _ => at.fault(format!("{} is {}, not true or false", spec.name, spec.bounds())),
+        }
+    }
+
     pub(super) fn metadata(&self) -> Checked {
-        distinct("key", self.keys(), |i| At::item("metadata", i).key("key"))?;
+        // Upstream writes some keys at another place where they come from elsewhere.
+        let always = self.spec.metadata.iter().map(|spec| match &spec.when {
+            Some(when) => format!("{} when {when}", spec.key),
+            None => spec.key.clone(),
+        });
+        let always: Vec<String> = always.collect();
+        distinct("key", always.iter().map(String::as_str), |i| {
+            At::item("metadata", i).key("key")
+        })?;
         let hparams = &self.spec.hparams;
         for (i, spec) in self.spec.metadata.iter().enumerate() {
             let at = At::item("metadata", i);
             let own = spec.key.strip_prefix(&self.spec.architecture);
-            if own.is_none_or(|rest| !rest.starts_with('.')) && !spec.key.starts_with("general.") {
+            let is_shared = ["general.", "tokenizer."]
+                .iter()
+                .any(|front| spec.key.starts_with(front));
+            if own.is_none_or(|rest| !rest.starts_with('.')) && !is_shared {
                 return at.key("key").fault(format!(
-                    "key {} begins neither with {}. nor with general.",
+                    "key {} begins with none of {}., general., tokenizer.",
                     spec.key, self.spec.architecture
                 ));
             }
@@ -147,6 +238,7 @@ impl File<'_> {
             }
             if let Some(by_layer) = &spec.by_layer {
                 let at = at.key("by_layer");
+                self.single(at.key("value"), &by_layer.value, hparams, true)?;
                 let kind = self.formula(at.key("value"), &by_layer.value, hparams, true)?;
                 fits(at.key("value"), by_layer.ty, kind, &by_layer.value)?;
                 self.when(at.key("when"), &by_layer.when, hparams)?;
@@ -169,7 +261,17 @@ impl File<'_> {
             }
             let own = spec.hf.iter().map(|hf| (at.key("hf"), hf.as_str()));
             let instead = spec.instead.iter().enumerate();
-            let instead = instead.map(|(j, name)| (at.key("instead").nth(j), name.as_str()));
+            let instead = instead.map(|(j, name)| (at.key("instead").nth(j), name));
+            if let Some((at, name)) = instead
+                .clone()
+                .find(|(_, name)| name.is_by_layer() != spec.gguf.is_by_layer())
+            {
+                return at.fault(format!(
+                    "only one of {name} and {} has a place {{l}} for a layer",
+                    spec.gguf
+                ));
+            }
+            let instead = instead.map(|(at, name)| (at, name.as_str()));
             for (at, source) in own.chain(instead) {
                 if let Some(other) = sources.insert(source, name) {
                     return at.fault(format!(
@@ -205,10 +307,14 @@ impl File<'_> {
             if spec.shape.is_empty() {
                 return at.key("shape").fault(format!("tensor {name} has no axes"));
             }
+            // A group that the checkpoint lacks needs no numbers.
+            let mut groups = self.spec.groups.iter().filter(|group| !group.on_demand);
+            let is_grouped = groups.any(|group| spec.group.as_ref() == Some(&group.name));
             for (j, formula) in spec.shape.iter().enumerate() {
                 let at = at.key("shape").nth(j);
+                self.single(at.clone(), formula, &self.spec.hparams, spec.gguf.is_by_layer())?;
                 let kind = self.formula(at.clone(), formula, &self.spec.hparams, spec.gguf.is_by_layer())?;
-                if !spec.optional {
+                if !spec.optional && !is_grouped {
                     self.is_known(at.clone(), formula, &None)?;
                 }
                 if kind.is_some_and(|kind| kind != Kind::Integer) {
@@ -216,6 +322,33 @@ impl File<'_> {
                 }
             }
             self.group(at.key("group"), &spec.group)?;
+            self.changes(at, spec)?;
+        }
+        Ok(())
+    }
+
+    /// When a tensor is there, and what becomes of its numbers.
+    fn changes(&self, at: At, spec: &TensorSpec) -> Checked {
+        let hparams = &self.spec.hparams;
+        self.when(at.key("when"), &spec.when, hparams)?;
+        self.when(at.key("required_when"), &spec.required_when, hparams)?;
+        self.when(at.key("ids_below"), &spec.ids_below, hparams)?;
+        if let Some(rows) = &spec.rows {
+            let at = at.key("rows");
+            self.single(at.key("heads"), &rows.heads, hparams, spec.gguf.is_by_layer())?;
+            self.when(at.key("when"), &rows.when, hparams)?;
+        }
+        let is_read = spec.hf.is_some();
+        if spec.left_out.is_some() != (spec.when.is_some() && is_read) {
+            let name = &spec.gguf;
+            return at.fault(format!("tensor {name} needs both or none of when and left_out"));
+        }
+        let is_integer = matches!(spec.ty, Some(GgmlType::I32 | GgmlType::I64));
+        if (spec.add_index || spec.ids_below.is_some()) && !(is_integer && is_read) {
+            return at.fault(format!(
+                "tensor {} holds no integers of the checkpoint",
+                spec.gguf
+            ));
         }
         Ok(())
     }
@@ -247,6 +380,7 @@ impl File<'_> {
             let at = At::item("pair", i);
             among(at.key("hparam"), "number", &spec.hparam, self.hparam_names())?;
             self.when(at.key("or"), &spec.or, &self.spec.hparams)?;
+            self.when(at.key("when"), &spec.when, &self.spec.hparams)?;
             self.target_key(at.key("target"), &spec.target)?;
         }
         distinct(

@@ -12,7 +12,7 @@ fn parse(text: &str) -> Result<Arch, ArchError> {
 }
 
 /// Keys whose texts name something in the same file, or a word that the program knows.
-const REFERENCES: [&str; 35] = [
+const REFERENCES: [&str; 47] = [
     "tokenizer",
     "unusable",
     "head_dim_of",
@@ -48,6 +48,18 @@ const REFERENCES: [&str; 35] = [
     "tensors",
     "from",
     "by_layer",
+    "with",
+    "sliding_when",
+    "has",
+    "differ",
+    "list",
+    "required_when",
+    "rows",
+    "heads",
+    "ids_below",
+    "below",
+    "within",
+    "len_of",
 ];
 
 /// The places of all texts that name something, and of keys of tables that do.
@@ -219,7 +231,7 @@ fn what_is_said_twice_or_by_half_is_refused() {
 fn what_an_origin_says_wrong_is_told_in_words() {
     let layers = "{ layers_of = \"model.layers.{l}.self_attn.q_proj.weight\" }";
     let with = |other: &str| format!("{{ {other} }}");
-    refuse(layers, &with("formula = \"2 +\""), &["2 +", "neither * nor /"]);
+    refuse(layers, &with("formula = \"2 %\""), &["2 %", "no operator"]);
     refuse(layers, &with("formula = \"2 *\""), &["ends in an operator"]);
     refuse(
         layers,

@@ -169,6 +169,20 @@ pub fn may_change(tensor: &Tensor) -> bool {
     !is_vector && mixture::is_weight(tensor.name)
 }
 
+/// The type of a matrix as `convert_hf_to_gguf.py` writes it: the file's own where it can write that, else BF16, from which
+/// `llama-quantize` goes on.
+pub fn converted(file_type: FileType, tensor: &Tensor) -> Choice {
+    let wanted = match file_type.tensor_type() {
+        ty @ (GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 | GgmlType::Q8_0) => ty,
+        _ => GgmlType::BF16,
+    };
+    let row_len = tensor.dims.first().copied().unwrap_or(0);
+    Choice {
+        ty: mixture::fitting(wanted, row_len),
+        wanted,
+    }
+}
+
 /// Whether this is a table of embeddings, by token.
 pub fn is_token_embedding(name: &str) -> bool {
     Role::of(name) == Role::TokenEmbedding
