@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// A conversion stopped.
     #[error(transparent)]
-    Convert(#[from] ConvertError),
+    Convert(Box<ConvertError>),
     /// A file could not be quantized.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
@@ -127,6 +127,12 @@ impl Fault {
             Fault::Input => 3,
             Fault::System => 4,
         }
+    }
+}
+
+impl From<ConvertError> for Error {
+    fn from(error: ConvertError) -> Error {
+        Error::Convert(Box::new(error))
     }
 }
 

@@ -171,11 +171,11 @@ pub enum ConvertError {
         target: String,
         drafter: String,
     },
-    #[error("{}: {what} is {drafter} in the drafter, and {key} is {target}: {why}", path.display())]
+    #[error("{}: {what} is {drafter} in the drafter, and {target}: {why}", path.display())]
     TargetLimit {
         path: PathBuf,
         what: String,
-        key: String,
+        /// The target's key and number, in words.
         target: String,
         drafter: String,
         why: String,

@@ -233,8 +233,7 @@ fn check_pair(arch: &Arch, hparams: &Hparams, target: Target) -> Result<(), Conv
         MismatchKind::Differs { ours, theirs } if pair.refused.is_some() => ConvertError::TargetLimit {
             path,
             what: pair.what.clone(),
-            key: pair.target.clone(),
-            target: theirs.to_string(),
+            target: format!("{} is {theirs}", pair.target),
             drafter: ours.to_string(),
             why: pair.refused.clone().unwrap_or_default(),
         },

@@ -43,7 +43,7 @@ pub(crate) fn compare(drafter: &Metadata, target: &Gguf, arch: &Arch) -> Vocabul
         .string(COMPARED[0])
         .is_ok_and(|kind| kind != arch.tokenizer.as_str());
     let tokens = strings(drafter).zip(strings(target));
-    let is_told_alike = |key: &str| !is_ollamas && !(is_told_otherwise && !key.ends_with("_id"));
+    let is_told_alike = |key: &str| !is_ollamas && (!is_told_otherwise || key.ends_with("_id"));
     let is_other = |key: &&str| is_told_alike(key) && drafter.get(key) != target.get(key);
     VocabularyDifference {
         tokens: tokens.and_then(|(ours, theirs)| difference(ours, theirs)),
