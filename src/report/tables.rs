@@ -21,6 +21,7 @@ impl Table {
     }
 
     /// The names of the columns above the rows; nothing where there are no rows.
+    #[cfg(feature = "cli")]
     pub(crate) fn lines(self) -> Vec<Vec<String>> {
         match self.rows.is_empty() {
             true => Vec::new(),
