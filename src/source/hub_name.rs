@@ -91,8 +91,12 @@ impl HubName {
     /// An address as a browser shows it: of a repository, a revision (`/tree/REV`) or a file (`/blob/REV/FILE`).
     pub(super) fn of_address(text: &str) -> Option<Result<HubName, NameError>> {
         let rest = ADDRESSES.iter().find_map(|front| text.strip_prefix(front))?;
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let parts: Vec<&str> = rest.trim_end_matches('/').splitn(5, '/').collect();
+        let rest = rest
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches('/');
+        let parts: Vec<&str> = rest.splitn(5, '/').collect();
         let name = match parts.as_slice() {
             [org, name, "tree", revision] => format!("{org}/{name}@{revision}"),
             [org, name, "blob" | "resolve", revision, file] => format!("{org}/{name}@{revision}:{file}"),

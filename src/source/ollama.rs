@@ -48,7 +48,9 @@ impl OllamaName {
             model: model.to_owned(),
             tag: tag.to_owned(),
         };
-        match [host, namespace, model, tag].into_iter().all(is_part) {
+        // Only a host has a port.
+        let is_name = |text: &str| is_part(text) && !text.contains(':');
+        match is_part(host) && [namespace, model, tag].into_iter().all(is_name) {
             true => Ok(name),
             false => Err(wrong()),
         }

@@ -175,11 +175,12 @@ fn options_of_assistants_are_refused_for_others() {
         for option in [["--head", "centroid"], ["--window", "transformers"]] {
             refuse(2, &[option[0], "assistants only"], &[&base[..], &option].concat());
         }
-        refuse(
-            2,
-            &["--draft-p-min", "a number from 0 to 1"],
-            &[&base[..], &["--draft-p-min", "2"]].concat(),
-        );
+        program()
+            .args(&base[..])
+            .args(["--draft-p-min", "2"])
+            .assert()
+            .code(2)
+            .stderr(predicates::str::contains("a number from 0 to 1"));
     }
 }
 
