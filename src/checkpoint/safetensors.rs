@@ -5,7 +5,6 @@
 //! its tensor and a name that stands twice is seen.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
-use crate::arch::Pattern;
 use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::io::mapped::MappedFile;
 use crate::io::{Inputs, ReadError};
@@ -103,14 +102,11 @@ impl SourceTensor<'_> {
         plain_name(self.name)
     }
 
-    /// Whether the checkpoint's name of the tensor is one of this pattern, with or without what stands in front.
-    pub(crate) fn is_called(&self, name: &Pattern) -> bool {
+    /// Whether the checkpoint's name of the tensor fits, with or without what stands in front.
+    pub(crate) fn is_called(&self, fits: impl Fn(&str) -> bool) -> bool {
         let plain = self.plain_name();
         let bare = plain.strip_prefix(MODEL);
-        [Some(plain.as_ref()), bare]
-            .into_iter()
-            .flatten()
-            .any(|found| name.matches(found).is_some())
+        [Some(plain.as_ref()), bare].into_iter().flatten().any(fits)
     }
 
     /// Number of elements.

@@ -187,7 +187,7 @@ fn reason_to_ignore(
     tensor: &SourceTensor,
 ) -> Result<Option<String>, ConvertError> {
     for rule in &arch.ignored {
-        if !tensor.is_called(&rule.hf) {
+        if !tensor.is_called(|found| rule.hf.matches(found).is_some()) {
             continue;
         }
         if let Some(same_as) = &rule.same_as {

@@ -33,7 +33,11 @@ impl<'a> Facts<'a> for CheckpointFacts<'a> {
         let instead = spec.iter().flat_map(|spec| &spec.instead);
         let names: Vec<&Pattern> = std::iter::once(hf_name).chain(instead).collect();
         let tensors = self.checkpoint.tensors();
-        let is_one = |tensor: &SourceTensor| names.iter().any(|name| tensor.is_called(name));
+        let is_one = |tensor: &SourceTensor| {
+            names
+                .iter()
+                .any(|name| tensor.is_called(|found| name.matches(found).is_some()))
+        };
         tensors.filter(is_one).count()
     }
 
