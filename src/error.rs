@@ -2,10 +2,10 @@
 
 use crate::advise::AdviseError;
 use crate::bench::BenchError;
-use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
+use crate::checkpoint::CheckpointError;
 use crate::convert::ConvertError;
 use crate::facts::TargetError;
-use crate::gguf::{GgufError, GgufErrorKind};
+use crate::gguf::GgufError;
 use crate::io::output::OutputError;
 use crate::io::{ChangedInput, ReadError};
 use crate::migrate::MigrateError;
@@ -161,27 +161,43 @@ impl Error {
         }
     }
 
+    /// Whether nothing is at the path that it is about.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Error::Source(SourceError::NeitherPathNorModel { .. }) => true,
+            error => matches!(error.read(), Some(ReadError::NotFound)),
+        }
+    }
+
+    /// What kept a file from being read, where that is the cause.
+    fn read(&self) -> Option<&ReadError> {
+        match self {
+            Error::Gguf(error)
+            | Error::Importance(ImportanceError::Gguf(error))
+            | Error::Migrate(MigrateError::Gguf(error) | MigrateError::Target(TargetError::Gguf(error)))
+            | Error::Quantize(QuantizeError::Gguf(error)) => error.read(),
+            Error::Checkpoint(error) => error.read(),
+            Error::Importance(ImportanceError::Read { source, .. }) | Error::Read { source, .. } => {
+                Some(source)
+            }
+            Error::Convert(error) => error.read(),
+            Error::Verify(error) => error.read(),
+            Error::Storage(error) => error.read(),
+            Error::Source(error) => error.read(),
+            Error::Bench(error) => error.read(),
+            Error::Advise(error) => error.read(),
+            _ => None,
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
+        if let Some(error) = self.read() {
+            return read_fault(error);
+        }
         match self {
             Error::Usage(_) | Error::Name(_) => Fault::Usage,
             Error::Stdout(_) | Error::Threads(_) | Error::Changed(_) | Error::Install(_) => Fault::System,
-            Error::Gguf(GgufError { kind, .. })
-            | Error::Importance(ImportanceError::Gguf(GgufError { kind, .. }))
-            | Error::Migrate(
-                MigrateError::Gguf(GgufError { kind, .. })
-                | MigrateError::Target(TargetError::Gguf(GgufError { kind, .. })),
-            )
-            | Error::Quantize(QuantizeError::Gguf(GgufError { kind, .. })) => match kind {
-                GgufErrorKind::Read(e) => read_fault(e),
-                _ => Fault::Input,
-            },
-            Error::Checkpoint(CheckpointError {
-                kind: CheckpointErrorKind::Read(e),
-                ..
-            })
-            | Error::Importance(ImportanceError::Read { source: e, .. })
-            | Error::Read { source: e, .. } => read_fault(e),
             Error::Quantize(
                 QuantizeError::NoEncoder(_)
                 | QuantizeError::TensorType { .. }
@@ -192,17 +208,19 @@ impl Error {
             Error::Write(WriteError::Output(error)) if error.is_system() => Fault::System,
             Error::Write(WriteError::Output(_)) => Fault::Usage,
             Error::Verify(error) => verify_fault(error),
-            Error::Storage(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Hub(error) => match error.is_system() {
                 true => Fault::System,
                 false => Fault::Input,
             },
-            Error::Source(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Bench(error) => bench_fault(error),
-            Error::Advise(error) => error.read().map_or(Fault::Input, read_fault),
             Error::Checkpoint(_)
             | Error::Write(_)
             | Error::NoList { .. }
+            | Error::Gguf(_)
+            | Error::Read { .. }
+            | Error::Storage(_)
+            | Error::Source(_)
+            | Error::Advise(_)
             | Error::Importance(_)
             | Error::Migrate(_)
             | Error::Quantize(_) => Fault::Input,
@@ -213,7 +231,7 @@ impl Error {
 fn convert_fault(error: &ConvertError) -> Fault {
     match error {
         ConvertError::TokenizerWithoutTarget | ConvertError::NoImportance { .. } => Fault::Usage,
-        error => error.read().map_or(Fault::Input, read_fault),
+        _ => Fault::Input,
     }
 }
 
@@ -227,7 +245,7 @@ fn verify_fault(error: &VerifyError) -> Fault {
             | ModelError::Token { .. }
             | ModelError::NoCentroids { .. },
         ) => Fault::Usage,
-        error => error.read().map_or(Fault::Input, read_fault),
+        _ => Fault::Input,
     }
 }
 
@@ -243,7 +261,7 @@ fn bench_fault(error: &BenchError) -> Fault {
         | BenchError::Nothing { .. }
         | BenchError::BadRecord { .. }
         | BenchError::BadReport { .. } => Fault::Input,
-        error => error.read().map_or(Fault::System, read_fault),
+        _ => Fault::System,
     }
 }
 

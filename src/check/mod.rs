@@ -12,8 +12,9 @@ use crate::arch::Arch;
 use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
 use crate::finding::{Finding, Severity};
-use crate::gguf::Gguf;
+use crate::gguf::{Array, Gguf};
 use crate::io::kind::Wanted;
+use serde::Serialize;
 
 /// Most layers that llama.cpp loads (`LLAMA_MAX_LAYERS`).
 const MAX_LAYERS: usize = 512;
@@ -85,8 +86,29 @@ pub fn fits(arch: &Arch, drafter: &Gguf, target: &Gguf) -> bool {
     !findings.iter().any(is_against)
 }
 
-/// Checks a drafter, best opened with [`Gguf::look`], its fit with a target, and the target. `progress` is told the number
-/// of elements as they are read. An empty result means that nothing is wrong.
+/// A group of checks that ran, and over how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Checked {
+    /// What was looked at.
+    pub group: &'static str,
+    /// How much of it there was.
+    pub count: u64,
+    /// Of what, in the singular.
+    pub of: &'static str,
+}
+
+/// What a check came to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Examined {
+    /// What is wrong; nothing where this is empty.
+    pub findings: Vec<Finding>,
+    /// The groups of checks that ran.
+    pub checked: Vec<Checked>,
+}
+
+/// What [`examine`] finds.
 pub fn check(
     arch: &Arch,
     gguf: &Gguf,
@@ -94,8 +116,29 @@ pub fn check(
     options: Options,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Vec<Finding> {
+    examine(arch, gguf, target, options, progress).findings
+}
+
+/// Checks a drafter, best opened with [`Gguf::look`], its fit with a target, and the target. `progress` is told the number
+/// of elements as they are read.
+pub fn examine(
+    arch: &Arch,
+    gguf: &Gguf,
+    target: Option<&Gguf>,
+    options: Options,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Examined {
     let mut findings = Findings::default();
+    let mut checked = Vec::new();
+    let mut ran = |group, count: usize, of| {
+        checked.push(Checked {
+            group,
+            count: count as u64,
+            of,
+        });
+    };
     container::check(gguf, &mut findings);
+    ran("container", gguf.parts().len(), "file");
     match kind_of(gguf, arch) {
         Ok(Kind::Drafter(dialect)) => {
             if let Some(dialect) = dialect {
@@ -113,14 +156,20 @@ pub fn check(
             let source = fit.and_then(|target| Target::accept(target, arch).ok());
             let drafter = DrafterGguf::read(gguf, arch, dialect, source);
             keys::check(&drafter, &mut findings);
+            ran("metadata", gguf.metadata().len(), "key");
             tensors::check(&drafter, &mut findings);
+            ran("tensors", gguf.tensors().count(), "tensor");
             vocabulary::check(&drafter, &mut findings);
+            let tokens = gguf.metadata().array("tokenizer.ggml.tokens");
+            ran("vocabulary", tokens.map_or(0, Array::len), "token");
             if let (Some(target), Some(source)) = (fit, source) {
                 let before = findings.0.len();
                 pair::check(&drafter, target, source, &mut findings);
+                ran("pair", 2, "file");
                 // What the pair tells of the target's numbers is not told twice. It asks for all tensors.
                 if findings.0.len() == before && !target.is_distant() {
                     target::check(arch, target, &mut findings);
+                    ran("target", target.tensors().count(), "tensor");
                 }
             }
         }
@@ -150,10 +199,15 @@ pub fn check(
         // Of a file elsewhere only the header is here.
         if !gguf.is_distant() {
             data::check(arch, gguf, &mut findings, progress);
+            ran("drafter's data", gguf.tensors().count(), "tensor");
         }
         if let Some(target) = target.filter(|target| !target.is_distant()) {
             data::check_target(target, &mut findings, progress);
+            ran("target's data", target.tensors().count(), "tensor");
         }
     }
-    findings.0
+    Examined {
+        findings: findings.0,
+        checked,
+    }
 }

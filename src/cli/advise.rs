@@ -268,7 +268,7 @@ fn page(advice: &Advice, sentences: &[String]) -> Page {
         page.section("expected speed", &tables::predictions(advice).lines());
         page.section("otherwise", &tables::variants(advice).lines());
     }
-    page.line("how to run it");
+    page.heading("how to run it");
     for recipe in &advice.recipes {
         page.line(format!(
             "  {}{}: {}",

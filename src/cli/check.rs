@@ -7,7 +7,7 @@ use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{Outcome, registry};
 use crate::Error;
 use crate::arch::Run;
-use crate::check;
+use crate::check::{self, Checked, Examined};
 use crate::finding::{Finding, Severity, count};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::io::Inputs;
@@ -74,22 +74,31 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let total = elements(&drafter).saturating_add(target.as_ref().map_or(0, elements));
     let bar = print::progress_bar(total, print::NUMBERS_BAR);
     let arch = registry.of_gguf(&drafter);
-    let findings = check::check(arch, &drafter, target.as_ref(), options, &|read| bar.inc(read));
+    let examined = check::examine(arch, &drafter, target.as_ref(), options, &|read| bar.inc(read));
     bar.finish_and_clear();
     let run = arch.run(|name| drafter.info(name).is_some());
     if args.json {
-        json::write(inputs, "check", &[report(args, &findings, run)], &[])?;
+        json::write(inputs, "check", &[report(args, &examined, run)], &[])?;
     } else {
-        print::stdout(&text(args, &findings, run), inputs)?;
+        print::stdout(&text(args, &examined, run), inputs)?;
     }
-    Ok(Outcome::of(&findings, args.strict))
+    Ok(Outcome::of(&examined.findings, args.strict))
 }
 
-fn text(args: &Args, findings: &[Finding], run: Option<&Run>) -> Page {
+fn text(args: &Args, examined: &Examined, run: Option<&Run>) -> Page {
+    let findings = &examined.findings;
     let mut page = Page::new();
-    for finding in findings {
+    for finding in findings
+        .iter()
+        .filter(|finding| !print::is_quiet() || finding.is_error())
+    {
         page.line(print::finding(finding));
     }
+    if print::is_quiet() {
+        return page;
+    }
+    let checked: Vec<String> = examined.checked.iter().map(group).collect();
+    page.line(format!("checked: {}", checked.join(", ")));
     let pair = args
         .target
         .as_ref()
@@ -113,6 +122,12 @@ fn text(args: &Args, findings: &[Finding], run: Option<&Run>) -> Page {
         HINTS.lines().for_each(|line| page.line(line));
     }
     page
+}
+
+/// What was looked at, and how much of it.
+fn group(checked: &Checked) -> String {
+    let count = usize::try_from(checked.count).unwrap_or(usize::MAX);
+    format!("{} ({})", checked.group, print::many(count, checked.of))
 }
 
 /// What must be given to draft with the file, and under which name it is found without.
@@ -149,13 +164,16 @@ struct Report<'a> {
     errors: usize,
     warnings: usize,
     findings: &'a [Finding],
+    /// The groups of checks that ran.
+    checked: &'a [Checked],
     /// What follows `--spec-type`.
     spec_type: Option<&'a str>,
     /// How a name begins by which runtimes find the file.
     file_prefix: Option<&'a str>,
 }
 
-fn report<'a>(args: &Args, findings: &'a [Finding], run: Option<&'a Run>) -> Report<'a> {
+fn report<'a>(args: &Args, examined: &'a Examined, run: Option<&'a Run>) -> Report<'a> {
+    let findings = &examined.findings;
     Report {
         spec_type: run.map(|run| run.spec_type.as_str()),
         file_prefix: run.map(|run| run.prefix.as_str()),
@@ -167,5 +185,6 @@ fn report<'a>(args: &Args, findings: &'a [Finding], run: Option<&'a Run>) -> Rep
         errors: count(findings, Severity::Error),
         warnings: count(findings, Severity::Warning),
         findings,
+        checked: &examined.checked,
     }
 }

@@ -159,11 +159,11 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             show_plan(plan, &mut page);
         }
         let verb = if args.dry_run { "would write" } else { "wrote" };
-        summarize(&conversion, &path, verb, &mut page);
+        summarize(&conversion, target.as_ref(), &path, verb, &mut page);
         if let Some(line) = grid.and_then(grid_line) {
             page.line(line);
         }
-        print::report(&page, Some(&path), inputs)?;
+        print::written(&page, &path, inputs)?;
     }
     if let Some(install) = &args.install {
         let target = target.as_ref().map(Gguf::path);
@@ -219,7 +219,7 @@ fn tell(conversion: &Conversion) {
     }
 }
 
-fn summarize(conversion: &Conversion, path: &Path, verb: &str, page: &mut Page) {
+fn summarize(conversion: &Conversion, target: Option<&Gguf>, path: &Path, verb: &str, page: &mut Page) {
     let plan = &conversion.plan;
     let mut types: BTreeMap<GgmlType, usize> = BTreeMap::new();
     for tensor in plan.tensors() {
@@ -258,8 +258,11 @@ fn summarize(conversion: &Conversion, path: &Path, verb: &str, page: &mut Page) 
         types.join(", "),
     ));
     if let Some(draft) = conversion.draft.as_ref().filter(|_| plan.warnings().is_empty()) {
+        const TARGET: &str = "TARGET.gguf";
+        let here = target.filter(|target| !target.is_distant());
         page.line(format!(
-            "run it with: llama-server -m TARGET.gguf --model-draft {} --spec-type {} --spec-draft-n-max 3",
+            "run it with: llama-server -m {} --model-draft {} --spec-type {} --spec-draft-n-max 3 --parallel 1",
+            here.map_or_else(|| TARGET.to_owned(), |target| print::word(target.path(), TARGET)),
             print::word(path, "DRAFTER.gguf"),
             draft.spec_type
         ));

@@ -12,7 +12,7 @@ use crate::io::kind::Wanted;
 use crate::io::{Inputs, TextLimit};
 use crate::source::Source;
 use crate::storage::ModelFile;
-use crate::text::escape;
+use crate::text::{Glob, escape};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -31,13 +31,14 @@ as its bytes, little-endian; its type and shape are not part of it.
 Names with a line break or a backslash are escaped and their line begins with a backslash, as with sha256sum. A tensor \
 of unknown type has no line, for its length is not known.
 
-With --check, names are read as above and relative to the current folder. Exit code 0: all agree. 1: some do not, or \
-are not there.";
+With --check, names are read as above and relative to the current folder; --quiet leaves out what agrees. Exit code 0: \
+all agree. 1: some do not, or are not there.";
 
 const EXAMPLES: &str = "\
 Examples:
   gguf-conv hash drafter.gguf > SUMS
   gguf-conv hash --check SUMS
+  gguf-conv hash --filter 'blk.0.*' drafter.gguf
   grep -v ':metadata$\\|:tensor/' SUMS | sha256sum -c
           the lines of files are those of sha256sum";
 
@@ -51,9 +52,9 @@ pub(super) struct Args {
     /// Check the lines of this list instead (- for standard input)
     #[arg(long, value_name = "LIST", conflicts_with = "files")]
     check: Option<PathBuf>,
-    /// With --check, name only what does not agree
-    #[arg(long, requires = "check")]
-    quiet: bool,
+    /// Hash only the tensors whose name fits, and read no others; * stands for any characters, ? for one
+    #[arg(long, value_name = "GLOB", conflicts_with = "check")]
+    filter: Option<Glob>,
     #[command(flatten)]
     sources: SourceArgs,
     /// Report as JSON
@@ -87,7 +88,11 @@ fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
             &finder.find(file, Wanted::Weights, Reach::Whole)?,
         )?)
     });
-    let hashes: Vec<Hashes> = files.iter().map(Hashes::of).collect();
+    let hashes = files.iter().map(Hashes::of);
+    let hashes: Vec<Hashes> = match &args.filter {
+        Some(names) => hashes.map(|one| one.only(names)).collect(),
+        None => hashes.collect(),
+    };
     let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));
     let entries: Vec<Vec<Entry>> = hashes
         .iter()
@@ -147,14 +152,14 @@ fn check(inputs: &Inputs, list: &Path, args: &Args) -> Result<Outcome, Error> {
     let failed = verdicts.iter().filter(|verdict| **verdict != Verdict::Ok).count();
     if improper > 0 {
         let are = if improper == 1 { "is" } else { "are" };
-        print::warn(&format!(
-            "{} {are} no checksum and passed over",
+        print::say(&format!(
+            "warning: {} {are} no checksum and passed over",
             print::many(improper, "line")
         ));
     }
     if failed > 0 {
         let lines = print::many(lines.len(), "checksum");
-        print::warn(&format!("{failed} of {lines} did not agree"));
+        print::say(&format!("warning: {failed} of {lines} did not agree"));
     }
     let results = lines.iter().zip(&verdicts);
     if args.json {
@@ -167,7 +172,7 @@ fn check(inputs: &Inputs, list: &Path, args: &Args) -> Result<Outcome, Error> {
         };
         json::write(inputs, args.command(), &[report], &[])?;
     } else {
-        let shown = results.filter(|(_, verdict)| !args.quiet || **verdict != Verdict::Ok);
+        let shown = results.filter(|(_, verdict)| !print::is_quiet() || **verdict != Verdict::Ok);
         let mut page = Page::new();
         shown.for_each(|(line, verdict)| page.line(words(line, verdict)));
         print::stdout(&page, inputs)?;

@@ -1,7 +1,7 @@
 //! The JSON that every command writes: one envelope, described in `docs/json.md`; metadata and names, written without a
 //! copy in between and safe to show on a terminal.
 
-use super::print;
+use super::{meant, print};
 use crate::gguf::{Array, Metadata, Value};
 use crate::io::{Inputs, guard};
 use crate::text::{self, escape, is_hidden};
@@ -39,7 +39,7 @@ impl From<&Error> for ErrorReport {
     fn from(error: &Error) -> ErrorReport {
         ErrorReport {
             fault: error.fault().name(),
-            message: text::line(&error.to_string()),
+            message: text::line(&meant::told(error)),
             path: error.path().map(|path| path.display().to_string()),
         }
     }

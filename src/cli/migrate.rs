@@ -96,7 +96,11 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if args.json {
         json::write_beside(inputs, output, "migrate", &[report(&migration, output)], &[])?;
     } else {
-        print::report(&text(&migration, output), output, inputs)?;
+        let page = text(&migration, output);
+        match output {
+            Some(path) => print::written(&page, path, inputs)?,
+            None => print::stdout(&page, inputs)?,
+        }
     }
     Ok(Outcome::Done)
 }

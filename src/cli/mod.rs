@@ -5,6 +5,7 @@
 mod advise;
 mod bench;
 mod check;
+mod completions;
 mod convert;
 mod diff;
 mod hash;
@@ -12,6 +13,7 @@ mod inspect;
 mod install;
 mod json;
 mod list;
+mod meant;
 mod migrate;
 mod page;
 mod print;
@@ -19,6 +21,7 @@ mod quantize;
 mod several;
 mod signals;
 mod sources;
+mod style;
 mod threads;
 mod verify;
 mod write;
@@ -33,9 +36,13 @@ use crate::{Error, Fault};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, Parser, Subcommand};
 use json::ErrorReport;
+use print::Loudness;
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,6 +74,8 @@ Examples:
           convert by name; every command takes such names
   gguf-conv migrate old.gguf -o drafter.gguf
           make a drafter of a fork of llama.cpp load in llama.cpp
+  gguf-conv completions bash > ~/.local/share/bash-completion/completions/gguf-conv
+          have the shell complete commands and options
 
 Exit codes:
   0  done
@@ -79,12 +88,50 @@ Exit codes:
 ///
 /// Without a subcommand, DRAFTER is converted.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(version = VERSION.as_str(), after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     convert: Option<convert::Args>,
+    #[command(flatten)]
+    terminal: TerminalArgs,
+}
+
+/// The version, and what this program was built from: the commit if whoever builds it says so, and for what.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    let machine = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    match option_env!("GGUF_CONV_COMMIT") {
+        Some(commit) => format!("{version} ({commit}, {machine})"),
+        None => format!("{version} ({machine})"),
+    }
+});
+
+/// What every command understands.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Terminal")]
+struct TerminalArgs {
+    /// Only errors and the result: of a file that was written its path
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also what was looked at and chosen
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Colours; NO_COLOR and CLICOLOR_FORCE are heeded
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto")]
+    color: style::When,
+}
+
+impl TerminalArgs {
+    fn choose(&self) {
+        self.color.choose();
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet.choose(),
+            (_, true) => Loudness::Verbose.choose(),
+            _ => {}
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,6 +158,8 @@ enum Command {
     List(list::Args),
     /// Tell what a pair takes of memory, how fast it should be, and how to run it
     Advise(advise::Args),
+    /// Write a script by which a shell completes commands and options
+    Completions(completions::Args),
 }
 
 /// What a command found, for the exit code.
@@ -176,6 +225,7 @@ impl Command {
             Command::Bench(args) => ("bench", args.json),
             Command::Advise(args) => ("advise", args.json),
             Command::List(args) => ("list", args.json),
+            Command::Completions(_) => ("completions", false),
         }
     }
 
@@ -203,18 +253,52 @@ impl Command {
             Command::Bench(args) => bench::run(args, inputs),
             Command::Advise(args) => advise::run(args, inputs),
             Command::List(args) => list::run(args, inputs),
+            Command::Completions(args) => completions::run(args, inputs),
         }
     }
+}
+
+/// The whole command line.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The options of [`TerminalArgs`] that stand in front of a command's name, behind it: clap takes them there for the
+/// beginning of a conversion.
+fn arranged(mut given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = given.next().into_iter().collect();
+    let mut front = Vec::new();
+    while let Some(word) = given.next() {
+        match word.to_str() {
+            Some("-q" | "--quiet" | "-v" | "--verbose") => front.push(word),
+            Some("--color") => front.extend(std::iter::once(word).chain(given.next())),
+            Some(text) if text.starts_with("--color=") => front.push(word),
+            Some(text) if text.starts_with('-') => {
+                front.push(word);
+                break;
+            }
+            _ => {
+                arguments.push(word);
+                break;
+            }
+        }
+    }
+    arguments.extend(front);
+    arguments.extend(given);
+    arguments
 }
 
 /// Parses the command line and does what it says. Errors are told in one line on standard error, with `--json` also as
 /// a document on standard output.
 pub fn main() -> ExitCode {
     guard::arm();
-    let cli = match Cli::try_parse() {
+    let arguments = arranged(std::env::args_os());
+    style::When::of(&arguments).choose();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    cli.terminal.choose();
     let command = match (cli.command, cli.convert) {
         (Some(command), _) => command,
         (None, Some(args)) => Command::Convert(args),
@@ -227,7 +311,13 @@ pub fn main() -> ExitCode {
     if let (name, true) = command.json() {
         json::write_sudden_failures(command.output(), name);
     }
+    let begun = Instant::now();
     let result = threads::limit(command.threads()).and_then(|()| command.run(&inputs));
+    print::detail(&format!(
+        "took {:.2} s on {}",
+        begun.elapsed().as_secs_f64(),
+        print::many(rayon::current_num_threads(), "thread")
+    ));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Difference) => ExitCode::from(1),
@@ -299,6 +389,40 @@ fn usage(error: &clap::Error) -> ExitCode {
         };
         let _ = json::write_error(None, command.unwrap_or("convert"), report);
     }
-    text.lines().for_each(print::tell);
+    // What clap finds wrong with the words behind a misspelt command is beside the point.
+    if let Some(command) = meant::first_word().and_then(|word| meant::command(&word)) {
+        print::say(&format!("tip: did you mean {command}?"));
+    }
+    text.lines().for_each(print::say);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Fault::Usage.code()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_every_command_may_stand_in_front() {
+        for (given, wanted) in [
+            ("g -q inspect x", "g inspect -q x"),
+            (
+                "g --color never -v inspect x --json",
+                "g inspect --color never -v x --json",
+            ),
+            ("g --color=never drafter", "g drafter --color=never"),
+            ("g -q --target t drafter", "g -q --target t drafter"),
+            ("g inspect -q x", "g inspect -q x"),
+            ("g -q", "g -q"),
+            ("g", "g"),
+        ] {
+            let words: Vec<OsString> = given.split(' ').map(OsString::from).collect();
+            let wanted: Vec<OsString> = wanted.split(' ').map(OsString::from).collect();
+            assert_eq!(arranged(words.into_iter()), wanted, "{given}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
 }

@@ -1,11 +1,16 @@
 //! Text for standard output.
 
-use crate::text::{self, cut, escape, width};
+use super::style;
+use crate::text::{self, cut, cut_middle, escape, width};
 use std::fmt::Display;
-use std::io::{IsTerminal, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
 
 /// Widest column that the ones behind it are moved right for; a longer cell moves only its own line.
 const WIDEST: usize = 80;
+
+/// What is left of a column where rows are cut to a terminal, if need be: in front of the last cell, and of that.
+const NARROWEST: usize = 12;
+const LAST: usize = 24;
 
 /// Lines for standard output. Whatever they quote, nothing ends a line early or drives the terminal: every line is
 /// escaped and cut as it is added, and there is no other way to print.
@@ -32,9 +37,25 @@ impl Page {
         Page::default()
     }
 
+    /// A line alone.
+    pub(super) fn of_line(line: impl Display) -> Page {
+        let mut page = Page::new();
+        page.line(line);
+        page
+    }
+
     /// Adds a line.
     pub(super) fn line(&mut self, line: impl Display) {
-        self.text.push_str(&text::line(&line.to_string()));
+        self.push(&style::line(&text::line(&line.to_string())));
+    }
+
+    /// Adds what stands above rows, or above lines of the same kind.
+    pub(super) fn heading(&mut self, title: impl Display) {
+        self.push(&style::heading(&text::line(&title.to_string())));
+    }
+
+    fn push(&mut self, line: &str) {
+        self.text.push_str(line);
         self.text.push('\n');
     }
 
@@ -52,41 +73,70 @@ impl Page {
                 .map(|row| width(&row[column]));
             cells.filter(|&cells| cells <= WIDEST).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..rows.iter().map(padded).max().unwrap_or(0))
+        let mut widths: Vec<usize> = (0..rows.iter().map(padded).max().unwrap_or(0))
             .map(column)
             .collect();
+        if let Some(cells) = self.cells {
+            let last = rows
+                .iter()
+                .filter_map(|row| row.last())
+                .map(|cell| width(cell))
+                .max();
+            narrow(&mut widths, cells.saturating_sub(last.unwrap_or(0).min(LAST)));
+        }
         for row in &rows {
             let mut line = String::from(" ");
             for (at, cell) in row.iter().enumerate() {
-                let padding = if at < padded(row) {
-                    widths[at].saturating_sub(width(cell))
-                } else {
-                    0
-                };
                 line.push(' ');
-                line.push_str(cell);
+                let mut padding = 0;
+                match self.cells.filter(|_| at < padded(row)) {
+                    Some(_) => line.push_str(&cut_middle(cell, widths[at])),
+                    None => line.push_str(cell),
+                }
+                if at < padded(row) {
+                    padding = widths[at].saturating_sub(width(cell));
+                }
                 line.extend(std::iter::repeat_n(' ', padding + 1));
             }
             let line = line.trim_end();
             match self.cells {
-                Some(cells) => self.text.push_str(&cut(line, cells)),
-                None => self.text.push_str(line),
+                Some(cells) => self.push(&style::line(&cut(line, cells))),
+                None => self.push(&style::line(line)),
             }
-            self.text.push('\n');
         }
     }
 
     /// Adds rows under a title, or nothing where there are none.
     pub(super) fn section(&mut self, title: impl Display, rows: &[Vec<String>]) {
         if !rows.is_empty() {
-            self.line(title);
+            self.heading(title);
             self.rows(rows);
         }
     }
 
-    /// The whole text.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// Writes the whole text, colours and all.
+    pub(super) fn write(&self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(self.text.as_bytes())?;
+        out.flush()
+    }
+
+    #[cfg(test)]
+    fn text(&self) -> String {
+        anstream::adapter::strip_str(&self.text).to_string()
+    }
+}
+
+/// Makes the widest columns narrower until they fit into `cells` with the spaces between them, or are as narrow as they may
+/// be.
+fn narrow(widths: &mut [usize], cells: usize) {
+    const BETWEEN: usize = 2;
+    let mut over =
+        (widths.iter().map(|width| width + BETWEEN).sum::<usize>() + BETWEEN).saturating_sub(cells);
+    while over > 0
+        && let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST)
+    {
+        *widest -= 1;
+        over -= 1;
     }
 }
 
@@ -118,6 +168,30 @@ mod tests {
         page.cells = Some(10);
         page.rows(&[cells(["key", "a long value"])]);
         assert_eq!(page.text(), "  key  a …\n");
+    }
+
+    #[test]
+    fn columns_are_narrowed_to_the_terminal_the_widest_first() {
+        let mut page = Page::whole();
+        page.cells = Some(40);
+        let name = "blk.0.a_tensor_with_a_long_name.weight";
+        page.rows(&[cells([name, "Q8_0", "日本"]), cells(["x", "BF16", "a"])]);
+        let text = page.text();
+        assert_eq!(text.lines().map(width).collect::<Vec<_>>(), [40, 39]);
+        assert!(
+            text.starts_with("  blk.0.a_tensor_wit…") && text.contains(".weight  Q8_0  日本\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn headings_and_severities_are_painted() {
+        let mut page = Page::whole();
+        page.section("findings", &[cells(["error", "a"])]);
+        assert_eq!(
+            page.text,
+            "\u{1b}[1mfindings\u{1b}[0m\n  \u{1b}[1m\u{1b}[31merror\u{1b}[0m  a\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the commands share in printing: sizes, metadata values, standard output.
 
 use super::page::Page;
+use super::{meant, style};
 use crate::Error;
 use crate::finding::Finding;
 use crate::gguf::Value;
@@ -10,13 +11,47 @@ use bstr::BStr;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
+
+/// How much is told beside the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Loudness {
+    /// Errors.
+    Quiet,
+    /// Warnings, notes, and how far a long work is.
+    #[default]
+    Usual,
+    /// Also what was looked at and chosen.
+    Verbose,
+}
+
+/// Said once, by the command line.
+static LOUDNESS: OnceLock<Loudness> = OnceLock::new();
+
+impl Loudness {
+    /// Has everything that is printed from now on heed it.
+    pub(super) fn choose(self) {
+        LOUDNESS.get_or_init(|| self);
+    }
+}
+
+fn loudness() -> Loudness {
+    LOUDNESS.get().copied().unwrap_or_default()
+}
+
+/// Whether only errors and results are wanted, and of a long result its end.
+pub(super) fn is_quiet() -> bool {
+    loudness() == Loudness::Quiet
+}
 
 /// Writes a result to standard output, if the files that it was made of are still what they were.
 pub(super) fn stdout(page: &Page, inputs: &Inputs) -> Result<(), Error> {
-    stdout_bytes(page.text().as_bytes(), inputs)
+    inputs.check_unchanged()?;
+    page.write(style::stream(io::stdout().lock()))
+        .map_err(Error::Stdout)
 }
 
-/// Writes a result that may be no UTF-8, as paths are; as [`stdout`].
+/// Writes a result that may be no UTF-8, as paths are, and has no colours; as [`stdout`].
 pub(super) fn stdout_bytes(bytes: &[u8], inputs: &Inputs) -> Result<(), Error> {
     inputs.check_unchanged()?;
     let mut out = std::io::stdout().lock();
@@ -31,13 +66,23 @@ pub(super) fn report(page: &Page, output: Option<&Path>, inputs: &Inputs) -> Res
     match output.is_some_and(is_stdout) {
         true => {
             inputs.check_unchanged()?;
-            let text = page.text();
-            io::stderr()
-                .lock()
-                .write_all(text.as_bytes())
+            page.write(style::stream(io::stderr().lock()))
                 .map_err(Error::Stdout)
         }
         false => stdout(page, inputs),
+    }
+}
+
+/// Writes the report of a command whose result is the file `output`, which alone is told where that is wanted; as
+/// [`report`].
+pub(super) fn written(page: &Page, output: &Path, inputs: &Inputs) -> Result<(), Error> {
+    match (is_quiet(), is_stdout(output)) {
+        (false, _) => report(page, Some(output), inputs),
+        (true, true) => Ok(inputs.check_unchanged()?),
+        (true, false) => {
+            let path = escape(output.as_os_str().as_encoded_bytes());
+            stdout_bytes(format!("{path}\n").as_bytes(), inputs)
+        }
     }
 }
 
@@ -46,10 +91,25 @@ pub(super) fn is_stdout(output: &Path) -> bool {
     output.as_os_str() == "-"
 }
 
+/// Writes a line to standard error, however little is to be told.
+pub(super) fn say(message: &str) {
+    let line = style::line(&text::line(message));
+    // Where standard error is closed, nobody is told.
+    let _ = writeln!(style::stream(io::stderr().lock()), "{line}");
+}
+
 /// Writes a remark to standard error.
-#[allow(clippy::print_stderr)]
 pub(super) fn tell(message: &str) {
-    eprintln!("{}", text::line(message));
+    if !is_quiet() {
+        say(message);
+    }
+}
+
+/// Writes to standard error what only those want to know who ask for it.
+pub(super) fn detail(message: &str) {
+    if loudness() == Loudness::Verbose {
+        say(message);
+    }
 }
 
 /// Writes a warning to standard error.
@@ -59,7 +119,7 @@ pub(super) fn warn(message: &str) {
 
 /// Writes an error to standard error.
 pub(super) fn error(error: &Error) {
-    tell(&format!("error: {error}"));
+    say(&format!("error: {}", meant::told(error)));
 }
 
 /// A finding in one line.
@@ -96,7 +156,7 @@ pub(super) fn word(path: &Path, otherwise: &str) -> String {
 
 /// A bar on standard error for `total` of what `template` counts, shown on a terminal only.
 pub(super) fn progress_bar(total: u64, template: &str) -> ProgressBar {
-    let target = if io::stderr().is_terminal() {
+    let target = if io::stderr().is_terminal() && !is_quiet() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()

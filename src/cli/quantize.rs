@@ -75,9 +75,6 @@ pub(super) struct Args {
     /// Encode tensors anew that are quantized already, which loses twice
     #[arg(long)]
     allow_requantize: bool,
-    /// Name the tensors that the importance matrix has no entry for
-    #[arg(long)]
-    verbose: bool,
     /// Show what would be written and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -242,10 +239,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
     let plan = quantize::plan(&gguf, options)?;
     plan.warnings().iter().for_each(|warning| print::warn(warning));
-    if args.verbose && args.imatrix.is_some() {
+    if args.imatrix.is_some() {
         for tensor in quantize::without_importance(plan.tensors()) {
             let name = text::name(tensor.name.as_bytes());
-            print::tell(&format!("no entry in the importance matrix: {name}"));
+            print::detail(&format!("no entry in the importance matrix: {name}"));
         }
     }
     let mut grid = Q4Grid::default();
@@ -266,7 +263,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         if let Some(line) = grid_line(grid).filter(|_| is_q4_0) {
             page.line(line);
         }
-        print::report(&page, Some(&output), inputs)?;
+        print::written(&page, &output, inputs)?;
     }
     Ok(Outcome::Done)
 }

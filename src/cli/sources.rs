@@ -57,6 +57,18 @@ impl<'a> Finder<'a> {
     /// Where a model lies, as what is wanted of it. A connection is opened only for what is not here, and only where the
     /// words begin with `hf:` or a download is asked for.
     pub(super) fn find(&self, source: &Source, wanted: Wanted, reach: Reach) -> Result<PathBuf, Error> {
+        let path = self.place(source, wanted, reach)?;
+        if path != source.typed() {
+            print::detail(&format!(
+                "{} is {}",
+                print::path(source.typed()),
+                print::path(&path)
+            ));
+        }
+        Ok(path)
+    }
+
+    fn place(&self, source: &Source, wanted: Wanted, reach: Reach) -> Result<PathBuf, Error> {
         let missing = match source.find(self.inputs, &self.places, wanted) {
             Err(error) if error.is_missing_here() => error,
             found => return Ok(found?),

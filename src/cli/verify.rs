@@ -256,12 +256,14 @@ impl PromptArgs {
 }
 
 fn text(report: &Report) -> Page {
-    let mut page = Page::new();
-    page.line(format!(
+    let mut page = Page::of_line(format!(
         "{}: {}",
         report.verdict.outcome.name(),
         report.verdict.line
     ));
+    if print::is_quiet() {
+        return page;
+    }
     if let Some(length) = report.acceptance.as_ref().and_then(|a| a.mean_accepted_length) {
         page.line(format!(
             "{length:.2} tokens a pass of the target: so many times as fast, were drafting free"

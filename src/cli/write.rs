@@ -4,8 +4,10 @@ use super::print;
 use crate::io::output::{OutputError, OutputFile};
 use crate::io::{Inputs, output};
 use crate::plan::{Fit, Plan, PlannedTensor, Q4Grid, WriteError};
+use indicatif::HumanBytes;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Refuses a wrong output path before the work of planning. What is written into a folder has its name later.
 pub(super) fn check(path: &Path, inputs: &Inputs, force: bool) -> Result<(), WriteError> {
@@ -26,8 +28,12 @@ pub(super) fn place(asked: &Path, name: impl FnOnce() -> PathBuf) -> PathBuf {
 /// Writes a planned file with a bar of progress. See [`Plan::write`].
 pub(super) fn write(plan: &Plan, path: &Path, inputs: &Inputs, force: bool) -> Result<Q4Grid, WriteError> {
     let bar = print::progress_bar(plan.file_len(), print::BYTES_BAR);
+    let begun = Instant::now();
     let grid = plan.write(path, inputs, force, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
+    let seconds = begun.elapsed().as_secs_f64();
+    let rate = HumanBytes((plan.file_len() as f64 / seconds.max(1e-6)) as u64);
+    print::detail(&format!("written in {seconds:.2} s, {rate}/s"));
     Ok(grid)
 }
 

@@ -19,6 +19,7 @@ pub use list::{Line, line, parse_line};
 
 use crate::gguf::{Metadata, canonical_metadata};
 use crate::storage::{ModelFile, ModelTensor};
+use crate::text::Glob;
 use bstr::BStr;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -82,6 +83,14 @@ impl<'a> Hashes<'a> {
             }
         }
         Hashes { jobs }
+    }
+
+    /// Of this the tensors whose name fits, and nothing else.
+    #[must_use]
+    pub fn only(mut self, names: &Glob) -> Hashes<'a> {
+        self.jobs
+            .retain(|job| matches!(job, Job::Tensor(_, tensor) if names.matches(tensor.name)));
+        self
     }
 
     /// Bytes to be hashed.

@@ -82,6 +82,10 @@ fn nothing_is_found_in_files_that_are_right() {
     let drafter = fixture("mini-dense/drafter-q8_0.gguf");
     let (out, _) = succeed(&["check", path_str(&drafter)]);
     assert!(out.contains("nothing found\n"), "{out}");
+    // As gguf-py counts them.
+    let checked = "checked: container (1 file), metadata (43 keys), tensors (49 tensors), vocabulary (1024 tokens), \
+        drafter's data (49 tensors)\n";
+    assert!(out.starts_with(checked), "{out}");
     for said in ["requires ctx_other", "_M_range_check", "invalid vector subscript"] {
         assert!(out.contains(said), "{said} is not explained: {out}");
     }

@@ -458,3 +458,21 @@ fn long_tensors_are_hashed_as_a_whole() {
     ]);
     assert_eq!(sums(&big)[":tensor/token_embd.weight"], expected);
 }
+
+#[test]
+fn a_filter_leaves_the_tensors_that_fit() {
+    let file = fixture(Q8_0);
+    let mut wanted = sums(&file);
+    wanted.retain(|name, _| name.starts_with(":tensor/blk.0."));
+    assert!(wanted.len() > 3);
+    let (out, _) = succeed(&["hash", "--filter", "blk.0.*", path_str(&file)]);
+    let lines: BTreeMap<String, String> = out
+        .lines()
+        .map(|line| line.split_once("  ").unwrap())
+        .map(|(sum, name)| (name.replace(path_str(&file), ""), sum.to_owned()))
+        .collect();
+    assert_eq!(lines, wanted);
+    let (out, _) = succeed(&["hash", "--filter", "nothing", path_str(&file)]);
+    assert_eq!(out, "");
+    refuse(2, &["--filter"], &["hash", "--check", "-", "--filter", "*"]);
+}

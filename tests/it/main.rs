@@ -34,6 +34,7 @@ mod refusals;
 mod report;
 mod sources;
 mod structure;
+mod terminal;
 mod verdicts;
 mod verify;
 mod verify_drafters;

@@ -99,7 +99,11 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if args.json {
         json::write(inputs, "diff", &[report::of(args, &diff)], &[])?;
     } else {
-        print::stdout(&text(args, &diff), inputs)?;
+        let page = match print::is_quiet() {
+            true => Page::of_line(summary(&diff)),
+            false => text(args, &diff),
+        };
+        print::stdout(&page, inputs)?;
     }
     Ok(match diff.is_empty() {
         true => Outcome::Done,
@@ -123,6 +127,12 @@ fn text(args: &Args, diff: &Diff) -> Page {
     page.section("container (no difference in what the files say)", &container);
     page.section("metadata", &keys);
     page.section("tensors", &tensors);
+    page.line(summary(diff));
+    page
+}
+
+/// How much differs.
+fn summary(diff: &Diff) -> String {
     let count = |keys: usize, tensors: usize| {
         format!(
             "{} and {}",
@@ -131,14 +141,13 @@ fn text(args: &Args, diff: &Diff) -> Page {
         )
     };
     let equal = count(diff.equal_keys, diff.equal_tensors);
-    page.line(match diff.is_empty() {
+    match diff.is_empty() {
         true => format!("no difference: {equal} are the same"),
         false => format!(
             "{} differ, {equal} are the same",
             count(diff.keys.len(), diff.tensors.len())
         ),
-    });
-    page
+    }
 }
 
 /// What is the matter with something, in a word.
