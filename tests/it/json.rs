@@ -320,8 +320,17 @@ struct Check {
     errors: usize,
     warnings: usize,
     findings: Vec<Finding>,
+    checked: Vec<Checked>,
     spec_type: Option<String>,
     file_prefix: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checked {
+    group: String,
+    count: u64,
+    of: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -561,6 +570,12 @@ fn verdicts_report_findings_of_one_form() {
     );
     let report: Check = one(0, "check", &["check", &drafter, "--target", &target]);
     assert_eq!(report.errors, 0);
+    let tensors = report
+        .checked
+        .iter()
+        .find(|checked| checked.group == "tensors")
+        .unwrap();
+    assert_eq!((tensors.count, tensors.of.as_str()), (49, "tensor"));
     let report: Check = one(1, "check", &["check", &target]);
     assert!(report.errors > 0 && report.findings[0].hint.is_some());
     let source = file("mini-dense/drafter");

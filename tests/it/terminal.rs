@@ -2,6 +2,9 @@
 
 use crate::common::*;
 
+/// Variables, options, and whether colours are wanted.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], bool);
+
 const ESCAPE: char = '\u{1b}';
 
 fn drafter() -> String {
@@ -30,7 +33,7 @@ fn colour_is_shown_where_it_is_wanted() {
     let file = drafter();
     let args = ["inspect", &file, &broken];
     // What is no terminal gets none by itself.
-    let cases: [(&[(&str, &str)], &[&str], bool); 8] = [
+    let cases: [Case; 8] = [
         (&[], &[], false),
         (&[], &["--color", "always"], true),
         (&[], &["--color=auto"], false),
@@ -134,7 +137,7 @@ fn quiet_tells_errors_and_the_result() {
         nothing.is_empty() && error.starts_with("error: nowhere.gguf: "),
         "{error}"
     );
-    refuse(2, &["--quiet", "--verbose"], &["inspect", out, "-q", "-v"]);
+    misuse(&["--quiet", "--verbose"], &["inspect", out, "-q", "-v"]);
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn shells_get_their_scripts() {
         let (script, _) = succeed(&["completions", shell]);
         assert!(script.contains(word) && script.contains("quantize"), "{shell}");
     }
-    refuse(2, &["tcsh"], &["completions", "tcsh"]);
+    misuse(&["tcsh"], &["completions", "tcsh"]);
 }
 
 /// The version, the commit where whoever built it gave one, the machine; nothing of where it was built.

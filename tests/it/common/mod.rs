@@ -71,6 +71,20 @@ pub fn refuse(code: i32, words: &[&str], args: &[&str]) {
     assert!(output.stdout.is_empty(), "nothing on standard output");
 }
 
+/// Runs the program and expects that its command line is refused, in a sentence with these words.
+#[track_caller]
+pub fn misuse(words: &[&str], args: &[&str]) {
+    let output = program().args(args).output().expect("the program starts");
+    let err = String::from_utf8(output.stderr).expect("errors are UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {err}");
+    let sentence = err.lines().next().unwrap_or_default();
+    assert!(sentence.starts_with("error: "), "{err}");
+    for word in words {
+        assert!(sentence.contains(word), "{word:?} is not in: {err}");
+    }
+    assert!(output.stdout.is_empty(), "nothing on standard output");
+}
+
 /// The results of a JSON document that tells no error.
 #[track_caller]
 pub fn results(document: &str) -> Vec<serde_json::Value> {
