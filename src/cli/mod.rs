@@ -258,8 +258,8 @@ impl Command {
     }
 }
 
-/// The whole command line.
-fn command() -> clap::Command {
+/// The whole command line, for completions and manual pages.
+pub fn command() -> clap::Command {
     Cli::command()
 }
 

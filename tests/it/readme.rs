@@ -1,9 +1,10 @@
-//! README is held to the code: its commands, options, types, dialects and exit codes are those that the program has.
+//! What is written of the program is held to the code: README's commands, options, types, dialects and exit codes are those
+//! that it has, and the manual pages are made of its help.
 
 use crate::common::*;
 use gguf_conv::arch::Arch;
 use gguf_conv::quant::recipe::FileType;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
@@ -138,5 +139,44 @@ fn the_exit_codes_are_those_of_the_help() {
         for word in words {
             assert!(row.contains(word), "{code}: {word} is not in {row}");
         }
+    }
+}
+
+/// `UPDATE_MAN=1 cargo test --release --test it -- readme::manual` writes them.
+#[test]
+fn manual_pages_say_what_the_help_says() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/man");
+    let made = tempfile::tempdir().unwrap();
+    // What it was built from is not the same everywhere.
+    let command = gguf_conv::cli::command().version(env!("CARGO_PKG_VERSION"));
+    clap_mangen::generate_to(command, made.path()).unwrap();
+    let pages = |folder: &std::path::Path| -> BTreeMap<String, String> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        paths
+            .map(|path| (name(&path), std::fs::read_to_string(path).unwrap()))
+            .collect()
+    };
+    let made = pages(made.path());
+    assert!(made.len() > commands().len());
+    if std::env::var_os("UPDATE_MAN").is_some() {
+        let _ = std::fs::remove_dir_all(folder);
+        std::fs::create_dir(folder).unwrap();
+        for (name, page) in &made {
+            std::fs::write(format!("{folder}/{name}"), page).unwrap();
+        }
+    }
+    let there = pages(folder.as_ref());
+    assert!(
+        made.keys().eq(there.keys()),
+        "run this test with UPDATE_MAN=1: {:?}",
+        there.keys()
+    );
+    for (name, page) in &made {
+        assert_eq!(
+            &there[name], page,
+            "man/{name} is not what --help says; run this test with UPDATE_MAN=1"
+        );
     }
 }
