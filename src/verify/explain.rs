@@ -171,7 +171,7 @@ fn cause(
         return other(format!("{name} does not hold the source's integers"));
     };
     if !error.zero_rows.is_empty() && error.zero_rows == error.bad_rows {
-        return other(all_zeros(name, &error.zero_rows));
+        return other(all_zeros(name, &error.zero_rows, count));
     }
     if error.bad_rows.len() < count / 2 {
         return other(format!(

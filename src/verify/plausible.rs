@@ -125,10 +125,11 @@ pub fn odd_tensors(drafter: &Gguf, target: &dyn Weights) -> Result<Vec<Finding>,
             zero.retain(|&row| row >= theirs.rows() || theirs.row(row).iter().any(|v| *v != 0.0));
         }
         if !zero.is_empty() {
-            findings.push(Finding::error(code::FILE, all_zeros(&name, &zero)));
+            findings.push(Finding::error(code::FILE, all_zeros(&name, &zero, matrix.rows())));
         }
         if !broken.is_empty() {
-            let message = format!("{} of {name} hold NaN or infinity", rows(&broken));
+            let verb = if broken.len() == 1 { "holds" } else { "hold" };
+            let message = format!("{} of {name} {verb} NaN or infinity", rows(&broken));
             findings.push(Finding::error(code::FILE, message));
         }
     }

@@ -38,10 +38,13 @@ pub fn rows(rows: &[usize]) -> String {
     format!("{noun} {}", list(rows))
 }
 
-/// The sentence for rows that are all zeros.
-pub(super) fn all_zeros(tensor: &str, zero: &[usize]) -> String {
-    let verb = if zero.len() == 1 { "is" } else { "are" };
-    format!("{} of {tensor} {verb} all zeros", rows(zero))
+/// The sentence for rows, of `count`, that are all zeros.
+pub(super) fn all_zeros(tensor: &str, zero: &[usize], count: usize) -> String {
+    match zero.len() {
+        all if all == count => format!("{tensor} is all zeros"),
+        1 => format!("{} of {tensor} is all zeros", rows(zero)),
+        _ => format!("{} of {tensor} are all zeros", rows(zero)),
+    }
 }
 
 #[cfg(test)]
@@ -53,5 +56,12 @@ mod tests {
         assert_eq!(rows(&[17]), "row 17");
         assert_eq!(rows(&[1, 2]), "rows 1 and 2");
         assert_eq!(rows(&[1, 2, 3, 4, 5, 6]), "rows 1, 2, 3, 4 and 2 more");
+    }
+
+    #[test]
+    fn a_tensor_of_zeros_has_no_rows_to_name() {
+        assert_eq!(all_zeros("t", &[0], 1), "t is all zeros");
+        assert_eq!(all_zeros("t", &[3], 8), "row 3 of t is all zeros");
+        assert_eq!(all_zeros("t", &[3, 4], 8), "rows 3 and 4 of t are all zeros");
     }
 }
