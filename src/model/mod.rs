@@ -28,8 +28,6 @@ mod rope;
 mod taps;
 mod target;
 mod tensor;
-#[cfg(target_arch = "x86_64")]
-mod vnni;
 mod weights;
 
 pub use arithmetic::{Arithmetic, CacheType, Compute, Pass};

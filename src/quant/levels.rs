@@ -31,11 +31,19 @@ impl Levels {
     }
 }
 
+/// What a type's levels are like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Columns that share a scale.
+    pub group: usize,
+    /// Bits of a level.
+    pub bits: u32,
+}
+
 /// How a type's blocks are taken apart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unpack {
-    /// Columns that share a scale.
-    pub group: usize,
+    pub shape: Shape,
     /// Blocks of up to [`SPAN`] columns to these.
     pub unpack: fn(isa: super::Isa, blocks: &[u8], out: &mut Levels),
 }

@@ -144,9 +144,9 @@ pub enum QuantError {
 }
 
 impl GgmlType {
-    /// Columns that share a scale, where rows can be taken apart.
-    pub(crate) fn level_group(self) -> Option<usize> {
-        self.codec().decode.levels.map(|unpack| unpack.group)
+    /// What levels rows are taken apart into, where they can be.
+    pub(crate) fn level_shape(self) -> Option<levels::Shape> {
+        self.codec().decode.levels.map(|unpack| unpack.shape)
     }
 
     /// Whether [`GgmlType::encode`] can write this type; [`GgmlType::decode`] reads all of them.

@@ -24,14 +24,14 @@ const GRID: [i8; 16] = [
 ];
 
 pub(in crate::quant) static IQ4_NL: Codec = Codec {
-    decode: decode_blocks!(decode_nl, levels_nl, 32),
+    decode: decode_blocks!(decode_nl, levels_nl, 32, 8),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode_nl(simd, row, importance, blocks));
     })),
 };
 
 pub(in crate::quant) static IQ4_XS: Codec = Codec {
-    decode: decode_blocks!(decode_xs, levels_xs, 32),
+    decode: decode_blocks!(decode_xs, levels_xs, 32, 8),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode_xs(simd, row, importance, blocks));
     })),

@@ -18,7 +18,8 @@ macro_rules! codec {
             decode: decode_blocks!(
                 decode::<_, $centred, $bits, $bytes>,
                 levels::<_, $centred, $bits, $bytes>,
-                32
+                32,
+                $bits
             ),
             encode: Some(Encode::Any(|isa, row, importance, blocks| {
                 dispatch!(isa.level(), simd => {

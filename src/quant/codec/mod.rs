@@ -33,10 +33,13 @@ macro_rules! decode_blocks {
         $crate::quant::codec::decode_blocks!(@ $decode, None)
     };
     // And the function that takes the block at some place of a span apart,
-    // `fn(simd, &[u8; BYTES], place: usize, &mut Levels)`, with the columns that share a scale.
-    ($decode:expr, $levels:expr, $group:literal) => {
+    // `fn(simd, &[u8; BYTES], place: usize, &mut Levels)`, with the columns that share a scale and the bits of a level.
+    ($decode:expr, $levels:expr, $group:literal, $bits:expr) => {
         $crate::quant::codec::decode_blocks!(@ $decode, Some($crate::quant::levels::Unpack {
-            group: $group,
+            shape: $crate::quant::levels::Shape {
+                group: $group,
+                bits: $bits,
+            },
             unpack: |isa, blocks, out| {
                 fearless_simd::dispatch!(isa.level(), simd => {
                     for (place, block) in blocks.as_chunks().0.iter().enumerate() {

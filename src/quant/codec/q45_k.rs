@@ -18,7 +18,7 @@ const GROUPS: usize = LEN / GROUP;
 const HEAD: usize = 16;
 
 pub(in crate::quant) static Q4_K: Codec = Codec {
-    decode: decode_blocks!(decode::<_, 144>, levels::<_, 144>, 32),
+    decode: decode_blocks!(decode::<_, 144>, levels::<_, 144>, 32, 4),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -1.0,
@@ -30,7 +30,7 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
-    decode: decode_blocks!(decode::<_, 176>, levels::<_, 176>, 32),
+    decode: decode_blocks!(decode::<_, 176>, levels::<_, 176>, 32, 5),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -0.5,

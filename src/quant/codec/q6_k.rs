@@ -19,7 +19,7 @@ const ZERO: i8 = 32;
 const HALF: usize = LEN / 2;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
-    decode: decode_blocks!(decode, levels, 16),
+    decode: decode_blocks!(decode, levels, 16, 6),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode(simd, row, importance, blocks));
     })),

@@ -17,7 +17,7 @@ use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, dispatch};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
-    decode: decode_blocks!(decode_q8_0, levels, 32),
+    decode: decode_blocks!(decode_q8_0, levels, 32, 8),
     encode: Some(Encode::Any(
         |isa, row, _, blocks| dispatch!(isa.level(), simd => encode(simd, row, blocks)),
     )),

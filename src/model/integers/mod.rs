@@ -1,35 +1,59 @@
 //! Products of quantized weights with activations in 8 bit, by integers where this processor has instructions for that.
+//! The sums of integers are exact, so these products are those of the rounded activations (see [`super::arithmetic`]) but
+//! for the last bits of an `f32`.
+
+mod avx2;
+mod avx512;
+mod spans;
 
 use super::arithmetic::{Pass, Quantized};
 use super::matrix::{Matrix, transpose};
-use super::vnni::{self, PANEL, PANEL_ROWS, PanelSpan, StepSpan};
-use crate::quant::levels::{Levels, SPAN};
-use fearless_simd::Avx512;
+use crate::quant::Isa;
+use crate::quant::levels::{Levels, SPAN, Shape};
+use fearless_simd::{Avx2, Avx512};
 use rayon::prelude::*;
+use spans::{PANEL, PANEL_ROWS, PanelSpan, StepSpan};
 
 /// Rows that a task takes: their levels are 36 KiB, beside which a panel's stay in the cache.
 const ROWS: usize = 96;
 /// Rows that a step asks for ahead.
 const AHEAD: usize = 2 * PANEL_ROWS;
 
+/// The instructions that products are taken with.
+#[derive(Clone, Copy)]
+enum Kernels {
+    Avx512(Avx512),
+    Avx2(Avx2),
+}
+
+impl Kernels {
+    fn of(isa: Isa) -> Option<Kernels> {
+        let level = isa.level();
+        match level.as_avx512() {
+            Some(avx512) => Some(Kernels::Avx512(avx512)),
+            None => level.as_avx2().map(Kernels::Avx2),
+        }
+    }
+}
+
 impl Matrix<'_> {
     /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart
     /// or the processor lacks the instructions.
     pub(super) fn mul_integers(&self, x: &[f32], pass: Pass) -> Option<Vec<f32>> {
-        let avx512 = self.isa().level().as_avx512()?;
-        let group = self.ty().level_group()?;
+        let kernels = Kernels::of(self.isa())?;
+        let shape = self.ty().level_shape()?;
         let tokens: Vec<Vec<StepSpan>> = x
             .par_chunks_exact(self.cols())
             .map(|row| StepSpan::of(&Quantized::new(self.ty(), self.isa(), row)))
             .collect();
         Some(match pass {
-            Pass::Step => self.step_integers(avx512, &tokens),
-            Pass::Prompt => self.prompt_integers(avx512, group, &tokens),
+            Pass::Step => self.step_integers(kernels, shape, &tokens),
+            Pass::Prompt => self.prompt_integers(kernels, shape, &tokens),
         })
     }
 
     /// Rows one after the other, each with all tokens.
-    fn step_integers(&self, avx512: Avx512, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
+    fn step_integers(&self, kernels: Kernels, shape: Shape, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
         let spans = self.cols().div_ceil(SPAN);
         let count = tokens.len();
         // Span by span, so that the tokens of one lie together.
@@ -48,7 +72,11 @@ impl Matrix<'_> {
                     for (span, x) in by_span.iter().enumerate() {
                         self.foresee(first + AHEAD, PANEL_ROWS, span * SPAN, SPAN);
                         rows.levels(span, &mut levels);
-                        vnni::step_span(avx512, &levels[..rows.rows()], x, &mut lanes);
+                        let levels = &levels[..rows.rows()];
+                        match kernels {
+                            Kernels::Avx512(avx512) => avx512::step_span(avx512, levels, x, &mut lanes),
+                            Kernels::Avx2(avx2) => avx2::step_span(avx2, levels, shape.bits, x, &mut lanes),
+                        }
                     }
                     for (sum, lanes) in sums.iter_mut().zip(lanes) {
                         *sum = lanes.iter().sum();
@@ -59,7 +87,7 @@ impl Matrix<'_> {
     }
 
     /// Four rows at once with two panels of tokens.
-    fn prompt_integers(&self, avx512: Avx512, group: usize, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
+    fn prompt_integers(&self, kernels: Kernels, shape: Shape, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
         type Sums = [[f32; PANEL]; 2];
         let (rows, spans) = (self.rows(), self.cols().div_ceil(SPAN));
         let panels: Vec<[Vec<PanelSpan>; 2]> = tokens
@@ -84,7 +112,15 @@ impl Matrix<'_> {
                     for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
                         let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
                         for (levels, sums) in groups {
-                            vnni::panel_span(avx512, levels, group, &left[span], &right[span], sums);
+                            let (left, right) = (&left[span], &right[span]);
+                            match kernels {
+                                Kernels::Avx512(avx512) => {
+                                    avx512::panel_span(avx512, levels, shape.group, left, right, sums);
+                                }
+                                Kernels::Avx2(avx2) => {
+                                    avx2::panel_span(avx2, levels, shape, left, right, sums)
+                                }
+                            }
                         }
                     }
                 }

@@ -1,96 +1,10 @@
-//! Products of 8-bit integers with AVX-512's VNNI: how llama.cpp multiplies quantized weights, only here all types are taken
-//! apart into levels, scales and offsets first. The sums of integers are exact, so these products are those of the
-//! rounded activations (see [`super::arithmetic`]) but for the last bits of an `f32`.
+//! The products on AVX-512 with VNNI, as llama.cpp takes them, only here all types are taken apart into levels, scales
+//! and offsets first.
 
-use super::arithmetic::Quantized;
+use super::spans::{LANE, PANEL, PANEL_ROWS, PanelSpan, SCALED, StepSpan};
 use crate::quant::levels::{GROUP, Levels, SPAN};
 use fearless_simd::{SimdBase, SimdFrom, f32x16, i8x64, u8x64};
 use std::arch::x86_64::*;
-
-/// Columns that share a scale of the activations.
-const SCALED: usize = 32;
-/// Columns whose products one lane adds up.
-const LANE: usize = 4;
-/// Tokens of a panel.
-pub const PANEL: usize = 16;
-/// Rows that [`panel_span`] takes.
-pub const PANEL_ROWS: usize = 4;
-
-/// A token's columns of a span, for products with one row after the other.
-#[derive(Clone)]
-pub struct StepSpan {
-    levels: [i8; SPAN],
-    /// By lane.
-    scales: [f32; SPAN / LANE],
-    /// The scale times the sum of the levels, by group.
-    sums: [f32; SPAN / GROUP],
-}
-
-impl StepSpan {
-    const ZERO: StepSpan = StepSpan {
-        levels: [0; SPAN],
-        scales: [0.0; SPAN / LANE],
-        sums: [0.0; SPAN / GROUP],
-    };
-
-    /// The spans of a row.
-    pub fn of(row: &Quantized) -> Vec<StepSpan> {
-        let mut spans = vec![StepSpan::ZERO; row.levels.len().div_ceil(SPAN)];
-        let scaled = row.levels.as_chunks::<SCALED>().0.iter().zip(&row.scales);
-        for (i, (levels, &scale)) in scaled.enumerate() {
-            let (span, at) = (&mut spans[i * SCALED / SPAN], i * SCALED % SPAN);
-            span.levels[at..][..SCALED].copy_from_slice(levels);
-            span.scales[at / LANE..][..SCALED / LANE].fill(scale);
-            for (sum, levels) in span.sums[at / GROUP..].iter_mut().zip(levels.chunks_exact(GROUP)) {
-                let total: i32 = levels.iter().map(|level| i32::from(*level)).sum();
-                *sum = scale * total as f32;
-            }
-        }
-        spans
-    }
-}
-
-/// Sixteen tokens' columns of a span, for products with some rows at once.
-#[derive(Clone)]
-pub struct PanelSpan {
-    /// By four columns: those of each token.
-    levels: [[i8; PANEL * LANE]; SPAN / LANE],
-    /// By 32 columns, one a token.
-    scales: [[f32; PANEL]; SPAN / SCALED],
-    /// The scale times the sum of the levels, by group, one a token.
-    sums: [[f32; PANEL]; SPAN / GROUP],
-}
-
-impl PanelSpan {
-    const ZERO: PanelSpan = PanelSpan {
-        levels: [[0; PANEL * LANE]; SPAN / LANE],
-        scales: [[0.0; PANEL]; SPAN / SCALED],
-        sums: [[0.0; PANEL]; SPAN / GROUP],
-    };
-
-    /// The spans of up to sixteen tokens, `spans` of them; the other tokens are zero.
-    pub fn of(tokens: &[Vec<StepSpan>], spans: usize) -> Vec<PanelSpan> {
-        let mut panel = vec![PanelSpan::ZERO; spans];
-        for (t, token) in tokens.iter().enumerate() {
-            for (panel, span) in panel.iter_mut().zip(token) {
-                for (panel, levels) in panel.levels.iter_mut().zip(span.levels.as_chunks::<LANE>().0) {
-                    panel[t * LANE..][..LANE].copy_from_slice(levels);
-                }
-                for (panel, scale) in panel
-                    .scales
-                    .iter_mut()
-                    .zip(span.scales.iter().step_by(SCALED / LANE))
-                {
-                    panel[t] = *scale;
-                }
-                for (panel, sum) in panel.sums.iter_mut().zip(&span.sums) {
-                    panel[t] = *sum;
-                }
-            }
-        }
-        panel
-    }
-}
 
 fearless_simd::kernel!(
     /// Adds the products of rows with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of which each sum

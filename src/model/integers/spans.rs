@@ -1,0 +1,89 @@
+//! Activations in 8 bits, laid out as the kernels read them.
+
+use crate::model::arithmetic::Quantized;
+use crate::quant::levels::{GROUP, SPAN};
+
+/// Columns that share a scale of the activations.
+pub const SCALED: usize = 32;
+/// Columns whose products one lane adds up.
+pub const LANE: usize = 4;
+/// Tokens of a panel.
+pub const PANEL: usize = 16;
+/// Rows that are multiplied with a panel at once.
+pub const PANEL_ROWS: usize = 4;
+
+/// A token's columns of a span, for products with one row after the other.
+#[derive(Clone)]
+pub struct StepSpan {
+    pub levels: [i8; SPAN],
+    /// By lane.
+    pub scales: [f32; SPAN / LANE],
+    /// The scale times the sum of the levels, by group.
+    pub sums: [f32; SPAN / GROUP],
+}
+
+impl StepSpan {
+    const ZERO: StepSpan = StepSpan {
+        levels: [0; SPAN],
+        scales: [0.0; SPAN / LANE],
+        sums: [0.0; SPAN / GROUP],
+    };
+
+    /// The spans of a row.
+    pub fn of(row: &Quantized) -> Vec<StepSpan> {
+        let mut spans = vec![StepSpan::ZERO; row.levels.len().div_ceil(SPAN)];
+        let scaled = row.levels.as_chunks::<SCALED>().0.iter().zip(&row.scales);
+        for (i, (levels, &scale)) in scaled.enumerate() {
+            let (span, at) = (&mut spans[i * SCALED / SPAN], i * SCALED % SPAN);
+            span.levels[at..][..SCALED].copy_from_slice(levels);
+            span.scales[at / LANE..][..SCALED / LANE].fill(scale);
+            for (sum, levels) in span.sums[at / GROUP..].iter_mut().zip(levels.chunks_exact(GROUP)) {
+                let total: i32 = levels.iter().map(|level| i32::from(*level)).sum();
+                *sum = scale * total as f32;
+            }
+        }
+        spans
+    }
+}
+
+/// Sixteen tokens' columns of a span, for products with some rows at once.
+#[derive(Clone)]
+pub struct PanelSpan {
+    /// By four columns: those of each token.
+    pub levels: [[i8; PANEL * LANE]; SPAN / LANE],
+    /// By 32 columns, one a token.
+    pub scales: [[f32; PANEL]; SPAN / SCALED],
+    /// The scale times the sum of the levels, by group, one a token.
+    pub sums: [[f32; PANEL]; SPAN / GROUP],
+}
+
+impl PanelSpan {
+    const ZERO: PanelSpan = PanelSpan {
+        levels: [[0; PANEL * LANE]; SPAN / LANE],
+        scales: [[0.0; PANEL]; SPAN / SCALED],
+        sums: [[0.0; PANEL]; SPAN / GROUP],
+    };
+
+    /// The spans of up to sixteen tokens, `spans` of them; the other tokens are zero.
+    pub fn of(tokens: &[Vec<StepSpan>], spans: usize) -> Vec<PanelSpan> {
+        let mut panel = vec![PanelSpan::ZERO; spans];
+        for (t, token) in tokens.iter().enumerate() {
+            for (panel, span) in panel.iter_mut().zip(token) {
+                for (panel, levels) in panel.levels.iter_mut().zip(span.levels.as_chunks::<LANE>().0) {
+                    panel[t * LANE..][..LANE].copy_from_slice(levels);
+                }
+                for (panel, scale) in panel
+                    .scales
+                    .iter_mut()
+                    .zip(span.scales.iter().step_by(SCALED / LANE))
+                {
+                    panel[t] = *scale;
+                }
+                for (panel, sum) in panel.sums.iter_mut().zip(&span.sums) {
+                    panel[t] = *sum;
+                }
+            }
+        }
+        panel
+    }
+}
