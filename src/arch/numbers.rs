@@ -70,9 +70,12 @@ impl Numbers {
         self.values.contains_key(name)
     }
 
-    /// Whether the number is known, and neither `false` nor zero.
+    /// Whether the number is known, and neither `false` nor zero nor an empty list.
     pub(crate) fn is_set(&self, name: &str) -> bool {
-        let is_nothing = |value: &Number| *value == Number::Bool(false) || value.as_f64() == Some(0.0);
+        let is_nothing = |value: &Number| match value {
+            Number::List(items) => items.is_empty(),
+            value => *value == Number::Bool(false) || value.as_f64() == Some(0.0),
+        };
         self.values.get(name).is_some_and(|value| !is_nothing(value))
     }
 

@@ -15,6 +15,7 @@ pub(super) struct OriginKeys {
     times: Option<Formula>,
     floor: Option<bool>,
     when: Option<String>,
+    generation: Option<String>,
     axis_of: Option<String>,
     axis: Option<usize>,
     divide: Option<Formula>,
@@ -56,6 +57,12 @@ impl OriginKeys {
                 max: self.max.take(),
                 times: self.times.take(),
                 floor: self.floor.take().unwrap_or_default(),
+                when: self.when.take(),
+            });
+        }
+        if let Some(generation) = self.generation.take() {
+            return Ok(Origin::Generation {
+                generation,
                 when: self.when.take(),
             });
         }
@@ -107,8 +114,8 @@ impl OriginKeys {
             });
         }
         Err(
-            "an origin has one of config, axis_of, layers_of, has, lacks, len_of, differ, list, target, target_len, target_ones \
-             and formula"
+            "an origin has one of config, generation, axis_of, layers_of, has, lacks, len_of, differ, list, target, \
+             target_len, target_ones and formula"
                 .to_owned(),
         )
     }
@@ -124,6 +131,7 @@ impl OriginKeys {
             ("times", self.times.is_some()),
             ("floor", self.floor.is_some()),
             ("when", self.when.is_some()),
+            ("generation", self.generation.is_some()),
             ("axis_of", self.axis_of.is_some()),
             ("axis", self.axis.is_some()),
             ("divide", self.divide.is_some()),

@@ -193,8 +193,22 @@ pub struct HparamSpec {
     /// Whether it may stay unknown.
     #[serde(default)]
     pub optional: bool,
+    /// What it is in the last layers instead.
+    pub in_last: Option<InLast>,
     /// Origins, the first that has the number wins.
     pub from: Vec<Origin>,
+}
+
+/// What a number is in the last layers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InLast {
+    /// Name of the number of these layers.
+    pub layers: String,
+    /// What it is in each of them.
+    pub value: Formula,
+    /// Name of a number; where it is unknown or false, all layers have the same.
+    pub when: Option<String>,
 }
 
 impl HparamSpec {
@@ -232,6 +246,13 @@ pub enum Origin {
         times: Option<Formula>,
         /// Whether to cut off what is behind the point.
         floor: bool,
+        /// Name of a number; where it is unknown or false, this origin is passed over.
+        when: Option<String>,
+    },
+    /// `generation_config.json`, by JSON pointer.
+    Generation {
+        /// JSON pointer.
+        generation: String,
         /// Name of a number; where it is unknown or false, this origin is passed over.
         when: Option<String>,
     },
@@ -475,7 +496,10 @@ impl Generator {
 #[serde(deny_unknown_fields)]
 pub struct IgnoreSpec {
     /// Name in the checkpoint.
-    pub hf: Pattern,
+    pub hf: Option<Pattern>,
+    /// Words of which a name in the checkpoint holds one, instead.
+    #[serde(default)]
+    pub holding: Vec<String>,
     /// Why.
     pub reason: String,
     /// A source tensor whose data it must repeat.

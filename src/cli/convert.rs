@@ -9,7 +9,7 @@ use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, Conversion, ConvertError, Derived, Options, TokenizerSource};
+use crate::convert::{self, Conversion, ConvertError, Derived, Draft, Options, TokenizerSource};
 use crate::gguf::Gguf;
 use crate::io::Inputs;
 use crate::io::kind::Wanted;
@@ -27,17 +27,20 @@ use std::path::{Path, PathBuf};
 /// The output type that keeps BF16 and F16 as they are.
 const AUTO: &str = "auto";
 
+/// How many of the tensors that are left out for one reason are named.
+const LEFT_OUT: usize = 8;
+
 /// Arguments of a conversion.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The drafter: a checkpoint folder, a .safetensors file, or a model of the Hugging Face Hub (ORG/NAME)
+    /// The drafter, or Gemma 4 itself: a checkpoint folder, a .safetensors file, or a model of the Hugging Face Hub (ORG/NAME)
     #[arg(value_parser = source())]
     drafter: Source,
     /// GGUF of the model that the drafter drafts for (any part, if it is split): checked against the drafter, and the
     /// source of what the drafter's folder lacks
     #[arg(long, value_name = "T.gguf", value_parser = source())]
     target: Option<Source>,
-    /// Output file, a folder to write the default name into, or - for standard output [default: mtp-NAME-TYPE.gguf in the current folder, a name that llama.cpp finds by itself]
+    /// Output file, a folder to write the default name into, or - for standard output [default: mtp-NAME-TYPE.gguf in the current folder, a name that llama.cpp finds by itself; of a target the name that its converter gives]
     #[arg(short, long, value_name = "D.gguf")]
     pub(super) output: Option<PathBuf>,
     /// Type of the weights; auto keeps bf16 and f16 as they are
@@ -172,9 +175,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// `mtp-NAME-TYPE.gguf`, say: llama.cpp looks for a drafter by what stands in front.
+/// `mtp-NAME-TYPE.gguf`, say: llama.cpp looks for a drafter by what stands in front. Of another model the name that
+/// llama.cpp's converter gives it.
 fn default_name(conversion: &Conversion) -> PathBuf {
-    let prefix = conversion.draft.as_ref().map_or("", |draft| &draft.prefix);
+    let Some(Draft { prefix, .. }) = &conversion.draft else {
+        return upstream_name(conversion);
+    };
     let name = conversion.source_name.replace([' ', '/', '\\'], "-");
     let name = name
         .strip_suffix("-assistant")
@@ -185,6 +191,20 @@ fn default_name(conversion: &Conversion) -> PathBuf {
         conversion.file_type.name().to_uppercase()
     )
     .into()
+}
+
+/// `BASENAME-SIZE-FINETUNE-VERSION-TYPE.gguf` of what the metadata says of the model.
+fn upstream_name(conversion: &Conversion) -> PathBuf {
+    let metadata = conversion.plan.metadata();
+    let part = |key: &str| {
+        let text = metadata.string(&format!("general.{key}")).ok()?;
+        Some(text.to_string().trim().replace([' ', '/', '\\'], "-"))
+    };
+    let name = part("basename").or_else(|| part("name"));
+    let parts = [name, part("size_label"), part("finetune"), part("version")];
+    let ty = conversion.file_type.name().to_uppercase();
+    let parts: Vec<String> = parts.into_iter().flatten().chain([ty]).collect();
+    format!("{}.gguf", parts.join("-")).into()
 }
 
 /// What was left out, derived, or may surprise, on standard error.
@@ -212,7 +232,12 @@ fn tell(conversion: &Conversion) {
             .filter(|i| i.reason == reason)
             .map(|i| i.name.as_str())
             .collect();
-        print::tell(&format!("left out: {} ({reason})", names.join(", ")));
+        let (shown, more) = names.split_at(names.len().min(LEFT_OUT));
+        let more = match more.len() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        print::tell(&format!("left out: {}{more} ({reason})", shown.join(", ")));
     }
     if conversion.tokenizer == "target" {
         print::tell("tokenizer: from the target");

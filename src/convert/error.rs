@@ -70,16 +70,19 @@ pub enum ConvertError {
     Beside { path: PathBuf, why: String },
     #[error(
         "{}: {name} is not to be found; looked at {places}{}", path.display(),
-        match (has_config, has_target) {
-            (_, false) => "; pass --target with the target's GGUF",
-            (false, true) => "; add the drafter's config.json",
-            (true, true) => "",
+        match (is_drafter, has_config, has_target) {
+            (true, _, false) => "; pass --target with the target's GGUF",
+            (true, false, true) => "; add the drafter's config.json",
+            (true, true, true) => "",
+            (false, false, _) => "; give the folder with its config.json",
+            (false, true, _) => "; download config.json again",
         }
     )]
     MissingNumber {
         path: PathBuf,
         name: String,
         places: String,
+        is_drafter: bool,
         has_config: bool,
         has_target: bool,
     },
@@ -147,7 +150,7 @@ pub enum ConvertError {
         dtype: String,
         wanted: String,
     },
-    #[error("{}: {count} tensors are not part of a {architecture} drafter: {names}", path.display())]
+    #[error("{}: {count} tensors are not part of a {architecture} model: {names}", path.display())]
     UnexpectedTensors {
         path: PathBuf,
         architecture: String,

@@ -3,9 +3,10 @@
 
 use super::card::Card;
 use super::fields::{SAMPLING, whole};
-use super::model_id::{ModelId, size_label, title};
+use super::model_id::{ModelId, size_label_of, title};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::gguf::{Array, Metadata, Value};
+use crate::plan::PlannedTensor;
 use serde_json::Value as Json;
 use std::path::{Component, Path};
 
@@ -68,8 +69,9 @@ impl General {
         &self.folder_name
     }
 
-    /// Writes the keys. `parameters` is the number of elements of all tensors.
-    pub(super) fn write(&self, metadata: &mut Metadata, parameters: u64) {
+    /// Writes the keys for a model of these tensors.
+    pub(super) fn write(&self, metadata: &mut Metadata, tensors: &[PlannedTensor]) {
+        let parameters = tensors.iter().map(PlannedTensor::elements).sum();
         self.write_sampling(metadata);
 
         let mut fields: Vec<(&str, Option<String>)> = FROM_CARD
@@ -91,7 +93,7 @@ impl General {
             fill("version", id.version);
             fill("size_label", id.size_label);
         }
-        fill("size_label", Some(size_label(parameters)));
+        fill("size_label", Some(size_label_of(tensors)));
         for (key, value) in fields {
             if let Some(value) = value {
                 metadata.set(format!("general.{key}"), value.as_str());

@@ -87,6 +87,7 @@ fn error(fault: Fault, facts: CheckpointFacts) -> ConvertError {
             path: checkpoint.path().to_owned(),
             name,
             places,
+            is_drafter: facts.arch.is_drafter(),
             has_config: facts.config.is_some(),
             has_target: facts.target.is_some(),
         },
@@ -103,6 +104,7 @@ pub(crate) fn known_numbers(arch: &Arch, checkpoint: &Checkpoint, config: Option
         arch,
         checkpoint,
         config,
+        generation: None,
         target: None,
     };
     resolve(&facts).numbers

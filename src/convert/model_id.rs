@@ -1,6 +1,7 @@
 //! Takes a model's name apart, as llama.cpp's converter does (gguf-py `metadata.py`, October 2026), so that files get
 //! the same `general.*` keys: `gemma-4-E4B-it` has the base name `gemma-4-E4B` and the fine-tune `it`.
 
+use crate::plan::PlannedTensor;
 use regex::{Regex, RegexBuilder};
 use std::sync::LazyLock;
 
@@ -260,6 +261,26 @@ pub(crate) fn size_label(parameters: u64) -> String {
     let digits = if whole == 0.0 { 0 } else { format!("{whole}").len() };
     let decimals = 2_usize.saturating_sub(digits);
     format!("{scaled:.decimals$}{unit}")
+}
+
+/// The label of a model of these tensors: of one with experts their number, and the size of what one and all share.
+pub(super) fn size_label_of(tensors: &[PlannedTensor]) -> String {
+    let (mut shared, mut one, mut counted, mut experts) = (0, 0, 0, 0);
+    for tensor in tensors {
+        let count = tensor.dims.get(2).filter(|_| tensor.name.contains("_exps."));
+        match (count, tensor.elements()) {
+            (Some(&count), elements) if count > 0 => {
+                one += elements / count;
+                experts += count;
+                counted += 1;
+            }
+            (_, elements) => shared += elements,
+        }
+    }
+    match experts.checked_div(counted) {
+        Some(experts) => format!("{experts}x{}", size_label(shared + one)),
+        None => size_label(shared),
+    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,10 @@ pub fn plan<'a>(
     target: Option<&'a Gguf>,
     options: Options,
 ) -> Result<Conversion<'a>, ConvertError> {
+    if !arch.is_drafter() && target.is_some() {
+        let (found, wanted) = (FileKind::TargetCheckpoint, Wanted::Checkpoint);
+        return Err(CheckpointError::new(checkpoint.path(), WrongKind { found, wanted }).into());
+    }
     let target_source = target.map(|gguf| Target::accept(gguf, arch)).transpose()?;
     let mut warnings = Vec::new();
     let config = checkpoint.config()?.map(|config| arch.merged(config));
@@ -84,10 +88,12 @@ pub fn plan<'a>(
         });
     }
     checkpoint.refuse_quantized()?;
+    let generation = checkpoint.json("generation_config.json")?;
     let facts = CheckpointFacts {
         arch,
         checkpoint,
         config,
+        generation: generation.as_ref(),
         target: target_source,
     };
     let mut hparams = Hparams::resolve(facts)?;
@@ -115,13 +121,16 @@ pub fn plan<'a>(
     metadata.set("general.type", "model");
     let general = General::read(checkpoint)?;
     // Upstream takes nothing of the target's for a drafter whose tokenizer it takes from there.
-    let is_own = arch.tokenizer_of == TokenizerOf::Checkpoint && arch.is_drafter();
+    let is_own = arch.tokenizer_of == TokenizerOf::Checkpoint;
     if let Some(target) = target.filter(|_| is_own && !general.has_generation_config()) {
         copy_sampling(&mut metadata, &mut hparams.derived, target);
     }
-    general.write(&mut metadata, tensors.iter().map(PlannedTensor::elements).sum());
+    general.write(&mut metadata, &tensors);
+    // What stands last of the tokenizer's keys comes behind its own.
     let is_late = |spec: &MetadataSpec| spec.key.starts_with("tokenizer.");
-    for spec in arch.metadata.iter().filter(|spec| !spec.first && !is_late(spec)) {
+    let late = arch.metadata.iter().rposition(|spec| !is_late(spec));
+    let (early, late) = arch.metadata.split_at(late.map_or(0, |last| last + 1));
+    for spec in early.iter().filter(|spec| !spec.first) {
         write_key(&mut metadata, spec, &hparams, options, checkpoint.path())?;
     }
     warnings.extend(wrong_types(checkpoint)?);
@@ -135,7 +144,7 @@ pub fn plan<'a>(
         arch,
         &mut warnings,
     )?;
-    for spec in arch.metadata.iter().filter(|spec| is_late(spec)) {
+    for spec in late.iter().filter(|spec| !spec.first) {
         write_key(&mut metadata, spec, &hparams, options, checkpoint.path())?;
     }
     warn_of_refusals(arch, &metadata, options, &tensors, &mut warnings);
@@ -171,7 +180,7 @@ fn check_config(
     warnings: &mut Vec<String>,
 ) -> Result<(), ConvertError> {
     let path = || checkpoint.folder().join("config.json");
-    if !arch.fits_config(config) || !arch.is_drafter() {
+    if !arch.fits_config(config) {
         return Err(match kind_of_config(config) {
             None => ConvertError::NoModelType { path: path() },
             Some(FileKind::OtherCheckpoint(found)) => ConvertError::ModelType {

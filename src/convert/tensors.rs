@@ -4,7 +4,7 @@ use super::error::ConvertError;
 use super::hparams::Hparams;
 use super::make;
 use super::options::Options;
-use crate::arch::{Arch, TensorSpec};
+use crate::arch::{Arch, Pattern, TensorSpec};
 use crate::checkpoint::{Checkpoint, SourceTensor};
 use crate::gguf::Gguf;
 use crate::plan::PlannedTensor;
@@ -187,7 +187,9 @@ fn reason_to_ignore(
     tensor: &SourceTensor,
 ) -> Result<Option<String>, ConvertError> {
     for rule in &arch.ignored {
-        if !tensor.is_called(|found| rule.hf.matches(found).is_some()) {
+        let is_called = |name: &Pattern| tensor.is_called(|found| name.matches(found).is_some());
+        let holds = || rule.holding.iter().any(|word| tensor.name.contains(word));
+        if !rule.hf.as_ref().is_some_and(is_called) && !holds() {
             continue;
         }
         if let Some(same_as) = &rule.same_as {

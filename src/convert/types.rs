@@ -33,11 +33,12 @@ pub(super) fn assign_types<'a>(
             ty: spec.ty.unwrap_or(GgmlType::F32),
         })
         .collect();
+    let first = |name| hparams.numbers.get(name, Some(0))?.as_count();
     let model = Model {
         layers: hparams.numbers.layers.len(),
-        experts: 0,
+        experts: hparams.numbers.count("experts").unwrap_or(0),
         heads: hparams.numbers.count("heads").unwrap_or(0),
-        kv_heads: hparams.numbers.count("kv_heads.sliding").unwrap_or(0),
+        kv_heads: first("kv_heads").unwrap_or(0),
     };
     let recipe = recipe::Options {
         pure: options.pure,

@@ -11,6 +11,8 @@ pub(crate) struct CheckpointFacts<'a> {
     pub arch: &'a Arch,
     pub checkpoint: &'a Checkpoint,
     pub config: Option<&'a Json>,
+    /// `generation_config.json`.
+    pub generation: Option<&'a Json>,
     pub target: Option<Target<'a>>,
 }
 
@@ -21,6 +23,10 @@ impl<'a> Facts<'a> for CheckpointFacts<'a> {
 
     fn config(&self) -> Option<&Json> {
         self.config
+    }
+
+    fn generation(&self) -> Option<&Json> {
+        self.generation
     }
 
     fn shape(&self, hf_name: &str) -> Option<Vec<u64>> {

@@ -16,6 +16,11 @@ pub(crate) trait Facts<'a> {
         None
     }
 
+    /// Its `generation_config.json`.
+    fn generation(&self) -> Option<&Json> {
+        None
+    }
+
     /// A metadata key by upstream's name: as it is spelled, and its value.
     fn key(&self, _upstream: &str) -> Option<(String, &Value)> {
         None
@@ -47,6 +52,8 @@ pub(crate) enum Provenance {
     Shape(String),
     /// Tensors of this name.
     Count(String),
+    /// A JSON pointer into `generation_config.json`.
+    Generation(String),
     /// A key or tensor of the target.
     Target(String),
     /// Numbers known already.
@@ -61,6 +68,7 @@ impl std::fmt::Display for Provenance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Provenance::Config(pointer) => write!(f, "{pointer} of config.json"),
+            Provenance::Generation(pointer) => write!(f, "{pointer} of generation_config.json"),
             Provenance::Key(key) => f.write_str(key),
             Provenance::Shape(name) => write!(f, "the shape of {name}"),
             Provenance::Count(name) => write!(f, "the number of {name}"),
@@ -227,6 +235,7 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
                     && self.is_within(spec, &number, &from)
                 {
                     self.set(&spec.name, number, from);
+                    self.set_in_last(spec);
                 }
                 return;
             }
@@ -249,6 +258,25 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
                 places: places.collect::<Vec<_>>().join(", "),
             };
             self.found.faults.push(fault);
+        }
+    }
+
+    /// Gives the last layers a number of their own, where the architecture says so.
+    fn set_in_last(&mut self, spec: &HparamSpec) {
+        let numbers = &mut self.found.numbers;
+        let Some(last) = spec
+            .in_last
+            .as_ref()
+            .filter(|last| numbers.applies(last.when.as_deref()))
+        else {
+            return;
+        };
+        let (usual, other) = (numbers.get(&spec.name, None), numbers.eval(&last.value, None));
+        let (count, those) = (numbers.count("layers"), numbers.count(&last.layers));
+        if let (Some(usual), Ok(other), Some(count), Some(those)) = (usual, other, count, those) {
+            let value = |layer| if layer + those < count { &usual } else { &other };
+            let values = (0..count).map(|layer| value(layer).clone()).collect();
+            numbers.set_by_layer(&spec.name, values);
         }
     }
 
@@ -278,7 +306,7 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
     }
 
     fn set(&mut self, name: &str, number: Number, from: Provenance) {
-        if !matches!(from, Provenance::Config(_)) {
+        if !matches!(from, Provenance::Config(_) | Provenance::Generation(_)) {
             self.found.derived.push(Derivation {
                 name: name.to_owned(),
                 value: number.to_string(),
@@ -293,8 +321,20 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
         let is_off =
             |when: &Option<String>| when.as_ref().is_some_and(|name| !self.found.numbers.is_set(name));
         match origin {
-            Origin::Config { when, .. } | Origin::Formula { when, .. } if is_off(when) => None,
+            Origin::Config { when, .. } | Origin::Generation { when, .. } | Origin::Formula { when, .. }
+                if is_off(when) =>
+            {
+                None
+            }
             Origin::Config { .. } => self.config_number(origin),
+            Origin::Generation { generation, .. } => {
+                let json = self.facts.generation()?.pointer(generation)?;
+                let from = Provenance::Generation(generation.clone());
+                if !json.is_null() {
+                    return self.json_number(json, &Bounds::default(), from);
+                }
+                None
+            }
             Origin::Axis {
                 axis_of,
                 axis,
@@ -383,15 +423,7 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
         if *is_there {
             return Some((Number::Bool(true), from));
         }
-        let Some(number) = Number::from_json(json) else {
-            self.found.faults.push(Fault::Value {
-                from,
-                found: json.to_string(),
-                allowed: bounds.to_string(),
-            });
-            return None;
-        };
-        let mut number = self.admitted(number, Some(bounds), || from.clone())?;
+        let (mut number, from) = self.json_number(json, &bounds, from)?;
         if let Some(times) = times {
             number = number.times(&self.found.numbers.eval(times, None).ok()?)?;
         }
@@ -401,12 +433,32 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
         Some((number, from))
     }
 
+    /// What a file says as a number, within its bounds; a fault where it is none.
+    fn json_number(
+        &mut self,
+        json: &Json,
+        bounds: &Bounds,
+        from: Provenance,
+    ) -> Option<(Number, Provenance)> {
+        let Some(number) = Number::from_json(json) else {
+            self.found.faults.push(Fault::Value {
+                from,
+                found: json.to_string(),
+                allowed: bounds.to_string(),
+            });
+            return None;
+        };
+        let number = self.admitted(number, Some(bounds.clone()), || from.clone())?;
+        Some((number, from))
+    }
+
     /// Where an origin looks, for the error that nothing was found. A formula looks nowhere.
     fn place(&self, origin: &Origin) -> Option<String> {
         let fill = |name: &str| self.found.numbers.fill_layer(name);
         Some(
             match origin {
                 Origin::Config { config, .. } => Provenance::Config(fill(config)),
+                Origin::Generation { generation, .. } => Provenance::Generation(generation.clone()),
                 Origin::Axis { axis_of, .. } => Provenance::Shape(fill(axis_of)),
                 Origin::Layers { layers_of } => Provenance::Count(layers_of.to_string()),
                 Origin::Target { target: name, .. }

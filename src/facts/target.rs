@@ -116,6 +116,7 @@ impl<'a> Target<'a> {
                     .map(|count| Number::from(count as u64)))
             }
             Origin::Config { .. }
+            | Origin::Generation { .. }
             | Origin::Axis { .. }
             | Origin::Layers { .. }
             | Origin::Has { .. }

@@ -245,8 +245,8 @@ impl FileKind {
     }
 }
 
-const TO_GGUF: &str = "give a GGUF: of a drafter's checkpoint `gguf-conv` makes one, of another model's llama.cpp's \
-                       convert_hf_to_gguf.py";
+const TO_GGUF: &str = "give a GGUF: of a checkpoint of Gemma 4 or its drafters `gguf-conv` makes one, of another model's \
+                       llama.cpp's convert_hf_to_gguf.py";
 
 fn other_drafter(kind: DrafterKind, wanted: Wanted) -> String {
     let spec_type = kind.spec_type();

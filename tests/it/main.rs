@@ -34,6 +34,7 @@ mod refusals;
 mod report;
 mod sources;
 mod structure;
+mod targets;
 mod terminal;
 mod verdicts;
 mod verify;

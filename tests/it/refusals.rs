@@ -241,7 +241,7 @@ fn configs_of_other_models_or_with_unknown_settings() {
     };
     with(
         |c| c["model_type"] = json!("gemma4"),
-        &["checkpoint of a target", "-assistant"],
+        &["not part of a gemma4 model", "pre_projection"],
     );
     with(
         |c| c["text_config"]["rope_parameters"]["full_attention"]["rope_type"] = json!("yarn"),

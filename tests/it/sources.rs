@@ -240,11 +240,12 @@ fn what_is_no_drafter_is_named() {
     );
 
     let configs = [
+        // Gemma 4 itself, which is converted too, but has settings.
         (
             json!({"model_type": "gemma4", "architectures": ["Gemma4ForConditionalGeneration"]}),
-            "checkpoint of a target",
+            "download config.json again",
         ),
-        (json!({"model_type": "gemma4_text"}), "-assistant"),
+        (json!({"model_type": "gemma4_text"}), "layers is not to be found"),
         (
             json!({"architectures": ["DeepseekV4DSparkModel"], "model_type": "deepseek_v4"}),
             "draft-dspark",

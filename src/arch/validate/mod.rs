@@ -158,7 +158,8 @@ impl<'a> File<'a> {
             let names = names.chain(spec.instead.iter().map(Pattern::as_str));
             names.map(|name| (name, Some(spec.shape.len())))
         };
-        let ignored = self.spec.ignored.iter().map(|spec| (spec.hf.as_str(), None));
+        let ignored = self.spec.ignored.iter().filter_map(|spec| spec.hf.as_ref());
+        let ignored = ignored.map(|hf| (hf.as_str(), None));
         self.spec.tensors.iter().flat_map(of_tensor).chain(ignored)
     }
 

@@ -85,6 +85,13 @@ impl File<'_> {
             if spec.from.is_empty() {
                 return at.key("from").fault(format!("{} comes from nowhere", spec.name));
             }
+            if let Some(last) = &spec.in_last {
+                let at = at.key("in_last");
+                let names = known.iter().map(|spec| spec.name.as_str());
+                among(at.key("layers"), "number", &last.layers, names)?;
+                self.single(at.key("value"), &last.value, &self.spec.hparams[..=i], false)?;
+                self.when(at.key("when"), &last.when, known)?;
+            }
             for (j, origin) in spec.from.iter().enumerate() {
                 self.origin(at.key("from").nth(j), origin, spec, known)?;
             }
@@ -120,6 +127,10 @@ impl File<'_> {
                         .fault(format!("nothing lies between {min} and {max}"));
                 }
                 scaled(at.key("times"), times)?;
+                self.when(at.key("when"), when, known)
+            }
+            Origin::Generation { generation, when } => {
+                pointer(at.key("generation"), generation)?;
                 self.when(at.key("when"), when, known)
             }
             Origin::Axis {
@@ -355,18 +366,23 @@ impl File<'_> {
 
     pub(super) fn ignored(&self) -> Checked {
         let ignored = &self.spec.ignored;
-        distinct("tensor", ignored.iter().map(|spec| spec.hf.as_str()), |i| {
-            At::item("ignore", i).key("hf")
-        })?;
+        let names = ignored
+            .iter()
+            .filter_map(|spec| spec.hf.as_ref().map(Pattern::as_str));
+        distinct("tensor", names, |i| At::item("ignore", i).key("hf"))?;
         let tensors = self.spec.tensors.iter();
         let hf = tensors.filter_map(|spec| spec.hf.as_ref().map(Pattern::as_str));
         for (i, spec) in ignored.iter().enumerate() {
             let at = At::item("ignore", i);
-            if hf.clone().any(|known| known == spec.hf.as_str()) {
-                return at.key("hf").fault(format!(
-                    "{} is the source of a tensor, so it is not left out",
-                    spec.hf
-                ));
+            if spec.hf.is_some() != spec.holding.is_empty() || spec.holding.iter().any(String::is_empty) {
+                return at.fault("what is left out is said by hf, or by words in holding");
+            }
+            if let Some(name) = &spec.hf
+                && hf.clone().any(|known| known == name.as_str())
+            {
+                return at
+                    .key("hf")
+                    .fault(format!("{name} is the source of a tensor, so it is not left out"));
             }
             if let Some(same_as) = &spec.same_as {
                 among(at.key("same_as"), "source tensor", same_as, hf.clone())?;

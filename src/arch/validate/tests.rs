@@ -238,7 +238,11 @@ fn what_an_origin_says_wrong_is_told_in_words() {
         &with("layer_of = \"x\""),
         &["unknown field `layer_of`", "layers_of"],
     );
-    refuse(layers, &with("floor = true"), &["one of config, axis_of"]);
+    refuse(
+        layers,
+        &with("floor = true"),
+        &["one of config, generation, axis_of"],
+    );
     refuse(
         layers,
         &with("config = \"/a\", target = \"gemma4.block_count\""),
