@@ -1,4 +1,25 @@
 //! The GGUF container: values, reader, writer, split files. Knows no model.
+//!
+//! What a file holds:
+//!
+//! ```
+//! use gguf_conv::gguf::Gguf;
+//! use gguf_conv::io::Inputs;
+//! use std::path::Path;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let gguf = Gguf::open(&Inputs::new(), Path::new("fixtures/mini-dense/target-bf16.gguf"))?;
+//! let metadata = gguf.metadata();
+//! assert_eq!(metadata.string("general.architecture")?, "gemma4");
+//! for (key, value) in metadata.iter() {
+//!     println!("{key}: {}", value.type_name());
+//! }
+//! for tensor in gguf.tensors() {
+//!     println!("{}: {} elements", tensor.name, tensor.elements());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 mod file;

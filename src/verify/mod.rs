@@ -4,6 +4,30 @@
 //! against the source's, or, without a source, what a tensor shows by itself. The drafts: a forward pass of target and
 //! drafter, and where a source is given of that too. The acceptance: greedy speculative decoding as llama.cpp does it.
 //! What is wrong becomes a [`Finding`], a sentence that says what a converter did.
+//!
+//! ```
+//! # use gguf_conv::{arch::Arch, checkpoint::Checkpoint, convert, gguf::Gguf};
+//! use gguf_conv::io::Inputs;
+//! use gguf_conv::verify::{self, Options};
+//! use std::path::Path;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let inputs = Inputs::new();
+//! let target = Path::new("fixtures/mini-dense/target-bf16.gguf");
+//! # let folder = tempfile::tempdir()?;
+//! # let drafter = folder.path().join("drafter.gguf");
+//! # let checkpoint = Checkpoint::open(&inputs, Path::new("fixtures/mini-dense/drafter"))?;
+//! # let gguf = Gguf::open(&inputs, target)?;
+//! # let plan = convert::plan(&Arch::gemma4_assistant()?, &checkpoint, Some(&gguf), convert::Options::default())?.plan;
+//! # plan.write(&drafter, &inputs, false, &|_bytes| ())?;
+//! let mut options = Options::new(&drafter, target);
+//! options.source = Some("fixtures/mini-dense/drafter".into());
+//! let report = verify::verify(&inputs, &options)?;
+//! println!("{}", report.verdict.line);
+//! assert!(report.verdict.ok);
+//! # Ok(())
+//! # }
+//! ```
 
 mod compare;
 mod drafts;
