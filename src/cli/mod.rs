@@ -312,12 +312,15 @@ pub fn main() -> ExitCode {
         json::write_sudden_failures(command.output(), name);
     }
     let begun = Instant::now();
-    let result = threads::limit(command.threads()).and_then(|()| command.run(&inputs));
-    print::detail(&format!(
-        "took {:.2} s on {}",
-        begun.elapsed().as_secs_f64(),
-        print::many(rayon::current_num_threads(), "thread")
-    ));
+    let result = threads::limit(command.threads()).and_then(|()| {
+        let result = command.run(&inputs);
+        print::detail(&format!(
+            "took {:.2} s on {}",
+            begun.elapsed().as_secs_f64(),
+            print::many(rayon::current_num_threads(), "thread")
+        ));
+        result
+    });
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Difference) => ExitCode::from(1),

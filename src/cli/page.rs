@@ -177,7 +177,7 @@ mod tests {
         let name = "blk.0.a_tensor_with_a_long_name.weight";
         page.rows(&[cells([name, "Q8_0", "日本"]), cells(["x", "BF16", "a"])]);
         let text = page.text();
-        assert_eq!(text.lines().map(width).collect::<Vec<_>>(), [40, 39]);
+        assert_eq!(text.lines().map(width).collect::<Vec<_>>(), [40, 37]);
         assert!(
             text.starts_with("  blk.0.a_tensor_wit…") && text.contains(".weight  Q8_0  日本\n"),
             "{text}"
