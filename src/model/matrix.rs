@@ -316,6 +316,40 @@ mod tests {
         }
     }
 
+    /// The highest levels on both sides: what instructions add in 16 bits must fit there.
+    #[test]
+    fn integers_of_the_highest_levels_do_not_overflow() {
+        use GgmlType::{IQ4_NL, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+        let (rows, cols, tokens) = (8, 512, 17);
+        let weight = |i: usize| if i.is_multiple_of(32) { -1.0 } else { 0.97 };
+        let weights: Vec<f32> = (0..rows * cols).map(weight).collect();
+        for x in [vec![1.0; tokens * cols], vec![-1.0; tokens * cols]] {
+            for ty in [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, Q4_K, Q5_K, Q6_K] {
+                let mut data = vec![0; ty.bytes((rows * cols) as u64).unwrap() as usize];
+                ty.encode(&weights, cols, None, &mut data).unwrap();
+                let rounded = Arithmetic::LlamaCpp.rounded(ty, Isa::portable(), &x).unwrap();
+                let truth = matrix(ty, rows, cols, &data, Isa::portable()).mul(&rounded, PROMPT);
+                for isa in Isa::available() {
+                    for pass in [Pass::Step, Pass::Prompt] {
+                        let mode = Mode {
+                            pass,
+                            arithmetic: Arithmetic::LlamaCpp,
+                        };
+                        let found = matrix(ty, rows, cols, &data, isa).mul(&x, mode);
+                        assert_eq!(found.len(), truth.len());
+                        for (found, truth) in found.iter().zip(&truth) {
+                            assert!(
+                                (found - truth).abs() < 0.1,
+                                "{ty} {} {pass:?}: {found} {truth}",
+                                isa.name()
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn integers_give_the_products_of_rounded_activations() {
         use GgmlType::{IQ4_NL, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};

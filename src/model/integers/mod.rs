@@ -34,7 +34,34 @@ impl Kernels {
             None => level.as_avx2().map(Kernels::Avx2),
         }
     }
+
+    /// Adds the products of rows of some shape with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of
+    /// which each sum is the total.
+    fn step_span(self, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
+        match self {
+            Kernels::Avx512(avx512) => avx512::step_span(avx512, rows, x, sums),
+            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape.bits, x, sums),
+        }
+    }
+
+    /// Adds the products of rows of some shape with the same span of two panels to `sums`.
+    fn panel_span(
+        self,
+        rows: &[Levels; PANEL_ROWS],
+        shape: Shape,
+        left: &PanelSpan,
+        right: &PanelSpan,
+        sums: &mut [PairSums; PANEL_ROWS],
+    ) {
+        match self {
+            Kernels::Avx512(avx512) => avx512::panel_span(avx512, rows, shape.group, left, right, sums),
+            Kernels::Avx2(avx2) => avx2::panel_span(avx2, rows, shape, left, right, sums),
+        }
+    }
 }
+
+/// A row's sums for the tokens of two panels.
+type PairSums = [[f32; PANEL]; 2];
 
 impl Matrix<'_> {
     /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart
@@ -72,11 +99,7 @@ impl Matrix<'_> {
                     for (span, x) in by_span.iter().enumerate() {
                         self.foresee(first + AHEAD, PANEL_ROWS, span * SPAN, SPAN);
                         rows.levels(span, &mut levels);
-                        let levels = &levels[..rows.rows()];
-                        match kernels {
-                            Kernels::Avx512(avx512) => avx512::step_span(avx512, levels, x, &mut lanes),
-                            Kernels::Avx2(avx2) => avx2::step_span(avx2, levels, shape.bits, x, &mut lanes),
-                        }
+                        kernels.step_span(&levels[..rows.rows()], shape, x, &mut lanes);
                     }
                     for (sum, lanes) in sums.iter_mut().zip(lanes) {
                         *sum = lanes.iter().sum();
@@ -88,7 +111,6 @@ impl Matrix<'_> {
 
     /// Four rows at once with two panels of tokens.
     fn prompt_integers(&self, kernels: Kernels, shape: Shape, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
-        type Sums = [[f32; PANEL]; 2];
         let (rows, spans) = (self.rows(), self.cols().div_ceil(SPAN));
         let panels: Vec<[Vec<PanelSpan>; 2]> = tokens
             .par_chunks(2 * PANEL)
@@ -99,7 +121,7 @@ impl Matrix<'_> {
             .collect();
         // By task: pair of panels behind pair of panels, each `[rows, tokens]`, the rows filled up to whole groups.
         let padded = rows.next_multiple_of(PANEL_ROWS);
-        let mut sums: Vec<Sums> = vec![[[0.0; PANEL]; 2]; padded * panels.len()];
+        let mut sums: Vec<PairSums> = vec![[[0.0; PANEL]; 2]; padded * panels.len()];
         sums.par_chunks_mut((ROWS * panels.len()).max(1))
             .enumerate()
             .for_each(|(task, sums)| {
@@ -112,15 +134,7 @@ impl Matrix<'_> {
                     for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
                         let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
                         for (levels, sums) in groups {
-                            let (left, right) = (&left[span], &right[span]);
-                            match kernels {
-                                Kernels::Avx512(avx512) => {
-                                    avx512::panel_span(avx512, levels, shape.group, left, right, sums);
-                                }
-                                Kernels::Avx2(avx2) => {
-                                    avx2::panel_span(avx2, levels, shape, left, right, sums)
-                                }
-                            }
+                            kernels.panel_span(levels, shape, &left[span], &right[span], sums);
                         }
                     }
                 }
