@@ -13,7 +13,7 @@ pub use kind::kind_of_config;
 pub use safetensors::{ElementType, SafetensorsFile, SourceTensor, plain_name};
 pub(crate) use tokenizer::SPECIAL_TYPES;
 
-use crate::io::{Inputs, ReadError, TextLimit};
+use crate::io::{Inputs, ReadError, TextLimit, folder_of};
 use serde_json::Value;
 use shards::{Absent, Shards};
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ impl Checkpoint {
             false => None,
         };
         let path = snapshot.as_deref().unwrap_or(path);
-        let folder = if is_folder { path } else { parent(path) };
+        let folder = if is_folder { path } else { folder_of(path) };
         let Shards { files, missing } = match is_folder {
             true => shards::in_folder(inputs, path, absent)?,
             false => shards::of_file(inputs, path, absent)?,
@@ -251,14 +251,6 @@ fn quantization_mark(tensor: &SourceTensor) -> Option<String> {
     }
     let is_weight = tensor.name.ends_with(".weight") && tensor.ggml_type().is_none();
     is_weight.then(|| format!("dtype {}", tensor.dtype))
-}
-
-/// The folder of a file, `.` where the path has none.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
 }
 
 fn file_name(path: &Path) -> String {

@@ -1,9 +1,9 @@
 //! Which files hold a checkpoint's weights: one `model.safetensors`, or shards that an index or their own names count.
 
 use super::error::{CheckpointError, CheckpointErrorKind};
-use super::{SafetensorsFile, file_name, parent};
+use super::{SafetensorsFile, file_name};
 use crate::io::kind::FileKind;
-use crate::io::{Inputs, ReadError, TextLimit, without_mark};
+use crate::io::{Inputs, ReadError, TextLimit, folder_of, without_mark};
 use crate::source::is_file_name;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +75,7 @@ pub(super) fn in_folder(inputs: &Inputs, folder: &Path, absent: Absent) -> Resul
 
 /// The weight files that a given file stands for: itself, or all shards where it is one of them.
 pub(super) fn of_file(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Shards, CheckpointError> {
-    let index = parent(path).join(INDEX);
+    let index = folder_of(path).join(INDEX);
     if file_name(path) == INDEX {
         return from_index(inputs, path, absent);
     }
@@ -88,7 +88,7 @@ pub(super) fn of_file(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Sh
     }
     match Series::of(path) {
         // What is not there is told of the given file itself.
-        Some(series) if is_there(path) => series.open(inputs, parent(path), absent),
+        Some(series) if is_there(path) => series.open(inputs, folder_of(path), absent),
         _ => Shards::single(inputs, path),
     }
 }
@@ -184,7 +184,7 @@ fn from_index(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Shards, Ch
                 shard: shard.to_owned(),
             }));
         }
-        let shard_path = parent(path).join(shard);
+        let shard_path = folder_of(path).join(shard);
         if !is_there(&shard_path) {
             if absent == Absent::PassedOver {
                 missing.push(shard_path);

@@ -1,6 +1,7 @@
 //! What may have been meant by words that lead nowhere.
 
 use crate::Error;
+use crate::io::folder_of;
 use crate::text::{escape, likely};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
@@ -45,12 +46,7 @@ fn near(path: &Path) -> Option<String> {
         }
         there.push(part);
     };
-    let folder = if there.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        &there
-    };
-    let names = std::fs::read_dir(folder).ok()?.flatten();
+    let names = std::fs::read_dir(folder_of(&there.join(wrong))).ok()?.flatten();
     let names: Vec<String> = names
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();

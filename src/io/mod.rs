@@ -18,6 +18,15 @@ pub use inputs::{Inputs, ReadError, TextLimit};
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
+
+/// The folder of a file, `.` where the path has none.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
 
 /// What the operating system said, in words and with a hint where there is one to name.
 pub(crate) fn told(error: &std::io::Error) -> String {

@@ -11,7 +11,7 @@ mod place;
 use super::changed::ChangedInput;
 use super::inputs::Inputs;
 use super::mapped::MappedFile;
-use super::write_all_at;
+use super::{folder_of, write_all_at};
 use pending::Pending;
 use place::Place;
 use std::fs::{File, Permissions};
@@ -259,7 +259,7 @@ impl OutputFile {
             _ => OutputError::Io { path, source },
         })?;
         // The name itself is on the disk once the folder is; not every system can sync a folder.
-        let _ = File::open(parent(&real)).and_then(|folder| folder.sync_all());
+        let _ = File::open(folder_of(&real)).and_then(|folder| folder.sync_all());
         Ok(())
     }
 }
@@ -287,13 +287,6 @@ fn stdout_file() -> io::Result<File> {
     #[cfg(windows)]
     let handle = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned()?;
     Ok(handle.into())
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// Copies as much as the kernel can between two files; how many bytes that were.

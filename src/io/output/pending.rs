@@ -1,6 +1,6 @@
 //! The file that is written before an output has its name.
 
-use super::parent;
+use crate::io::folder_of;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -24,7 +24,7 @@ impl Pending {
     pub(super) fn create(path: &Path) -> io::Result<Pending> {
         remove_stale(path);
         #[cfg(target_os = "linux")]
-        if let Some(file) = unnamed_file(parent(path)) {
+        if let Some(file) = unnamed_file(folder_of(path)) {
             // It gets a temporary name for a moment, if it replaces another.
             let _ = file.try_lock();
             return Ok(Pending::Unnamed(file));
@@ -35,7 +35,7 @@ impl Pending {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         loop {
-            let file = builder.tempfile_in(parent(path))?;
+            let file = builder.tempfile_in(folder_of(path))?;
             // The lock tells others that this run is alive. One that came before it may have removed the file.
             let _ = file.as_file().try_lock();
             if file.path().exists() {
@@ -77,7 +77,7 @@ fn prefix(path: &Path) -> String {
 /// Removes the temporary files for this output that no living run holds. What cannot be removed does no harm.
 fn remove_stale(path: &Path) {
     let prefix = prefix(path);
-    let Ok(folder) = parent(path).read_dir() else {
+    let Ok(folder) = folder_of(path).read_dir() else {
         return;
     };
     for entry in folder.flatten() {
@@ -117,7 +117,7 @@ fn link(file: &File, path: &Path, replace: bool) -> io::Result<()> {
         let temporary = tempfile::Builder::new()
             .prefix(&prefix(path))
             .suffix(SUFFIX)
-            .make_in(parent(path), |name| link_as(name).map_err(io::Error::from))?;
+            .make_in(folder_of(path), |name| link_as(name).map_err(io::Error::from))?;
         return temporary.persist(path).map(drop).map_err(|e| e.error);
     }
     link_as(path).map_err(io::Error::from)

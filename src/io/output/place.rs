@@ -1,6 +1,7 @@
 //! Where an output goes: a file that may be there, or standard output.
 
-use super::{OutputError, parent};
+use super::OutputError;
+use crate::io::folder_of;
 use crate::io::inputs::{Inputs, kind_in_words};
 use std::fs::Permissions;
 use std::io::{self, ErrorKind, IsTerminal};
@@ -63,7 +64,7 @@ pub(super) fn find(path: &Path, inputs: &Inputs, force: bool) -> Result<Place, O
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let end = end_of_links(path).map_err(fail)?;
-            let folder = parent(&end);
+            let folder = folder_of(&end);
             // What ends in a separator is meant to be a folder.
             let is_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
             match folder.is_dir() && !is_folder {
@@ -73,7 +74,7 @@ pub(super) fn find(path: &Path, inputs: &Inputs, force: bool) -> Result<Place, O
             }
         }
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            Err(OutputError::NoFolder(parent(path).to_owned()))
+            Err(OutputError::NoFolder(folder_of(path).to_owned()))
         }
         Err(error) => Err(fail(error)),
     }
@@ -84,7 +85,7 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     let mut end = path.to_owned();
     for _ in 0..MAX_LINKS {
         match end.read_link() {
-            Ok(next) => end = parent(&end).join(next),
+            Ok(next) => end = folder_of(&end).join(next),
             Err(_) => return Ok(end),
         }
     }
