@@ -59,9 +59,9 @@ impl General {
         })
     }
 
-    /// Whether `generation_config.json` was there.
-    pub(super) fn has_generation_config(&self) -> bool {
-        self.generation.is_some()
+    /// `generation_config.json`, where it was there.
+    pub(super) fn generation(&self) -> Option<&Json> {
+        self.generation.as_ref()
     }
 
     /// The folder's name (of the file, where it has one of its own), as it is.

@@ -88,12 +88,12 @@ pub fn plan<'a>(
         });
     }
     checkpoint.refuse_quantized()?;
-    let generation = checkpoint.json("generation_config.json")?;
+    let general = General::read(checkpoint)?;
     let facts = CheckpointFacts {
         arch,
         checkpoint,
         config,
-        generation: generation.as_ref(),
+        generation: general.generation(),
         target: target_source,
     };
     let mut hparams = Hparams::resolve(facts)?;
@@ -119,10 +119,9 @@ pub fn plan<'a>(
         write_key(&mut metadata, spec, &hparams, options, checkpoint.path())?;
     }
     metadata.set("general.type", "model");
-    let general = General::read(checkpoint)?;
     // Upstream takes nothing of the target's for a drafter whose tokenizer it takes from there.
     let is_own = arch.tokenizer_of == TokenizerOf::Checkpoint;
-    if let Some(target) = target.filter(|_| is_own && !general.has_generation_config()) {
+    if let Some(target) = target.filter(|_| is_own && general.generation().is_none()) {
         copy_sampling(&mut metadata, &mut hparams.derived, target);
     }
     general.write(&mut metadata, &tensors);

@@ -328,12 +328,13 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
             }
             Origin::Config { .. } => self.config_number(origin),
             Origin::Generation { generation, .. } => {
-                let json = self.facts.generation()?.pointer(generation)?;
-                let from = Provenance::Generation(generation.clone());
-                if !json.is_null() {
-                    return self.json_number(json, &Bounds::default(), from);
-                }
-                None
+                let json = self.facts.generation()?.pointer(generation);
+                let json = json.filter(|json| !json.is_null())?;
+                self.json_number(
+                    json,
+                    Bounds::default(),
+                    Provenance::Generation(generation.clone()),
+                )
             }
             Origin::Axis {
                 axis_of,
@@ -423,7 +424,7 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
         if *is_there {
             return Some((Number::Bool(true), from));
         }
-        let (mut number, from) = self.json_number(json, &bounds, from)?;
+        let (mut number, from) = self.json_number(json, bounds, from)?;
         if let Some(times) = times {
             number = number.times(&self.found.numbers.eval(times, None).ok()?)?;
         }
@@ -434,12 +435,7 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
     }
 
     /// What a file says as a number, within its bounds; a fault where it is none.
-    fn json_number(
-        &mut self,
-        json: &Json,
-        bounds: &Bounds,
-        from: Provenance,
-    ) -> Option<(Number, Provenance)> {
+    fn json_number(&mut self, json: &Json, bounds: Bounds, from: Provenance) -> Option<(Number, Provenance)> {
         let Some(number) = Number::from_json(json) else {
             self.found.faults.push(Fault::Value {
                 from,
@@ -448,7 +444,7 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
             });
             return None;
         };
-        let number = self.admitted(number, Some(bounds.clone()), || from.clone())?;
+        let number = self.admitted(number, Some(bounds), || from.clone())?;
         Some((number, from))
     }
 
