@@ -93,7 +93,7 @@ pub struct Checked {
     /// What was looked at.
     pub group: &'static str,
     /// How much of it there was.
-    pub count: u64,
+    pub count: usize,
     /// Of what, in the singular.
     pub of: &'static str,
 }
@@ -130,13 +130,7 @@ pub fn examine(
 ) -> Examined {
     let mut findings = Findings::default();
     let mut checked = Vec::new();
-    let mut ran = |group, count: usize, of| {
-        checked.push(Checked {
-            group,
-            count: count as u64,
-            of,
-        });
-    };
+    let mut ran = |group, count, of| checked.push(Checked { group, count, of });
     container::check(gguf, &mut findings);
     ran("container", gguf.parts().len(), "file");
     match kind_of(gguf, arch) {

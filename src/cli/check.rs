@@ -126,8 +126,7 @@ fn text(args: &Args, examined: &Examined, run: Option<&Run>) -> Page {
 
 /// What was looked at, and how much of it.
 fn group(checked: &Checked) -> String {
-    let count = usize::try_from(checked.count).unwrap_or(usize::MAX);
-    format!("{} ({})", checked.group, print::many(count, checked.of))
+    format!("{} ({})", checked.group, print::many(checked.count, checked.of))
 }
 
 /// What must be given to draft with the file, and under which name it is found without.

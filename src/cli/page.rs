@@ -87,22 +87,20 @@ impl Page {
         for row in &rows {
             let mut line = String::from(" ");
             for (at, cell) in row.iter().enumerate() {
+                let room = (at < padded(row)).then(|| widths[at]);
                 line.push(' ');
-                let mut padding = 0;
-                match self.cells.filter(|_| at < padded(row)) {
-                    Some(_) => line.push_str(&cut_middle(cell, widths[at])),
+                match room.filter(|_| self.cells.is_some()) {
+                    Some(room) => line.push_str(&cut_middle(cell, room)),
                     None => line.push_str(cell),
                 }
-                if at < padded(row) {
-                    padding = widths[at].saturating_sub(width(cell));
-                }
+                let padding = room.map_or(0, |room| room.saturating_sub(width(cell)));
                 line.extend(std::iter::repeat_n(' ', padding + 1));
             }
             let line = line.trim_end();
-            match self.cells {
-                Some(cells) => self.push(&style::line(&cut(line, cells))),
-                None => self.push(&style::line(line)),
-            }
+            self.push(&match self.cells {
+                Some(cells) => style::line(&cut(line, cells)),
+                None => style::line(line),
+            });
         }
     }
 

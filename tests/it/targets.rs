@@ -7,7 +7,7 @@ use gguf_conv::quant::GgmlType;
 use std::path::{Path, PathBuf};
 
 /// What a tensor's name in GGUF is in a checkpoint, without what stands around it.
-const NAMES: [(&str, &str); 20] = [
+const NAMES: [(&str, &str); 22] = [
     ("token_embd.weight", "embed_tokens.weight"),
     ("output_norm.weight", "norm.weight"),
     ("per_layer_token_embd.weight", "embed_tokens_per_layer.weight"),
@@ -28,8 +28,6 @@ const NAMES: [(&str, &str); 20] = [
     ("post_ffw_norm.weight", "post_feedforward_layernorm.weight"),
     ("layer_output_scale.weight", "layer_scalar"),
     ("inp_gate.weight", "per_layer_input_gate.weight"),
-];
-const MORE_NAMES: [(&str, &str); 2] = [
     ("proj.weight", "per_layer_projection.weight"),
     ("post_norm.weight", "post_per_layer_input_norm.weight"),
 ];
@@ -39,8 +37,7 @@ fn checkpoint_name(prefix: &str, gguf: &str) -> String {
         Some((layer, name)) => (format!("layers.{layer}."), name),
         None => (String::new(), gguf),
     };
-    let mut known = NAMES.iter().chain(&MORE_NAMES);
-    let (_, of_checkpoint) = known.find(|(known, _)| *known == name).expect(gguf);
+    let (_, of_checkpoint) = NAMES.iter().find(|(known, _)| *known == name).expect(gguf);
     format!("{prefix}{layer}{of_checkpoint}")
 }
 
@@ -115,15 +112,14 @@ fn vision_and_audio_are_left_out() {
 fn a_target_is_no_drafter() {
     let (_folder, checkpoint) = target_checkpoint("mini-dense", "model.");
     let target = fixture("mini-dense/target-bf16.gguf");
-    let words = ["target"];
     refuse(
         3,
-        &words,
+        &["checkpoint of a target"],
         &[path_str(&checkpoint), "--target", path_str(&target), "--dry-run"],
     );
     refuse(
         3,
-        &words,
+        &["this is a folder, not the GGUF of a model"],
         &["verify", path_str(&checkpoint), "--target", path_str(&target)],
     );
 }

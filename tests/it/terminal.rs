@@ -118,14 +118,11 @@ fn quiet_tells_errors_and_the_result() {
     let small = format!("{}\n", path_str(&small));
     assert_eq!(run(&[], &["quantize", out, "q4_0", "-q"]), (small, String::new()));
     // What goes to standard output is the file alone.
-    let (_, err) = {
-        let output = program()
-            .args(["quantize", out, "q8_0", "-q", "-o", "-"])
-            .output()
-            .unwrap();
-        (output.stdout, String::from_utf8(output.stderr).unwrap())
-    };
-    assert_eq!(err, "");
+    let to_stdout = program()
+        .args(["quantize", out, "q8_0", "-q", "-o", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(to_stdout.stderr).unwrap(), "");
     assert_eq!(
         run(&[], &["check", out, "--target", target, "-q"]),
         (String::new(), String::new())
