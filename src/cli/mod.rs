@@ -84,7 +84,7 @@ Exit codes:
   3  an input is bad
   4  the system failed (disk, permissions)";
 
-/// Turns Gemma 4 drafters into GGUF files for llama.cpp; shows, checks, mends and verifies such files.
+/// Turns Gemma 4's drafters, and Gemma 4 itself, into GGUF files for llama.cpp; shows, checks, mends and verifies such files.
 ///
 /// Without a subcommand, DRAFTER is converted.
 #[derive(Debug, Parser)]
@@ -115,7 +115,7 @@ struct TerminalArgs {
     /// Only errors and the result: of a file that was written its path
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also what was looked at and chosen
+    /// Also where a model was found, and how long it took
     #[arg(short, long, global = true)]
     verbose: bool,
     /// Colours; NO_COLOR and CLICOLOR_FORCE are heeded
@@ -136,7 +136,7 @@ impl TerminalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Convert a drafter's checkpoint to GGUF (what is done without a subcommand)
+    /// Convert the checkpoint of a drafter, or of Gemma 4 itself, to GGUF (what is done without a subcommand)
     Convert(convert::Args),
     /// Write a GGUF file in another type, bit for bit as llama-quantize does
     Quantize(quantize::Args),

@@ -21,7 +21,7 @@ pub(super) enum Loudness {
     /// Warnings, notes, and how far a long work is.
     #[default]
     Usual,
-    /// Also what was looked at and chosen.
+    /// Also details: where a model was found, how long it took.
     Verbose,
 }
 
