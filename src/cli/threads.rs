@@ -2,18 +2,26 @@
 
 use crate::Error;
 use crate::io::growing::system_text;
+use std::hint::black_box;
 use std::thread::available_parallelism;
 
 /// Threads a core that still help: while some wait for the disk, others compute.
 const MOST_A_CORE: usize = 4;
+
+/// Bytes that a thread takes: std's stack, and what is allocated as it starts.
+const FOR_A_THREAD: usize = (2 << 20) + (256 << 10);
 
 /// Starts the threads that all commands compute with: `asked`, else as many as `RAYON_NUM_THREADS` says, else one a
 /// core, and never more than help.
 pub(super) fn limit(asked: Option<usize>) -> Result<(), Error> {
     let cores = available_parallelism().map_or(1, usize::from);
     let from_environment = || std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok();
+    let threads = count(asked.or_else(from_environment), cores);
+    // A thread that starts with nothing to spare is ended by the C library, and the program with it. Where memory is
+    // short already, the allocator says so here.
+    drop(black_box(Vec::<u8>::with_capacity(threads * FOR_A_THREAD)));
     rayon::ThreadPoolBuilder::new()
-        .num_threads(count(asked.or_else(from_environment), cores))
+        .num_threads(threads)
         .build_global()
         .map_err(|e| {
             let text = e.to_string();
