@@ -37,6 +37,20 @@ pub struct Load {
     pub n_max: u64,
 }
 
+/// One conversation of 8192 tokens in `f16`, the rest as llama-server has it by default.
+impl Default for Load {
+    fn default() -> Load {
+        Load {
+            context: 8192,
+            parallel: 1,
+            cache: GgmlType::F16,
+            batch: 512,
+            cpu: false,
+            n_max: 3,
+        }
+    }
+}
+
 /// Bytes, by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Memory {

@@ -58,7 +58,8 @@ impl AdviseError {
 }
 
 /// What advice is wanted for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Question<'a> {
     /// How the pair is loaded.
     pub load: Load,

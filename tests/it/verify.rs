@@ -1,6 +1,6 @@
 //! `verify` against transformers' and llama.cpp's figures, and against planted faults.
 
-use crate::common::{PAIRS, fixture, path_str};
+use crate::common::{PAIRS, fixture, path_str, with};
 use gguf_conv::gguf::Gguf;
 use gguf_conv::io::Inputs;
 use gguf_conv::model::{Arithmetic, CacheType, Compute, Head, Window};
@@ -38,17 +38,16 @@ impl Reference {
 }
 
 fn options(pair: &str, drafter: PathBuf) -> Options {
-    Options {
-        prompt: Reference::of(pair).text(),
-        ..Options::new(drafter, fixture(pair).join("target-bf16.gguf"))
-    }
+    with(
+        Options::new(drafter, fixture(pair).join("target-bf16.gguf")),
+        |o| o.prompt = Reference::of(pair).text(),
+    )
 }
 
 fn with_source(pair: &str, drafter: PathBuf) -> Options {
-    Options {
-        source: Some(fixture(pair).join("drafter")),
-        ..options(pair, drafter)
-    }
+    with(options(pair, drafter), |o| {
+        o.source = Some(fixture(pair).join("drafter"))
+    })
 }
 
 /// The pairs' trained weights leave errors near 1e-6; the bar is a tenfold of that.
@@ -60,16 +59,15 @@ fn every_intermediate_is_that_of_transformers() {
         let reference = Reference::of(pair);
         let report = verify(
             &Inputs::new(),
-            &Options {
-                window: Window::Transformers,
-                head,
-                dump: Some(dump.clone()),
-                limits: Limits {
+            &with(with_source(pair, fixture(pair).join("drafter-q8_0.gguf")), |o| {
+                o.window = Window::Transformers;
+                o.head = head;
+                o.dump = Some(dump.clone());
+                o.limits = Limits {
                     generate: 64,
                     ..Limits::default()
-                },
-                ..with_source(pair, fixture(pair).join("drafter-q8_0.gguf"))
-            },
+                };
+            }),
         )
         .unwrap();
         assert!(report.verdict.ok, "{}", report.verdict.line);
@@ -93,12 +91,14 @@ fn experts_give_what_transformers_gives() {
     let reference = Reference::of("mini-moe");
     let report = verify(
         &Inputs::new(),
-        &Options {
-            window: Window::Transformers,
-            dump: Some(dump.clone()),
-            prompt: Prompt::Tokens(reference.tokens("prompt")),
-            ..options("mini-moe", fixture("mini-moe").join("drafter-bf16.gguf"))
-        },
+        &with(
+            options("mini-moe", fixture("mini-moe").join("drafter-bf16.gguf")),
+            |o| {
+                o.window = Window::Transformers;
+                o.dump = Some(dump.clone());
+                o.prompt = Prompt::Tokens(reference.tokens("prompt"));
+            },
+        ),
     )
     .unwrap();
     let forward = report.forward.unwrap();
@@ -176,13 +176,12 @@ fn acceptance_is_that_of_llama_cpp() {
 fn in_its_arithmetic_acceptance_differs_from_llama_cpp_by_two_at_most_on_average() {
     let mut apart = 0;
     for (pair, drafter, drafted, accepted) in FIGURES {
-        let options = Options {
-            compute: Compute {
+        let options = with(options(pair, fixture(pair).join(drafter)), |o| {
+            o.compute = Compute {
                 arithmetic: Arithmetic::LlamaCpp,
                 cache_type: CacheType::F16,
-            },
-            ..options(pair, fixture(pair).join(drafter))
-        };
+            }
+        });
         let ours = verify(&Inputs::new(), &options).unwrap().acceptance.unwrap();
         apart += ours.drafted.abs_diff(drafted) + ours.accepted.abs_diff(accepted);
     }
@@ -192,22 +191,24 @@ fn in_its_arithmetic_acceptance_differs_from_llama_cpp_by_two_at_most_on_average
 /// What the verifying passes said is the text that the target writes alone.
 #[test]
 fn the_greedy_text_is_proved_on_request_and_where_the_target_is_small() {
-    let with = |prove_greedy| {
-        let options = Options {
-            prove_greedy,
-            limits: Limits {
-                generate: 24,
-                ..Limits::default()
+    let proving = |prove_greedy| {
+        let options = with(
+            with_source("mini-edge", fixture("mini-edge").join("drafter-q8_0.gguf")),
+            |o| {
+                o.prove_greedy = prove_greedy;
+                o.limits = Limits {
+                    generate: 24,
+                    ..Limits::default()
+                };
             },
-            ..with_source("mini-edge", fixture("mini-edge").join("drafter-q8_0.gguf"))
-        };
+        );
         verify(&Inputs::new(), &options).unwrap().acceptance.unwrap()
     };
-    assert_eq!(with(None).output_is_greedy, Some(true));
-    assert_eq!(with(Some(true)).output_is_greedy, Some(true));
-    let unproved = with(Some(false));
+    assert_eq!(proving(None).output_is_greedy, Some(true));
+    assert_eq!(proving(Some(true)).output_is_greedy, Some(true));
+    let unproved = proving(Some(false));
     assert_eq!(unproved.output_is_greedy, None);
-    assert_eq!(unproved.output, with(None).output);
+    assert_eq!(unproved.output, proving(None).output);
 }
 
 #[test]
@@ -333,10 +334,9 @@ fn a_scale_left_at_one() {
     let source = checkpoint_with_scale(pair, "model.layers.1.layer_scalar", 0.5625);
     let report = verify(
         &Inputs::new(),
-        &Options {
-            source: Some(source.path().to_owned()),
-            ..options(pair, patch.save())
-        },
+        &with(options(pair, patch.save()), |o| {
+            o.source = Some(source.path().to_owned())
+        }),
     )
     .unwrap();
     assert_fault(

@@ -2,7 +2,7 @@
 //! planted faults.
 
 use crate::common::parts::Parts;
-use crate::common::{fixture, path_str, program, refuse};
+use crate::common::{fixture, path_str, program, refuse, with};
 use gguf_conv::gguf::Array;
 use gguf_conv::io::Inputs;
 use gguf_conv::verify::{Limits, Options, Prompt, Report, verify};
@@ -29,10 +29,10 @@ fn tokens(json: &Json) -> Vec<u32> {
 /// The drafter in a file beside the pair's target and on its prompt.
 fn options(drafter: PathBuf) -> Options {
     let reference = json(fixture("mini-dense/reference.json"));
-    Options {
-        prompt: Prompt::Tokens(tokens(&reference["prompt"])),
-        ..Options::new(drafter, fixture("mini-dense/target-bf16.gguf"))
-    }
+    with(
+        Options::new(drafter, fixture("mini-dense/target-bf16.gguf")),
+        |o| o.prompt = Prompt::Tokens(tokens(&reference["prompt"])),
+    )
 }
 
 fn run(options: &Options) -> Report {
@@ -46,14 +46,13 @@ fn every_step_is_that_of_the_formulas_in_f64() {
         let scratch = TempDir::new().unwrap();
         let dump = scratch.path().join("dump.safetensors");
         let reference = json(folder(kind).join("reference.json"));
-        let report = run(&Options {
-            dump: Some(dump.clone()),
-            limits: Limits {
+        let report = run(&with(options(folder(kind).join("drafter-bf16.gguf")), |o| {
+            o.dump = Some(dump.clone());
+            o.limits = Limits {
                 generate: 8,
                 ..Limits::default()
-            },
-            ..options(folder(kind).join("drafter-bf16.gguf"))
-        });
+            };
+        }));
         let forward = report.forward.unwrap();
         assert_eq!(u64::from(forward.next), reference["next"].as_u64().unwrap());
         assert_eq!(forward.drafted[..3], tokens(&reference["drafted"]), "{kind}");
@@ -127,14 +126,13 @@ fn the_first_draft_is_that_of_llama_cpp() {
         };
         // The line break, and what the target itself writes in the place of the last token.
         prompt.truncate(prompt.len() - 2);
-        let report = run(&Options {
-            prompt: Prompt::Tokens(prompt),
-            limits: Limits {
+        let report = run(&with(options, |o| {
+            o.prompt = Prompt::Tokens(prompt);
+            o.limits = Limits {
                 generate: 0,
                 ..Limits::default()
-            },
-            ..options
-        });
+            };
+        }));
         let forward = report.forward.unwrap();
         assert_eq!(forward.drafted[..3], first, "{kind}");
     }
@@ -150,10 +148,7 @@ fn drafts_end_at_the_confidence_asked_for() {
                 ..Limits::default()
             };
             let drafter = folder(kind).join("drafter-bf16.gguf");
-            let report = run(&Options {
-                limits,
-                ..options(drafter)
-            });
+            let report = run(&with(options(drafter), |o| o.limits = limits));
             let acceptance = report.acceptance.unwrap();
             (acceptance.drafted, acceptance.output.unwrap())
         };

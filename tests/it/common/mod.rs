@@ -10,6 +10,7 @@ pub mod server;
 use assert_cmd::Command;
 use gguf_conv::gguf::{Array, Layout, Metadata, Strings, TensorSpec, Value};
 use gguf_conv::quant::GgmlType;
+use gguf_conv::verify::Options;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
 use sha2::{Digest, Sha256};
@@ -40,6 +41,12 @@ pub fn program() -> Command {
     }
     command.env("HF_HUB_OFFLINE", "1");
     command
+}
+
+/// Options of a verification with something changed.
+pub fn with(mut options: Options, change: impl FnOnce(&mut Options)) -> Options {
+    change(&mut options);
+    options
 }
 
 /// Runs the program, expects success, and returns standard output and standard error.
