@@ -11,6 +11,7 @@ use crate::io::{ChangedInput, ReadError};
 use crate::migrate::MigrateError;
 use crate::model::ModelError;
 use crate::plan::WriteError;
+use crate::prompts::PromptsError;
 use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
 use crate::source::hub::HubError;
@@ -260,6 +261,7 @@ fn bench_fault(error: &BenchError) -> Fault {
         | BenchError::TooLong { .. }
         | BenchError::Nothing { .. }
         | BenchError::BadRecord { .. }
+        | BenchError::Prompts(PromptsError::Line { .. })
         | BenchError::BadReport { .. } => Fault::Input,
         _ => Fault::System,
     }

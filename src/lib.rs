@@ -60,6 +60,7 @@ pub mod migrate;
 #[doc(hidden)]
 pub mod model;
 pub mod plan;
+pub mod prompts;
 pub mod quant;
 pub mod quantize;
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 use crate::io::ReadError;
 use crate::io::output::OutputError;
+use crate::prompts::PromptsError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,8 @@ pub enum BenchError {
     Interrupted { kept: Option<PathBuf> },
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: ReadError },
+    #[error(transparent)]
+    Prompts(#[from] PromptsError),
     #[error("{}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("{}: line {line}: {message}; give the JSONL of a benchmark, or of Ollama's answers", path.display())]
@@ -90,6 +93,7 @@ impl BenchError {
             | BenchError::BadReport { path, .. }
             | BenchError::OtherRun { path, .. } => Some(path),
             BenchError::Output(error) => error.path(),
+            BenchError::Prompts(error) => Some(error.path()),
             _ => None,
         }
     }
@@ -97,7 +101,9 @@ impl BenchError {
     /// Why a file cannot be read, where that is the cause.
     pub fn read(&self) -> Option<&ReadError> {
         match self {
-            BenchError::Read { source, .. } => Some(source),
+            BenchError::Read { source, .. } | BenchError::Prompts(PromptsError::Read { source, .. }) => {
+                Some(source)
+            }
             _ => None,
         }
     }

@@ -10,7 +10,6 @@ pub mod compare;
 mod error;
 mod interrupt;
 mod machine;
-pub mod prompts;
 pub mod record;
 pub mod run;
 pub mod schedule;

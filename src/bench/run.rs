@@ -3,10 +3,10 @@
 use super::BenchError;
 use super::client::{self, Client, Counters, Manner};
 use super::interrupt::Interrupt;
-use super::prompts::{self, Kind, Prompt};
 use super::record::{Call, Condition, FORMAT, Header, KindCount, Machine, ModelFile, Protocol, Run};
 use super::schedule::{self, Step};
 use super::server::{Launch, Server};
+use crate::prompts::{self, Kind, Prompt};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 

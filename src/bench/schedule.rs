@@ -1,7 +1,7 @@
 //! Which call comes when: a pure function of the protocol and the seed, so that a run can be resumed.
 
-use super::prompts::Kind;
 use super::record::Condition;
+use crate::prompts::Kind;
 use fastrand::Rng;
 
 /// Calls that are made at the same time: one, or as many as the condition asks for.
@@ -96,7 +96,7 @@ pub fn schedule(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::prompts;
+    use crate::prompts;
 
     fn conditions(parallel: &[u32]) -> Vec<Condition> {
         let condition = |parallel: &u32| Condition {

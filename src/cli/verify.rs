@@ -1,34 +1,44 @@
 //! `gguf-conv verify`: arguments of a verification and how its report is printed.
 
 mod progress;
+mod text;
 
 use super::Outcome;
-use super::page::Page;
 use super::print;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{json, write};
 use crate::Error;
 use crate::bench::record::Machine;
-use crate::finding::Finding;
 use crate::io::kind::Wanted;
 use crate::io::output;
 use crate::io::{Inputs, TextLimit};
 use crate::model::{Arithmetic, CacheType, Compute, Head, Window};
+use crate::prompts;
 use crate::report;
 use crate::source::Source;
-use crate::verify::{
-    self, AcceptanceReport, ForwardReport, Limits, Options, Prompt, QUICK_TOKENS, Report, TensorReport,
-    VerifyError, Watcher,
-};
+use crate::verify::{self, Limits, Options, Prompt, QUICK_TOKENS, VerifyError, Watcher};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 use indicatif::HumanBytes;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+const EXAMPLES: &str = "\
+Examples:
+  gguf-conv verify D.gguf --target T.gguf --source DRAFTER
+          prove that the file computes what its checkpoint computes, and count what the target accepts
+  gguf-conv verify D.gguf --target T.gguf --suite --template
+          the acceptance by kind of prompt, as an instruction-tuned model is asked
+  gguf-conv verify D.gguf --target T.gguf --arithmetic llama.cpp --prompt-file PROMPT.txt
+          on a prompt of one's own, rounding as the runtime rounds
+  gguf-conv verify D.gguf --target T.gguf --json > VERIFY.json
+          for `gguf-conv advise --acceptance VERIFY.json`
+
+Exit code 1: something is wrong with the drafter, or it was ended early.";
+
 /// Arguments of verify.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The drafter's GGUF: Gemma 4's assistant, EAGLE-3, DFlash or DSpark
     #[arg(value_parser = source())]
@@ -44,6 +54,15 @@ pub(super) struct Args {
     target_source: Option<Source>,
     #[command(flatten)]
     prompt: PromptArgs,
+    /// Take the prompt as what a user says, through the chat template of the target's GGUF
+    #[arg(long, conflicts_with = "tokens")]
+    template: bool,
+    /// Answer the prompts of `bench` too, and tell the acceptance by kind: code, json, prose, chat, translation, short
+    #[arg(long)]
+    suite: bool,
+    /// Kinds of the suite's prompts to use [default: all]
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',', requires = "suite", value_parser = kind)]
+    kinds: Vec<String>,
     /// Most tokens a draft
     #[arg(long, value_name = "N", default_value = "3", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     draft_max: usize,
@@ -138,6 +157,15 @@ enum CacheTypeArg {
     F16,
 }
 
+/// A kind of prompts that is built in.
+fn kind(text: &str) -> Result<String, String> {
+    let names = prompts::names();
+    match names.iter().any(|name| name == text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("there are {}", names.join(", "))),
+    }
+}
+
 /// A number from 0 to 1.
 fn share(text: &str) -> Result<f32, String> {
     match text.parse() {
@@ -147,6 +175,18 @@ fn share(text: &str) -> Result<f32, String> {
 }
 
 impl Args {
+    /// The prompts of the kinds that are wanted, where the suite is.
+    fn suite(&self) -> Vec<prompts::Kind> {
+        let is_wanted = |kind: &prompts::Kind| self.kinds.is_empty() || self.kinds.contains(&kind.name);
+        match self.suite {
+            true => prompts::built_in(usize::MAX)
+                .into_iter()
+                .filter(is_wanted)
+                .collect(),
+            false => Vec::new(),
+        }
+    }
+
     fn compute(&self) -> Compute {
         let (arithmetic, usual) = match self.arithmetic {
             ArithmeticArg::F32 => (Arithmetic::F32, CacheType::F32),
@@ -175,7 +215,9 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         target: finder.find(&args.target, Wanted::Target, Reach::Whole)?,
         source: finder.find_if(args.source.as_ref(), Wanted::Checkpoint, Reach::Whole)?,
         target_source: finder.find_if(args.target_source.as_ref(), Wanted::Checkpoint, Reach::Whole)?,
-        prompt: args.prompt.read(inputs)?,
+        prompt: args.prompt.read(inputs, args.template)?,
+        suite: args.suite(),
+        is_chat: args.template,
         limits: Limits {
             draft_max: args.draft_max,
             p_min: args.draft_p_min,
@@ -214,7 +256,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
     match args.json {
         true => json::write_beside(inputs, args.dump.as_deref(), "verify", &[&report], &[])?,
-        false => print::report(&text(&report), args.dump.as_deref(), inputs)?,
+        false => print::report(&text::text(&report), args.dump.as_deref(), inputs)?,
     }
     match report.is_partial {
         true => Ok(Outcome::Difference),
@@ -222,21 +264,27 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     }
 }
 
-/// Says so where the target does not fit into memory: each pass then reads it from the disk.
+/// Says so where the target does not fit into memory.
 fn warn_of_memory(target: &Path) {
     let size = std::fs::metadata(target).map_or(0, |file| file.len());
-    if let Some(memory) = Machine::this().memory.filter(|memory| *memory < size) {
-        print::warn(&format!(
-            "the target ({}) is larger than this machine's memory ({}): each pass reads it from the disk again, \
-             which takes minutes; a smaller quantization of the target tells as much",
-            HumanBytes(size),
-            HumanBytes(memory)
-        ));
+    if let Some(warning) = of_memory(size, Machine::this().memory) {
+        print::warn(&warning);
     }
 }
 
+/// What is to be said of a target of so many bytes on a machine with so much memory.
+fn of_memory(size: u64, memory: Option<u64>) -> Option<String> {
+    let memory = memory.filter(|memory| *memory < size)?;
+    Some(format!(
+        "the target ({}) is larger than this machine's memory ({}): each pass reads it from the disk again, \
+         which takes minutes; a smaller quantization of the target tells as much",
+        HumanBytes(size),
+        HumanBytes(memory)
+    ))
+}
+
 impl PromptArgs {
-    fn read(&self, inputs: &Inputs) -> Result<Prompt, Error> {
+    fn read(&self, inputs: &Inputs, is_chat: bool) -> Result<Prompt, Error> {
         Ok(match (&self.prompt, &self.prompt_file, &self.tokens) {
             (Some(text), ..) => Prompt::Text(text.clone()),
             (_, Some(path), _) => {
@@ -250,196 +298,24 @@ impl PromptArgs {
                 )
             }
             (.., Some(tokens)) => Prompt::Tokens(tokens.clone()),
+            _ if is_chat => prompts::first().map_or_else(Prompt::default, Prompt::Text),
             _ => Prompt::default(),
         })
     }
 }
 
-fn text(report: &Report) -> Page {
-    let mut page = Page::of_line(format!(
-        "{}: {}",
-        report.verdict.outcome.name(),
-        report.verdict.line
-    ));
-    if print::is_quiet() {
-        return page;
-    }
-    if let Some(length) = report.acceptance.as_ref().and_then(|a| a.mean_accepted_length) {
-        page.line(format!(
-            "{length:.2} tokens a pass of the target: so many times as fast, were drafting free"
-        ));
-        page.line("(what to expect here: gguf-conv advise; to measure it: gguf-conv bench)");
-    }
-    let mut section = |title: String, rows: Vec<Vec<String>>| page.section(title, &rows);
-    if !report.findings.is_empty() {
-        let row = |finding: &Finding| {
-            let hint = finding.hint.clone().unwrap_or_default();
-            vec![finding.severity.name().to_owned(), finding.message.clone(), hint]
-        };
-        section("findings".to_owned(), report.findings.iter().map(row).collect());
-    }
-    if let (Some(weights), Some(source)) = (&report.weights, &report.source) {
-        section(format!("weights against {source}"), weight_rows(weights));
-    }
-    if let Some(forward) = &report.forward {
-        let read = report.window.zip(report.head);
-        let read = read.map(|(window, head)| format!(" (window {window}, head {head})"));
-        let title = format!(
-            "draft after a prompt of {} tokens{}",
-            report.prompt.len(),
-            read.unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::of_memory;
+
+    #[test]
+    fn a_target_beyond_memory_is_told() {
+        let warning = of_memory(20 << 30, Some(16 << 30)).unwrap();
+        assert!(
+            warning.contains("20.00 GiB") && warning.contains("16.00 GiB"),
+            "{warning}"
         );
-        section(title, draft_rows(forward));
+        assert_eq!(of_memory(16 << 30, Some(16 << 30)), None);
+        assert_eq!(of_memory(20 << 30, None), None);
     }
-    if let Some(agreement) = &report.agreement {
-        let mut rows = vec![cells([
-            "step",
-            "drafts",
-            "top-1",
-            "mean KL",
-            "max KL",
-            "max logit difference",
-        ])];
-        rows.extend(agreement.iter().enumerate().map(|(i, place)| {
-            vec![
-                (i + 1).to_string(),
-                place.steps.to_string(),
-                percent(place.top_1),
-                format!("{:.2e}", place.mean_kl),
-                format!("{:.2e}", place.max_kl),
-                format!("{:.2e}", place.max_logit_difference),
-            ]
-        }));
-        section("drafts against the source's, with its inputs".to_owned(), rows);
-    }
-    if let Some(acceptance) = &report.acceptance {
-        let greedy = match acceptance.output_is_greedy {
-            Some(true) => "; without the drafter it writes the same",
-            Some(false) => "; without the drafter it writes others",
-            None => ", not written again (--prove-greedy)",
-        };
-        section(
-            format!(
-                "acceptance over {} tokens of the target{greedy}",
-                acceptance.output.as_ref().map_or(0, Vec::len)
-            ),
-            acceptance_rows(acceptance, report.source_acceptance.as_ref()),
-        );
-    }
-    page
-}
-
-fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1}%", share * 100.0)
-}
-
-/// One line a type, with its worst tensor.
-fn weight_rows(weights: &[TensorReport]) -> Vec<Vec<String>> {
-    let mut by_type: BTreeMap<&str, Vec<&TensorReport>> = BTreeMap::new();
-    for tensor in weights {
-        by_type.entry(&tensor.ty).or_default().push(tensor);
-    }
-    let mut rows = vec![cells([
-        "type",
-        "tensors",
-        "good",
-        "relative error",
-        "ceiling",
-        "cosine",
-        "worst",
-    ])];
-    for (ty, tensors) in by_type {
-        let good = tensors.iter().filter(|tensor| tensor.ok).count();
-        let worst = |a: &&&TensorReport, b: &&&TensorReport| a.relative_error.total_cmp(&b.relative_error);
-        let mut row = cells([ty, &tensors.len().to_string(), &good.to_string()]);
-        match tensors.iter().max_by(worst) {
-            Some(worst) if !tensors.iter().all(|tensor| tensor.exact) => row.extend([
-                format!("{:.4}", worst.relative_error),
-                format!("{:.4}", worst.ceiling),
-                format!("{:.6}", worst.cosine),
-                worst.name.clone(),
-            ]),
-            _ => row.push("exact".to_owned()),
-        }
-        rows.push(row);
-    }
-    rows
-}
-
-fn draft_rows(forward: &ForwardReport) -> Vec<Vec<String>> {
-    let mut head = cells(["step", "drafted"]);
-    if forward.source_drafted.is_some() {
-        head.extend(cells(["source", "same top", "KL", "max logit difference"]));
-    }
-    let mut rows = vec![head];
-    for (i, token) in forward.drafted.iter().enumerate() {
-        let mut row = vec![(i + 1).to_string(), token.to_string()];
-        if let (Some(source), Some(steps)) = (&forward.source_drafted, &forward.steps)
-            && let (Some(token), Some(step)) = (source.get(i), steps.get(i))
-        {
-            row.extend([
-                token.to_string(),
-                if step.agree { "yes" } else { "no" }.to_owned(),
-                format!("{:.2e}", step.kl),
-                format!("{:.2e}", step.max_logit_difference),
-            ]);
-        }
-        rows.push(row);
-    }
-    rows
-}
-
-fn acceptance_rows(ours: &AcceptanceReport, source: Option<&AcceptanceReport>) -> Vec<Vec<String>> {
-    let mut head = cells(["", "accepted", "drafted", "rate"]);
-    if source.is_some() {
-        head.extend(cells(["source", "drafted", "rate"]));
-    }
-    let figures = |accepted: usize, drafted: usize, rate: Option<f64>| {
-        let rate = rate.map_or("-".to_owned(), percent);
-        [accepted.to_string(), drafted.to_string(), rate]
-    };
-    let mut rows = vec![head];
-    for (i, place) in ours.by_position.iter().enumerate() {
-        let mut row = vec![format!("token {} of a draft", i + 1)];
-        row.extend(figures(place.accepted, place.drafted, Some(place.rate)));
-        if let Some(place) = source.and_then(|source| source.by_position.get(i)) {
-            row.extend(figures(place.accepted, place.drafted, Some(place.rate)));
-        }
-        rows.push(row);
-    }
-    let mut total = vec!["all".to_owned()];
-    total.extend(figures(ours.accepted, ours.drafted, ours.rate));
-    let rest = |what: &str, figure: fn(&AcceptanceReport) -> Option<f64>| {
-        let shown = |report| figure(report).map_or("-".to_owned(), |figure| format!("{figure:.2}"));
-        let mut row = vec![what.to_owned(), String::new(), String::new(), shown(ours)];
-        row.extend(
-            source
-                .into_iter()
-                .flat_map(|source| [String::new(), String::new(), shown(source)]),
-        );
-        row
-    };
-    let more = [
-        rest("tokens a pass", |report| report.mean_accepted_length),
-        rest("surprise, nats a token", |report| report.surprise),
-    ];
-    if let Some(source) = source {
-        total.extend(figures(source.accepted, source.drafted, source.rate));
-    }
-    rows.push(total);
-    let interval = |report: &AcceptanceReport| {
-        let (low, high) = verify::wilson(report.accepted, report.drafted);
-        format!("{:.0}-{:.0}%", low * 100.0, high * 100.0)
-    };
-    let mut between = cells(["with 95% confidence", "", "", &interval(ours)]);
-    if let Some(source) = source {
-        between.extend(cells(["", "", &interval(source)]));
-    }
-    rows.push(between);
-    rows.extend(more);
-    rows
 }

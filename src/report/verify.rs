@@ -4,7 +4,7 @@ use super::svg::{Plot, Point, Series};
 use super::tables::{Table, number};
 use super::{Standing, page, section};
 use crate::bench::verdict::percent;
-use crate::verify::{AcceptanceReport, AgreementReport, Report, TensorReport};
+use crate::verify::{AcceptanceReport, AgreementReport, Report, SuiteReport, TensorReport};
 use maud::Markup;
 
 /// The page of a verification; `rerun` is the command that gives it again.
@@ -14,6 +14,7 @@ pub fn verify(report: &Report, rerun: &str) -> String {
         weights(report.weights.as_deref().unwrap_or(&[])),
         agreement(report.agreement.as_deref().unwrap_or(&[])),
         acceptance(report.acceptance.as_ref(), report.source_acceptance.as_ref()),
+        suite(report.suite.as_ref()),
         section("What was run", "", None, &files(report)),
     ];
     page(
@@ -158,6 +159,43 @@ fn acceptance(ours: Option<&AcceptanceReport>, source: Option<&AcceptanceReport>
     let mean = ours.and_then(|report| report.mean_accepted_length);
     let about = format!("Tokens that a pass of the target yields: {}.", number(mean, 2));
     section("Acceptance", &about, plot.markup(), &table)
+}
+
+fn suite(suite: Option<&SuiteReport>) -> Markup {
+    let mut table = Table::new([
+        "prompts of",
+        "prompts",
+        "drafted",
+        "accepted",
+        "rate",
+        "95%",
+        "tokens a pass",
+    ]);
+    let mut series = Vec::new();
+    for kind in suite
+        .into_iter()
+        .flat_map(|suite| suite.kinds.iter().chain([&suite.all]))
+    {
+        let (low, high) = kind.interval;
+        table.rows.push(vec![
+            kind.kind.clone(),
+            kind.prompts.to_string(),
+            kind.drafted.to_string(),
+            kind.accepted.to_string(),
+            kind.rate.map_or("–".to_owned(), percent),
+            format!("{} to {}", percent(low), percent(high)),
+            number(kind.mean_accepted_length, 2),
+        ]);
+        let rates = kind.by_position.iter().map(|place| place.rate);
+        series.push(Series::by_place(&kind.kind, rates));
+    }
+    let plot = Plot::over_numbers(
+        "Acceptance by place in the draft and kind of prompt",
+        "place in the draft",
+        "share accepted",
+        series,
+    );
+    section("Acceptance by kind of prompt", "", plot.markup(), &table)
 }
 
 fn files(report: &Report) -> Table {

@@ -29,6 +29,8 @@ pub enum VerifyError {
     Output(#[from] OutputError),
     #[error("{}: it is in the dialect of {of}; rewrite it with `gguf-conv migrate` first", path.display())]
     Dialect { path: PathBuf, of: String },
+    #[error("{}: the chat template cannot be used: {message}; leave --template out", path.display())]
+    Template { path: PathBuf, message: String },
     #[error("{}: {message}", path.display())]
     Dump { path: PathBuf, message: String },
     #[error("{option} is for Gemma 4's assistants only, {} is a drafter of the kind {kind}; leave it out", path.display())]
@@ -51,6 +53,7 @@ impl VerifyError {
             VerifyError::Output(error) => error.path(),
             VerifyError::Dialect { path, .. }
             | VerifyError::Dump { path, .. }
+            | VerifyError::Template { path, .. }
             | VerifyError::Option { path, .. } => Some(path),
         }
     }

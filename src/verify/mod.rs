@@ -47,6 +47,8 @@ mod run;
 mod settings;
 mod source;
 mod speculate;
+mod suite;
+mod template;
 mod tokenize;
 mod watch;
 mod words;
@@ -177,6 +179,7 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
             surprise: run.source_surprise,
             ..acceptance.into()
         }),
+        suite: run.suite,
         checkpoints: run.checkpoints,
         is_partial: run.is_partial,
     })

@@ -3,6 +3,7 @@
 use super::speculate::Limits;
 use super::watch::Watcher;
 use crate::model::{Compute, Head, Window};
+use crate::prompts::Kind;
 use std::path::PathBuf;
 
 /// What to verify and how.
@@ -19,6 +20,10 @@ pub struct Options {
     pub target_source: Option<PathBuf>,
     /// What the target continues.
     pub prompt: Prompt,
+    /// Kinds of prompts that are answered besides, to see what is accepted by kind; none for no suite.
+    pub suite: Vec<Kind>,
+    /// Whether texts are what a user says, which the chat template of the target's GGUF makes text of.
+    pub is_chat: bool,
     /// How much is drafted and generated.
     pub limits: Limits,
     /// Which keys sliding layers of the drafter see.
@@ -72,6 +77,30 @@ class Config:
 ";
 
 impl Options {
+    /// How much is drafted and generated for a target of so many bytes.
+    pub(super) fn limits(&self, target_bytes: u64) -> Limits {
+        match self.is_quick(target_bytes) {
+            true => Limits {
+                generate: self.limits.generate.min(QUICK_TOKENS),
+                ..self.limits
+            },
+            false => self.limits,
+        }
+    }
+
+    /// The suite for a target of so many bytes: where that is large, a prompt of each kind.
+    pub(super) fn suite(&self, target_bytes: u64) -> Vec<Kind> {
+        let mut kinds = self.suite.clone();
+        if self.is_quick(target_bytes) {
+            kinds.iter_mut().for_each(|kind| kind.prompts.truncate(1));
+        }
+        kinds
+    }
+
+    fn is_quick(&self, target_bytes: u64) -> bool {
+        self.quick && target_bytes > LARGE
+    }
+
     /// The default prompt, limits and readings, without checkpoints and without a dump.
     pub fn new(drafter: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Options {
         Options {
@@ -80,6 +109,8 @@ impl Options {
             source: None,
             target_source: None,
             prompt: Prompt::default(),
+            suite: Vec::new(),
+            is_chat: false,
             limits: Limits::default(),
             window: Window::default(),
             head: Head::default(),
@@ -109,5 +140,26 @@ pub enum Prompt {
 impl Default for Prompt {
     fn default() -> Prompt {
         Prompt::Text(DEFAULT_PROMPT.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompts;
+
+    #[test]
+    fn a_large_target_is_verified_quickly_where_nobody_says_how_much() {
+        let mut options = Options::new("d.gguf", "t.gguf");
+        options.suite = prompts::built_in(128);
+        options.quick = true;
+        let figures = |options: &Options, bytes| {
+            let prompts: usize = options.suite(bytes).iter().map(|kind| kind.prompts.len()).sum();
+            (options.limits(bytes).generate, prompts)
+        };
+        assert_eq!(figures(&options, LARGE), (128, 24));
+        assert_eq!(figures(&options, LARGE + 1), (QUICK_TOKENS, 6));
+        options.quick = false;
+        assert_eq!(figures(&options, LARGE + 1), (128, 24));
     }
 }

@@ -39,6 +39,8 @@ pub struct Report {
     pub acceptance: Option<AcceptanceReport>,
     /// The same with its source.
     pub source_acceptance: Option<AcceptanceReport>,
+    /// Acceptance by kind of prompt, where that was asked for.
+    pub suite: Option<SuiteReport>,
     /// What the checkpoints write and draft.
     pub checkpoints: Option<CheckpointReport>,
     /// Whether it was ended early, so that this is of what was done until then.
@@ -197,6 +199,38 @@ pub struct PositionReport {
     pub rate: f64,
 }
 
+/// Acceptance by kind of prompt.
+#[derive(Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct SuiteReport {
+    /// Kind by kind.
+    pub kinds: Vec<KindReport>,
+    /// All of them together.
+    pub all: KindReport,
+}
+
+/// Acceptance over the prompts of a kind.
+#[derive(Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct KindReport {
+    /// The kind, `all` for all together.
+    pub kind: String,
+    /// Prompts that were answered.
+    pub prompts: usize,
+    /// Tokens drafted.
+    pub drafted: usize,
+    /// Drafted tokens that the target confirmed.
+    pub accepted: usize,
+    /// `accepted / drafted`.
+    pub rate: Option<f64>,
+    /// The interval that holds the rate with 95% confidence (Wilson's).
+    pub interval: (f64, f64),
+    /// Tokens a pass yields: its own and the accepted ones.
+    pub mean_accepted_length: Option<f64>,
+    /// By place in the draft.
+    pub by_position: Vec<PositionReport>,
+}
+
 /// What the checkpoints write and draft.
 #[derive(Debug, Serialize)]
 pub struct CheckpointReport {
@@ -206,6 +240,19 @@ pub struct CheckpointReport {
     pub drafted: Vec<u32>,
     /// The target's greedy continuation.
     pub greedy: Vec<u32>,
+}
+
+impl PositionReport {
+    pub(super) fn of(acceptance: &Acceptance) -> Vec<PositionReport> {
+        let places = acceptance.by_position.iter();
+        places
+            .map(|&(drafted, accepted)| PositionReport {
+                drafted,
+                accepted,
+                rate: accepted as f64 / drafted.max(1) as f64,
+            })
+            .collect()
+    }
 }
 
 impl From<&Comparison> for TensorReport {
@@ -260,15 +307,7 @@ impl From<&Acceptance> for AcceptanceReport {
             rate: acceptance.rate(),
             rounds: acceptance.rounds,
             mean_accepted_length: acceptance.mean_length(),
-            by_position: acceptance
-                .by_position
-                .iter()
-                .map(|&(drafted, accepted)| PositionReport {
-                    drafted,
-                    accepted,
-                    rate: accepted as f64 / drafted.max(1) as f64,
-                })
-                .collect(),
+            by_position: PositionReport::of(acceptance),
             surprise: None,
             output: None,
             output_is_greedy: None,

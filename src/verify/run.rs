@@ -3,15 +3,16 @@
 use super::drafts::{self, Differences, StepDifference};
 use super::error::VerifyError;
 use super::files::Files;
-use super::options::{LARGE, Options, PROVED_UP_TO, Prompt, QUICK_TOKENS};
+use super::options::{Options, PROVED_UP_TO, Prompt};
 use super::overlay::Overlay;
 use super::probe::{self, Probes};
-use super::report::{AgreementReport, CheckpointReport, ForwardReport, StepReport};
+use super::report::{AgreementReport, CheckpointReport, ForwardReport, StepReport, SuiteReport};
 use super::speculate::{Acceptance, Follower, Limits, Rehearsal, Writer, tokens};
+use super::suite;
 use super::tokenize::Tokenizer;
 use super::watch::Phase;
 use super::words::code;
-use super::{dump, finite, judge, repair};
+use super::{dump, finite, judge, repair, template};
 use crate::finding::Finding;
 use crate::model::{
     CENTROIDS, CheckpointWeights, Config, Drafter, DrafterConfig, Head, ModelError, Moment, ORDERING,
@@ -32,6 +33,7 @@ pub(super) struct Run {
     pub source_surprise: Option<f64>,
     pub output: Vec<u32>,
     pub output_is_greedy: Option<bool>,
+    pub suite: Option<SuiteReport>,
     pub checkpoints: Option<CheckpointReport>,
     /// Whether the watcher ended it early.
     pub is_partial: bool,
@@ -51,14 +53,11 @@ impl Run {
     ) -> Result<Run, VerifyError> {
         let target = Target::load(&files.target, target_config)?;
         let prompt = match &options.prompt {
-            Prompt::Text(text) => Tokenizer::new(&files.target)?.encode(text)?,
+            Prompt::Text(text) => encoder(options, files)?(text)?,
             Prompt::Tokens(tokens) => tokens.clone(),
         };
         target.check_prompt(&prompt)?;
-        let mut wanted = options.limits;
-        if options.quick && files.target_bytes() > LARGE {
-            wanted.generate = wanted.generate.min(QUICK_TOKENS);
-        }
+        let wanted = options.limits(files.target_bytes());
         let limits = wanted.within(target.config().context - prompt.len());
 
         let mut ours = Overlay::new(&files.drafter);
@@ -140,7 +139,8 @@ impl Run {
                 ..run
             });
         }
-        let probes = writer.probes().iter().chain(&speculation.probes);
+        let of_prompt = writer.probes();
+        let probes = of_prompt.iter().chain(&speculation.probes);
         let probes = Probes::new(&writer, probes);
         let blind = (target.vocab() as f64).ln();
         let surprise = probes.surprise(drafter);
@@ -189,6 +189,12 @@ impl Run {
         }
         run.output = output;
 
+        if !options.suite.is_empty() && !run.is_partial {
+            let kinds = options.suite(files.target_bytes());
+            let encode = encoder(options, files)?;
+            run.suite = Some(suite::run(&target, drafter, wanted, &kinds, watcher, encode)?);
+            run.is_partial = watcher.wants_end();
+        }
         run.checkpoints = run_checkpoints(
             options,
             files,
@@ -200,6 +206,20 @@ impl Run {
         run.prompt = prompt;
         Ok(run)
     }
+}
+
+/// What makes tokens of texts, by what the target's GGUF carries.
+fn encoder(
+    options: &Options,
+    files: &Files,
+) -> Result<impl Fn(&str) -> Result<Vec<u32>, VerifyError>, VerifyError> {
+    let tokenizer = Tokenizer::new(&files.target)?;
+    Ok(move |text: &str| {
+        Ok(match options.is_chat {
+            true => tokenizer.encode(&template::render(&files.target, text)?)?,
+            false => tokenizer.encode(text)?,
+        })
+    })
 }
 
 /// The drafts after the prompt.

@@ -38,6 +38,20 @@ impl Acceptance {
         }
     }
 
+    /// Counts another's drafts as well.
+    pub fn add(&mut self, other: &Acceptance) {
+        self.rounds += other.rounds;
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+        if self.by_position.len() < other.by_position.len() {
+            self.by_position.resize(other.by_position.len(), (0, 0));
+        }
+        for ((drafted, accepted), more) in self.by_position.iter_mut().zip(&other.by_position) {
+            *drafted += more.0;
+            *accepted += more.1;
+        }
+    }
+
     /// Accepted tokens out of drafted ones, if any were drafted.
     pub fn rate(&self) -> Option<f64> {
         (self.drafted > 0).then(|| self.accepted as f64 / self.drafted as f64)
@@ -156,7 +170,8 @@ pub struct Writer<'a> {
     /// Hidden state of the position before it; zeros where the prompt is one token.
     hidden: Vec<f32>,
     last: u32,
-    probes: Vec<Probe>,
+    /// The newest of the hidden states before it, in order; the first row may stand before the prompt.
+    rows: Vec<f32>,
     watcher: Watcher,
 }
 
@@ -193,11 +208,26 @@ impl<'a> Writer<'a> {
         if watcher.wants_end() {
             return None;
         }
-        let count = rows.len() / width;
+        Some(Writer {
+            target,
+            state,
+            text: before.to_vec(),
+            start: before.len(),
+            hidden: rows[rows.len() - width..].to_vec(),
+            last,
+            rows,
+            watcher: watcher.clone(),
+        })
+    }
+
+    /// The newest positions of the prompt, and what the target would have written there.
+    pub fn probes(&self) -> Vec<Probe> {
+        let (target, width) = (self.target, self.target.config().width);
+        let before = &self.text[..self.start];
         // Row `i` stands for position `first + i - 1`.
-        let first = before.len() + 1 - count;
+        let first = before.len() + 1 - self.rows.len() / width;
         // Logits some rows at a time: with a vocabulary of 262144 a row takes 1 MiB.
-        let own: Vec<u32> = rows[width..]
+        let own: Vec<u32> = self.rows[width..]
             .chunks(LOGIT_ROWS * width)
             .flat_map(|rows| {
                 let logits = target.logits(rows, Pass::Prompt);
@@ -205,7 +235,7 @@ impl<'a> Writer<'a> {
                 best.map(|token| token as u32).collect::<Vec<_>>()
             })
             .collect();
-        let probes = rows
+        self.rows
             .chunks_exact(width)
             .zip(&own)
             .enumerate()
@@ -222,22 +252,7 @@ impl<'a> Writer<'a> {
                     .filter(|_| before.get(position + 1) == Some(&next))
                     .copied(),
             })
-            .collect();
-        Some(Writer {
-            target,
-            state,
-            text: before.to_vec(),
-            start: before.len(),
-            hidden: rows[(count - 1) * width..].to_vec(),
-            last,
-            probes,
-            watcher: watcher.clone(),
-        })
-    }
-
-    /// Positions of the prompt, and what the target would have written there.
-    pub fn probes(&self) -> &[Probe] {
-        &self.probes
+            .collect()
     }
 
     /// A moment of the text so far: what comes at `position` is `last`.
@@ -285,8 +300,8 @@ impl<'a> Writer<'a> {
         show(self.moment(self.text.len(), last, &hidden))
     }
 
-    /// Writes with the help of a drafter, and then alone as far as `limits` has room: what the target says at each
-    /// position is told to the followers. A draft changes nothing of it, so this is the target's own greedy text.
+    /// Writes with the help of a drafter, and for followers then alone as far as `limits` has room: what the target says
+    /// at each position is told to them. A draft changes nothing of it, so this is the target's own greedy text.
     pub fn speculate(
         &mut self,
         drafter: &dyn Drafter,
@@ -298,6 +313,7 @@ impl<'a> Writer<'a> {
         self.truncate(self.start);
         let (mut hidden, mut last) = (self.hidden.clone(), self.last);
         let mut memory = drafter.memory();
+        let is_followed = !followers.is_empty();
         let mut teller = Teller::new(followers);
         let mut written = Vec::new();
         let mut acceptance = Acceptance::default();
@@ -332,7 +348,7 @@ impl<'a> Writer<'a> {
             hidden.copy_from_slice(&rows[accepted * width..][..width]);
             self.truncate(position + accepted + 1);
         }
-        if !self.watcher.wants_end() {
+        if is_followed && !self.watcher.wants_end() {
             let left = limits.room().saturating_sub(written.len());
             self.go_on(last, hidden, left, &mut teller);
         }

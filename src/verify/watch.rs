@@ -14,6 +14,8 @@ pub enum Phase {
     Drafting,
     /// Faults are undone by way of trial; counted are faults.
     Trials,
+    /// Prompts of several kinds are answered; counted are prompts.
+    Suite,
     /// The target writes its text a second time; counted is nothing.
     Proof,
 }
@@ -44,6 +46,19 @@ impl Watcher {
     /// This one.
     pub fn new(watch: Arc<dyn Watch>) -> Watcher {
         Watcher(Some(watch))
+    }
+
+    /// One that may end it early as this one may, and is told nothing.
+    pub(super) fn quiet(&self) -> Watcher {
+        struct Quiet(Watcher);
+        impl Watch for Quiet {
+            fn begin(&self, _: Phase, _: usize) {}
+            fn advance(&self, _: usize) {}
+            fn wants_end(&self) -> bool {
+                self.0.wants_end()
+            }
+        }
+        Watcher::new(Arc::new(Quiet(self.clone())))
     }
 
     pub(super) fn begin(&self, phase: Phase, total: usize) {

@@ -8,8 +8,9 @@ use gguf_conv::bench::client::Manner;
 use gguf_conv::bench::record::{Call, Condition, Header, Run};
 use gguf_conv::bench::run::{Event, Plan, Source, run};
 use gguf_conv::bench::stats::Ratio;
-use gguf_conv::bench::{prompts, verdict};
+use gguf_conv::bench::verdict;
 use gguf_conv::io::Inputs;
+use gguf_conv::prompts;
 use serde_json::{Value, json};
 use std::time::Duration;
 

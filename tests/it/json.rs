@@ -361,8 +361,29 @@ struct Verify {
     agreement: Option<Vec<Agreement>>,
     acceptance: Option<Acceptance>,
     source_acceptance: Option<Acceptance>,
+    suite: Option<Suite>,
     checkpoints: Option<Checkpoints>,
     partial: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suite {
+    kinds: Vec<SuiteKind>,
+    all: SuiteKind,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuiteKind {
+    kind: String,
+    prompts: usize,
+    drafted: usize,
+    accepted: usize,
+    rate: Option<f64>,
+    interval: (f64, f64),
+    mean_accepted_length: Option<f64>,
+    by_position: Vec<Position>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -590,8 +611,12 @@ fn verdicts_report_findings_of_one_form() {
         "2,946",
         "--generate",
         "8",
+        "--suite",
+        "--kinds",
+        "short",
     ];
     let report: Verify = one(0, "verify", &args);
+    assert_eq!(report.suite.unwrap().kinds[0].prompts, 4);
     assert!(report.verdict.ok && report.weights.is_some() && report.agreement.is_some());
     let stranger = file("mini-edge/drafter-q8_0.gguf");
     let report: Verify = one(1, "verify", &["verify", &stranger, "--target", &target]);

@@ -39,4 +39,5 @@ mod terminal;
 mod verdicts;
 mod verify;
 mod verify_drafters;
+mod verify_prompts;
 mod verify_sources;

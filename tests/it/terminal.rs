@@ -257,3 +257,42 @@ fn the_recipe_names_the_target_that_was_given() {
     );
     assert_eq!(recipe(&[]), wanted("TARGET.gguf"));
 }
+
+/// Told to end while it writes as much as the context holds.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupted_verification_reports_what_was_done() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+    let child = Command::new(assert_cmd::cargo::cargo_bin("gguf-conv"))
+        .args(["verify", &drafter(), "--json", "--generate", "100000", "--target"])
+        .arg(fixture("mini-dense/target-bf16.gguf"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Until it has a handler of its own for SIGINT, the signal just ends it.
+    let start = Instant::now();
+    let handles = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 0b10 != 0
+    };
+    while !handles() {
+        assert!(start.elapsed() < Duration::from_secs(300));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("ended early"), "{err}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["results"][0]["partial"], true);
+}

@@ -3,8 +3,8 @@
 use super::http::{Answer, Flow, Http};
 use super::{Client, Counters, Manner};
 use crate::bench::BenchError;
-use crate::bench::prompts::Prompt;
 use crate::bench::record::Call;
+use crate::prompts::Prompt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;

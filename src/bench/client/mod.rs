@@ -10,8 +10,8 @@ pub use http::Http;
 pub use metrics::Counters;
 
 use super::BenchError;
-use super::prompts::Prompt;
 use super::record::Call;
+use crate::prompts::Prompt;
 use serde_json::Value;
 use std::time::Duration;
 

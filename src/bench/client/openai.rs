@@ -8,8 +8,8 @@ use super::http::{Flow, Http};
 use super::llama::Timings;
 use super::{Client, Counters, Manner};
 use crate::bench::BenchError;
-use crate::bench::prompts::Prompt;
 use crate::bench::record::Call;
+use crate::prompts::Prompt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -42,6 +42,7 @@ fn template(phase: Phase) -> &'static str {
         Phase::Weights => "{spinner} weights",
         Phase::Prompt => "prompt   {bar:30} {pos}/{len} tokens {per_sec}, {eta} left",
         Phase::Drafting => "drafting {bar:30} {pos}/{len} tokens {per_sec}, {eta} left",
+        Phase::Suite => "prompts  {bar:30} {pos}/{len}, {eta} left",
         Phase::Trials => "trials   {bar:30} {pos}/{len} faults, {eta} left",
         Phase::Proof => "{spinner} the target's text without the drafter",
     }

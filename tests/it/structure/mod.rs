@@ -6,7 +6,7 @@ mod circles;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "text",
     "io",
     "finding",
@@ -22,6 +22,7 @@ const ORDER: [&str; 26] = [
     "migrate",
     "model",
     "storage",
+    "prompts",
     "verify",
     "bench",
     "advise",

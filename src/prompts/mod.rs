@@ -1,10 +1,33 @@
-//! What the servers are asked: kinds of prompts built in, long ones made to measure, and a user's own.
+//! What models are asked: kinds of prompts built in, long ones made to measure, and a user's own.
 
-use super::BenchError;
-use crate::io::{Inputs, TextLimit};
+use crate::io::{Inputs, ReadError, TextLimit};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// A file of prompts that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+#[non_exhaustive]
+pub enum PromptsError {
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: ReadError },
+    #[error("{}: line {line}: {message}; give a text, or JSONL of objects with `prompt`", path.display())]
+    Line {
+        path: PathBuf,
+        line: usize,
+        message: String,
+    },
+}
+
+impl PromptsError {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            PromptsError::Read { path, .. } | PromptsError::Line { path, .. } => path,
+        }
+    }
+}
 
 /// A prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +73,17 @@ pub fn built_in(predict: usize) -> Vec<Kind> {
         Kind::new(kind.name, kind.prompts, predict)
     };
     built_in.kind.into_iter().map(kind).collect()
+}
+
+/// The names of the kinds that are built in.
+pub fn names() -> Vec<String> {
+    built_in(0).into_iter().map(|kind| kind.name).collect()
+}
+
+/// The first prompt that is built in.
+pub fn first() -> Option<String> {
+    let prompts = built_in(0).into_iter().next()?.prompts;
+    prompts.into_iter().next().map(|prompt| prompt.text)
 }
 
 /// The kinds `thinking on` and `thinking off`: the chats, with and without thoughts.
@@ -99,14 +133,14 @@ pub fn long(tokens: usize, chars: f64, predict: usize) -> Kind {
 }
 
 /// Prompts from a file: JSONL of objects with `prompt` (or `text`) and perhaps `kind`, or a text, one prompt a file.
-pub fn read(inputs: &Inputs, path: &Path, predict: usize) -> Result<Vec<Kind>, BenchError> {
+pub fn read(inputs: &Inputs, path: &Path, predict: usize) -> Result<Vec<Kind>, PromptsError> {
     let text = inputs
         .text(path, TextLimit::SETTINGS)
-        .map_err(|source| BenchError::Read {
+        .map_err(|source| PromptsError::Read {
             path: path.to_owned(),
             source,
         })?;
-    let bad = |line, message: String| BenchError::BadRecord {
+    let bad = |line, message: String| PromptsError::Line {
         path: path.to_owned(),
         line,
         message,
