@@ -16,6 +16,7 @@ use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
 use crate::source::hub::HubError;
 use crate::source::{NameError, SourceError};
+use crate::split::SplitError;
 use crate::storage::StorageError;
 use crate::verify::VerifyError;
 use std::io;
@@ -46,6 +47,9 @@ pub enum Error {
     /// A migration stopped.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A file could not be split, or its parts not be put together.
+    #[error(transparent)]
+    Split(#[from] SplitError),
     /// A verification could not be done.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -148,6 +152,7 @@ impl Error {
             Error::Checkpoint(error) => Some(&error.path),
             Error::Write(error) => error.path(),
             Error::Migrate(error) => error.path(),
+            Error::Split(error) => error.path(),
             Error::Verify(error) => error.path(),
             Error::Storage(error) => error.path(),
             Error::Read { path, .. } | Error::NoList { path } => Some(path),
@@ -176,6 +181,7 @@ impl Error {
             Error::Gguf(error)
             | Error::Importance(ImportanceError::Gguf(error))
             | Error::Migrate(MigrateError::Gguf(error) | MigrateError::Target(TargetError::Gguf(error)))
+            | Error::Split(SplitError::Gguf(error))
             | Error::Quantize(QuantizeError::Gguf(error)) => error.read(),
             Error::Checkpoint(error) => error.read(),
             Error::Importance(ImportanceError::Read { source, .. }) | Error::Read { source, .. } => {
@@ -205,6 +211,7 @@ impl Error {
                 | QuantizeError::NoImportance { given: false, .. },
             )
             | Error::Migrate(MigrateError::Dialect { .. }) => Fault::Usage,
+            Error::Split(SplitError::TooMany { .. }) => Fault::Usage,
             Error::Convert(error) => convert_fault(error),
             Error::Write(WriteError::Output(error)) if error.is_system() => Fault::System,
             Error::Write(WriteError::Output(_)) => Fault::Usage,
@@ -224,6 +231,7 @@ impl Error {
             | Error::Advise(_)
             | Error::Importance(_)
             | Error::Migrate(_)
+            | Error::Split(_)
             | Error::Quantize(_) => Fault::Input,
         }
     }

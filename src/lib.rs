@@ -66,6 +66,7 @@ pub mod quantize;
 #[doc(hidden)]
 pub mod report;
 pub mod source;
+pub mod split;
 pub mod storage;
 #[doc(hidden)]
 pub mod text;

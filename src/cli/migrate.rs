@@ -5,7 +5,7 @@ use super::page::Page;
 use super::print;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, tensors};
-use super::{Outcome, registry};
+use super::{Outcome, registry, whole_name};
 use crate::Error;
 use crate::gguf::{Endian, Gguf};
 use crate::io::Inputs;
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(path) = output {
         write::check(path, inputs, args.force)?;
     }
-    let output = output.map(|path| write::place(path, || default_name(old.path())));
+    let output = output.map(|path| write::place(path, || whole_name(old.path())));
     let output = output.as_deref();
     let options = Options {
         to: &args.to,
@@ -103,15 +103,6 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         }
     }
     Ok(Outcome::Done)
-}
-
-/// The name of the old file; of a split one without the number of the part, for the new one is whole.
-fn default_name(old: &Path) -> PathBuf {
-    let name = old.file_name().unwrap_or_default().to_string_lossy();
-    let whole = name
-        .split_once("-00001-of-")
-        .map(|(prefix, _)| format!("{prefix}.gguf"));
-    whole.unwrap_or_else(|| name.into_owned()).into()
 }
 
 fn text(migration: &Migration, output: Option<&Path>) -> Page {

@@ -14,6 +14,7 @@ mod install;
 mod json;
 mod list;
 mod meant;
+mod merge;
 mod migrate;
 mod page;
 mod print;
@@ -21,6 +22,7 @@ mod quantize;
 mod several;
 mod signals;
 mod sources;
+mod split;
 mod style;
 mod threads;
 mod verify;
@@ -29,6 +31,7 @@ mod write;
 use crate::arch::{Arch, Registry};
 use crate::convert::ConvertError;
 use crate::finding::{self, Finding};
+use crate::gguf::part_prefix;
 use crate::io::{Inputs, guard};
 use crate::quant::recipe::FileType;
 use crate::text::{escape, is_hidden};
@@ -39,7 +42,7 @@ use json::ErrorReport;
 use print::Loudness;
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -74,6 +77,8 @@ Examples:
           convert by name; every command takes such names
   gguf-conv migrate old.gguf -o drafter.gguf
           make a drafter of a fork of llama.cpp load in llama.cpp
+  gguf-conv split model.gguf --max-size 2G
+          cut a file into parts, as llama-gguf-split does; merge makes one file of them
   gguf-conv completions bash > ~/.local/share/bash-completion/completions/gguf-conv
           have the shell complete commands and options
 
@@ -150,6 +155,10 @@ enum Command {
     Check(check::Args),
     /// Rewrite a drafter's GGUF of another program's dialect, byte order or version into one that llama.cpp loads
     Migrate(migrate::Args),
+    /// Split a GGUF file into parts, byte for byte as llama-gguf-split does it
+    Split(split::Args),
+    /// Make one file of the parts of a split GGUF, also of renamed and joined ones
+    Merge(merge::Args),
     /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
     Verify(Box<verify::Args>),
     /// Measure on real servers whether drafting pays, with which n-max, for which prompts
@@ -202,6 +211,16 @@ fn registry(inputs: &Inputs, file: Option<&Path>) -> Result<Registry, Error> {
     Ok(registry.map_err(ConvertError::from)?)
 }
 
+/// The name of a GGUF, of a part of a split one the name of the whole.
+fn whole_name(path: &Path) -> PathBuf {
+    let whole = part_prefix(path).map(|mut prefix| {
+        prefix.as_mut_os_string().push(".gguf");
+        prefix
+    });
+    let whole = whole.as_deref().unwrap_or(path);
+    whole.file_name().unwrap_or_default().into()
+}
+
 impl Command {
     /// The threads that the command line asks for.
     fn threads(&self) -> Option<usize> {
@@ -221,6 +240,8 @@ impl Command {
             Command::Hash(args) => (args.command(), args.json),
             Command::Check(args) => ("check", args.json),
             Command::Migrate(args) => ("migrate", args.json),
+            Command::Split(args) => ("split", args.json),
+            Command::Merge(args) => ("merge", args.json),
             Command::Verify(args) => ("verify", args.json),
             Command::Bench(args) => ("bench", args.json),
             Command::Advise(args) => ("advise", args.json),
@@ -235,6 +256,7 @@ impl Command {
             Command::Convert(args) => args.output.as_deref(),
             Command::Quantize(args) => args.output(),
             Command::Migrate(args) => args.output.as_deref(),
+            Command::Merge(args) => args.output.as_deref(),
             Command::Verify(args) => args.dump.as_deref(),
             _ => None,
         }
@@ -249,6 +271,8 @@ impl Command {
             Command::Hash(args) => hash::run(args, inputs),
             Command::Check(args) => check::run(args, inputs),
             Command::Migrate(args) => migrate::run(args, inputs),
+            Command::Split(args) => split::run(args, inputs),
+            Command::Merge(args) => merge::run(args, inputs),
             Command::Verify(args) => verify::run(args, inputs),
             Command::Bench(args) => bench::run(args, inputs),
             Command::Advise(args) => advise::run(args, inputs),

@@ -79,11 +79,18 @@ pub(super) fn written(page: &Page, output: &Path, inputs: &Inputs) -> Result<(),
     match (is_quiet(), is_stdout(output)) {
         (false, _) => report(page, Some(output), inputs),
         (true, true) => Ok(inputs.check_unchanged()?),
-        (true, false) => {
-            let path = escape(output.as_os_str().as_encoded_bytes());
-            stdout_bytes(format!("{path}\n").as_bytes(), inputs)
-        }
+        (true, false) => all_written(page, &[output], inputs),
     }
+}
+
+/// The same of several files.
+pub(super) fn all_written(page: &Page, outputs: &[&Path], inputs: &Inputs) -> Result<(), Error> {
+    if !is_quiet() {
+        return stdout(page, inputs);
+    }
+    let line = |path: &&Path| escape(path.as_os_str().as_encoded_bytes()) + "\n";
+    let lines: String = outputs.iter().map(line).collect();
+    stdout_bytes(lines.as_bytes(), inputs)
 }
 
 /// Whether this output is standard output.

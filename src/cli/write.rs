@@ -27,14 +27,29 @@ pub(super) fn place(asked: &Path, name: impl FnOnce() -> PathBuf) -> PathBuf {
 
 /// Writes a planned file with a bar of progress. See [`Plan::write`].
 pub(super) fn write(plan: &Plan, path: &Path, inputs: &Inputs, force: bool) -> Result<Q4Grid, WriteError> {
-    let bar = print::progress_bar(plan.file_len(), print::BYTES_BAR);
+    with_bar(plan.file_len(), |progress| {
+        plan.write(path, inputs, force, progress)
+    })
+}
+
+/// Writes several with one bar. See [`Plan::write_all`].
+pub(super) fn write_all(plans: &[(Plan, PathBuf)], inputs: &Inputs, force: bool) -> Result<(), WriteError> {
+    let bytes = plans.iter().map(|(plan, _)| plan.file_len()).sum();
+    with_bar(bytes, |progress| Plan::write_all(plans, inputs, force, progress))
+}
+
+fn with_bar<T>(
+    bytes: u64,
+    write: impl FnOnce(&(dyn Fn(u64) + Sync)) -> Result<T, WriteError>,
+) -> Result<T, WriteError> {
+    let bar = print::progress_bar(bytes, print::BYTES_BAR);
     let begun = Instant::now();
-    let grid = plan.write(path, inputs, force, &|bytes| bar.inc(bytes))?;
+    let result = write(&|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let seconds = begun.elapsed().as_secs_f64();
-    let rate = HumanBytes((plan.file_len() as f64 / seconds.max(1e-6)) as u64);
+    let rate = HumanBytes((bytes as f64 / seconds.max(1e-6)) as u64);
     print::detail(&format!("written in {seconds:.2} s, {rate}/s"));
-    Ok(grid)
+    Ok(result)
 }
 
 /// A planned tensor in JSON.

@@ -40,12 +40,16 @@ impl Gguf {
     /// Opens the model that `path` belongs to. Any part of a split model will do; the others must lie beside it.
     /// All tensor ranges are checked; data is not read.
     pub fn open(inputs: &Inputs, path: &Path) -> Result<Gguf, GgufError> {
-        let gguf = Gguf::look(inputs, path)?;
-        for part in &gguf.parts {
+        Gguf::look(inputs, path)?.checked()
+    }
+
+    /// The same, if all tensors lie in their files.
+    pub(super) fn checked(self) -> Result<Gguf, GgufError> {
+        for part in &self.parts {
             let checked = part.header.check_ranges(part.file_len());
             checked.map_err(|e| GgufError::new(&part.path, e))?;
         }
-        Ok(gguf)
+        Ok(self)
     }
 
     /// [`Gguf::open`], but with tensor ranges as they are, for a look at a file that may be faulty. Reading a tensor
@@ -75,6 +79,11 @@ impl Gguf {
             None => (vec![first], Vec::new()),
             Some(split) => split.open_all(inputs, absent, long_arrays)?,
         };
+        Gguf::of_parts(parts, missing)
+    }
+
+    /// A model of parts in their order.
+    pub(super) fn of_parts(parts: Vec<Part>, missing: Vec<PathBuf>) -> Result<Gguf, GgufError> {
         let mut index = HashMap::new();
         for (p, part) in parts.iter().enumerate() {
             for (t, info) in part.header.tensors.iter().enumerate() {

@@ -61,6 +61,15 @@ impl TensorInfo {
         self.dims.iter().product()
     }
 
+    /// Lengths as ggml writes them: behind the first, those at the end that are 1 are left out.
+    pub fn written_dims(&self) -> Vec<u64> {
+        let last = self.dims.iter().rposition(|dim| *dim != 1).unwrap_or(0);
+        match self.dims.get(..=last) {
+            Some(dims) => dims.to_vec(),
+            None => vec![1],
+        }
+    }
+
     /// Elements in a row (the innermost dimension).
     pub fn row_len(&self) -> u64 {
         self.dims.first().copied().unwrap_or(1)

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod assemble;
 mod error;
 mod file;
 mod header;
@@ -39,6 +40,7 @@ pub use file::{Gguf, Tensor};
 pub use header::{Endian, Header, TensorInfo, TypeId};
 pub use metadata::{KeyError, Metadata};
 pub use part::{Part, RawTensor};
+pub use split::{part_path, part_prefix};
 pub use swap::{can_swap, swap_blocks};
 pub use value::{Array, Strings, Value, ValueType};
 pub use writer::{Layout, LayoutError, TensorSpec, canonical_metadata};

@@ -3,13 +3,15 @@
 use super::error::{FormatError, GgufError, GgufErrorKind};
 use super::header::{Endian, Header, TensorInfo};
 use super::limits::MAX_HEADER_LEN;
-use super::reader::LongArrays;
+use super::reader::{LongArrays, MAGIC};
 use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::io::mapped::MappedFile;
 use crate::io::{Inputs, ReadError};
 use crate::quant::GgmlType;
 use crate::text::escape;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One file of a model.
 #[derive(Debug)]
@@ -18,7 +20,9 @@ pub struct Part {
     pub path: PathBuf,
     /// Its header.
     pub header: Header,
-    pub(super) map: MappedFile,
+    map: Arc<MappedFile>,
+    /// Where in the file it stands: all of it, unless several parts were joined to one file.
+    within: Range<usize>,
 }
 
 /// A tensor's bytes as they stand in the file, in the file's byte order.
@@ -58,13 +62,49 @@ impl Part {
         Ok(Part {
             path: path.to_owned(),
             header,
-            map,
+            within: 0..map.len(),
+            map: Arc::new(map),
+        })
+    }
+
+    /// The parts in a file that holds several, one behind the other as by `cat`; of any other the one.
+    pub(super) fn open_joined(inputs: &Inputs, path: &Path) -> Result<Vec<Part>, GgufError> {
+        let mut parts = Vec::new();
+        let mut last = Part::open(inputs, path, LongArrays::Kept)?;
+        while let Some(at) = last.another_behind() {
+            let (before, rest) = (last.within.start..at, at..last.within.end);
+            let header = Header::parse(last.map.get(rest.clone()).unwrap_or_default())
+                .map_err(|e| GgufError::new(path, e))?;
+            let next = Part {
+                path: path.to_owned(),
+                header,
+                map: last.map.clone(),
+                within: rest,
+            };
+            last.within = before;
+            parts.push(std::mem::replace(&mut last, next));
+        }
+        parts.push(last);
+        Ok(parts)
+    }
+
+    /// Where in the file another GGUF begins behind the data of this part.
+    pub(super) fn another_behind(&self) -> Option<usize> {
+        let header = &self.header;
+        let ends = header.tensors.iter().map(|info| header.range(info).1);
+        let end = ends.fold(header.data_offset, u64::max);
+        let aligned = end.checked_next_multiple_of(header.alignment);
+        let places = [Some(end), aligned].into_iter().flatten();
+        let mut places = places.filter_map(|at| self.within.start.checked_add(usize::try_from(at).ok()?));
+        places.find(|&at| {
+            let rest = self.map.get(at..self.within.end);
+            rest.is_some_and(|rest| rest.starts_with(&MAGIC))
         })
     }
 
     /// Length of the file in bytes.
     pub fn file_len(&self) -> u64 {
-        self.map.len() as u64
+        self.within.len() as u64
     }
 
     /// Whether the file lies elsewhere, so that only tensors that are asked for travel.
@@ -74,7 +114,7 @@ impl Part {
 
     /// The whole file. Of one that lies elsewhere only the header is sure to be there.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        self.map.get(self.within.clone()).unwrap_or_default()
     }
 
     /// A tensor of this file with its bytes. Unknown types are errors, as are tensors that lie outside the file.
@@ -86,13 +126,14 @@ impl Part {
             let id = info.ty.0;
             return Err(fail(FormatError::TensorType { name: name(), id }));
         };
+        // Only whole files lie elsewhere, so that places in the part are places in the file.
         self.map
             .fetch(start..end)
             .map_err(|error| GgufError::new(&self.path, ReadError::from(error)))?;
         let data = usize::try_from(start)
             .ok()
             .zip(usize::try_from(end).ok())
-            .and_then(|(start, end)| self.map.get(start..end))
+            .and_then(|(start, end)| self.bytes().get(start..end))
             .ok_or_else(|| {
                 let (name, file) = (name(), self.file_len());
                 fail(FormatError::OutOfFile {

@@ -6,9 +6,21 @@ use super::part::Part;
 use super::reader::LongArrays;
 use crate::io::{Inputs, ReadError};
 use bstr::ByteSlice;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) const FETCH_PARTS: &str = "the parts are not of one model: download them again";
+
+/// What `llama-gguf-split` calls a part, counted from 1.
+pub fn part_path(prefix: &Path, number: usize, count: usize) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
+    name.push(format!("-{number:05}-of-{count:05}.gguf"));
+    name.into()
+}
+
+/// What is in front of the numbers in the name of a part, with its folder; `None` where no part has such a name.
+pub fn part_prefix(path: &Path) -> Option<PathBuf> {
+    SplitName::parse(path).map(|name| name.prefix)
+}
 
 /// What becomes of a split model with parts missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +33,29 @@ pub(super) enum Absent {
 
 /// The name of a split model's file, taken apart: `PREFIX-00002-of-00003.gguf`.
 pub(super) struct SplitName {
-    prefix: PathBuf,
+    pub(super) prefix: PathBuf,
     count: usize,
 }
 
 impl SplitName {
+    /// Takes a name apart that is one.
+    pub(super) fn parse(path: &Path) -> Option<SplitName> {
+        // The last 20 bytes are `-00001-of-00003.gguf`.
+        let name = path.file_name()?.as_encoded_bytes();
+        let (prefix, suffix) = name.split_at_checked(name.len().checked_sub(20)?)?;
+        let number = |bytes: &[u8]| -> Option<usize> {
+            let digits = bytes.iter().all(u8::is_ascii_digit).then_some(bytes)?;
+            std::str::from_utf8(digits).ok()?.parse().ok()
+        };
+        let numbers = suffix.strip_prefix(b"-")?.strip_suffix(b".gguf")?;
+        let (no, count) = numbers.split_at_checked(5)?;
+        number(no)?;
+        Some(SplitName {
+            prefix: path.with_file_name(prefix.to_os_str().ok()?),
+            count: number(count.strip_prefix(b"-of-")?)?,
+        })
+    }
+
     /// Recognizes a split model by its `split.count` key.
     pub(super) fn of(part: &Part) -> Result<Option<SplitName>, GgufError> {
         let path = part.path.as_path();
@@ -34,50 +64,32 @@ impl SplitName {
             Ok(_) | Err(KeyError::Missing(_)) => return Ok(None),
             Err(error) => return Err(GgufError::new(path, error)),
         };
-        let bad = || {
-            let message = match is_joined(part) {
-                true => format!(
-                    "several of {count} parts of a split model, one behind the other as by `cat`; llama.cpp reads the \
-                     parts as they were: download them again, or cut this file where \"GGUF\" begins anew"
+        // The count in the name bounds the count in the file.
+        let name = SplitName::parse(path).filter(|name| name.count as u64 == count);
+        let Some(name) = name else {
+            let message = match part.another_behind() {
+                Some(_) => format!(
+                    "several of {count} parts of a split model, one behind the other as by `cat`, which llama.cpp does \
+                     not read; make one file of it with `gguf-conv merge`"
                 ),
-                false => format!(
+                None => format!(
                     "one of {count} parts of a split model, but its name does not end in -00001-of-{count:05}.gguf; \
-                     give the parts their original names"
+                     give the parts their original names, or make one file of them with `gguf-conv merge`"
                 ),
             };
-            GgufError::new(path, GgufErrorKind::Split(message))
+            return Err(GgufError::new(path, GgufErrorKind::Split(message)));
         };
-        // The last 20 bytes are `-00001-of-00003.gguf`; the count in the name bounds the count in the file.
-        let name = path.file_name().ok_or_else(bad)?.as_encoded_bytes();
-        let (prefix, suffix) = name
-            .split_at_checked(name.len().saturating_sub(20))
-            .ok_or_else(bad)?;
-        let is_number = |b: &[u8]| b.len() == 5 && b.iter().all(u8::is_ascii_digit);
-        let expected = format!("-of-{count:05}.gguf");
-        if count > 99_999
-            || suffix.first() != Some(&b'-')
-            || !suffix.get(1..6).is_some_and(is_number)
-            || suffix.get(6..) != Some(expected.as_bytes())
-        {
-            return Err(bad());
-        }
-        let prefix = path.with_file_name(prefix.to_os_str().map_err(|_| bad())?);
-        Ok(Some(SplitName {
-            prefix,
-            count: count as usize,
-        }))
+        Ok(Some(name))
     }
 
     fn part_path(&self, number: usize) -> PathBuf {
-        let mut name = self.prefix.clone().into_os_string();
-        name.push(format!("-{number:05}-of-{:05}.gguf", self.count));
-        name.into()
+        part_path(&self.prefix, number, self.count)
     }
 
     /// Gives a hint where a part is not there.
     fn missing(&self, number: usize, path: PathBuf) -> GgufError {
         let message = format!(
-            "part {number} of {} of a split model is missing; put it beside the others",
+            "part {number} of {} of a split model is missing; put it beside the others, by this name",
             self.count
         );
         GgufError::new(path, GgufErrorKind::Split(message))
@@ -134,16 +146,4 @@ impl SplitName {
         }
         Ok((parts, missing))
     }
-}
-
-/// Whether another GGUF begins where the data of this part ends.
-fn is_joined(part: &Part) -> bool {
-    let header = &part.header;
-    let ends = header.tensors.iter().map(|info| header.range(info).1);
-    let end = ends.fold(header.data_offset, u64::max);
-    let aligned = end.checked_next_multiple_of(header.alignment);
-    [Some(end), aligned].into_iter().flatten().any(|at| {
-        let rest = usize::try_from(at).ok().and_then(|at| part.bytes().get(at..));
-        rest.is_some_and(|rest| rest.starts_with(b"GGUF"))
-    })
 }

@@ -31,6 +31,10 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 /// What the operating system said, in words and with a hint where there is one to name.
 pub(crate) fn told(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EMFILE) {
+        return "too many files are open; raise `ulimit -n`, or have fewer parts".to_owned();
+    }
     match error.kind() {
         ErrorKind::PermissionDenied => "permission denied; check who owns it, and its mode".to_owned(),
         ErrorKind::StorageFull => "the disk is full; make room or name a place elsewhere".to_owned(),

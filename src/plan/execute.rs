@@ -10,7 +10,7 @@ use crate::io::output::OutputFile;
 use crate::quant::{CHUNK, GgmlType, QuantError, grid};
 use rayon::prelude::*;
 use std::ops::AddAssign;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// A run of a tensor's elements.
@@ -95,6 +95,33 @@ impl Plan<'_> {
         force: bool,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Q4Grid, WriteError> {
+        let (output, grid) = self.fill(path, inputs, force, progress)?;
+        output.commit()?;
+        Ok(grid)
+    }
+
+    /// Writes several files, none of which has its name before all are whole. As [`Plan::write`].
+    pub fn write_all(
+        plans: &[(Plan, PathBuf)],
+        inputs: &Inputs,
+        force: bool,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), WriteError> {
+        let fill = |(plan, path): &(Plan, PathBuf)| plan.fill(path, inputs, force, progress);
+        let outputs = plans.iter().map(|plan| Ok(fill(plan)?.0));
+        Ok(OutputFile::commit_all(
+            outputs.collect::<Result<_, WriteError>>()?,
+        )?)
+    }
+
+    /// Writes the file, which does not have its name yet.
+    fn fill(
+        &self,
+        path: &Path,
+        inputs: &Inputs,
+        force: bool,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(OutputFile, Q4Grid), WriteError> {
         let output = OutputFile::create(path, self.layout.file_len, inputs, force)?;
         output.write_at(&self.layout.header, 0)?;
         let chunks: Vec<Chunk> = self
@@ -150,8 +177,7 @@ impl Plan<'_> {
             })?;
             failure.map_or(Ok(()), Err)?;
         }
-        output.commit()?;
-        Ok(grid.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok((output, grid.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 

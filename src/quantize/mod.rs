@@ -183,7 +183,7 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
     for ((name, tensor), choice) in sources.into_iter().zip(choices) {
         check_change(gguf, name, tensor.ty, choice.ty, options)?;
         let source = Source::of_gguf(name, gguf.path(), tensor);
-        let mut planned = PlannedTensor::new(name, without_ones(&tensor.info.dims), choice.ty, source);
+        let mut planned = PlannedTensor::new(name, tensor.info.written_dims(), choice.ty, source);
         planned.wanted = choice.wanted;
         planned.fit = fit(gguf, &planned, options)?;
         check_importance(gguf, &planned, options)?;
@@ -199,12 +199,6 @@ pub fn plan<'a>(gguf: &'a Gguf, options: Options<'a>) -> Result<Plan<'a>, Quanti
 
 fn not_utf8(gguf: &Gguf, name: &[u8]) -> QuantizeError {
     gguf.error(FormatError::TensorName { name: escape(name) }).into()
-}
-
-/// Lengths as ggml writes them: behind the first, those at the end that are 1 are left out.
-fn without_ones(dims: &[u64]) -> Vec<u64> {
-    let last = dims.iter().rposition(|dim| *dim != 1).unwrap_or(0);
-    dims.iter().take(last + 1).copied().collect()
 }
 
 /// A tensor may take its new type: it keeps the old one, or numbers without loss so far become blocks.

@@ -102,6 +102,40 @@ struct Migrate {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Split {
+    dry_run: bool,
+    warnings: Vec<String>,
+    parts: Vec<SplitPart>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SplitPart {
+    output: String,
+    size_bytes: u64,
+    tensors: Vec<Planned>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Merge {
+    output: Option<String>,
+    dry_run: bool,
+    size_bytes: u64,
+    warnings: Vec<String>,
+    parts: Vec<MergedPart>,
+    tensors: Vec<Planned>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MergedPart {
+    path: String,
+    size_bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Change {
     action: String,
     subject: String,
@@ -550,6 +584,18 @@ fn what_is_written_is_reported_alike() {
     );
     assert_eq!(report.output.as_deref(), Some(out("m.gguf").as_str()));
     assert!(!report.dry_run && !report.changes.is_empty());
+    let split = ["split", &out("d.gguf"), "--max-tensors", "25"];
+    let report: Split = one(0, "split", &split);
+    assert_eq!((report.dry_run, report.parts.len()), (false, 2));
+    let part = &report.parts[1];
+    assert_eq!(
+        (part.output.as_str(), part.tensors.len()),
+        (out("d-00002-of-00002.gguf").as_str(), 24)
+    );
+    assert_eq!(part.size_bytes, std::fs::metadata(&part.output).unwrap().len());
+    let report: Merge = one(0, "merge", &["merge", &part.output, "-o", &out("w.gguf")]);
+    assert_eq!((report.tensors.len(), report.parts.len()), (49, 2));
+    assert_eq!(report.parts[1].path, part.output);
 }
 
 #[test]

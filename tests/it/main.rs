@@ -33,6 +33,7 @@ mod readme;
 mod refusals;
 mod report;
 mod sources;
+mod split;
 mod structure;
 mod targets;
 mod terminal;

@@ -229,19 +229,49 @@ impl OutputFile {
 
     /// Makes sure that no input changed meanwhile and that the data is on the disk, then gives the file its name.
     pub fn commit(self) -> Result<(), OutputError> {
-        if let Sink::Stdout(stream) = &self.sink {
-            let result = lock(stream).write_at(&[], self.len);
-            result.map_err(|source| self.error(source))?;
-            return Ok(self.inputs.check_unchanged()?);
+        OutputFile::commit_all(vec![self])
+    }
+
+    /// [`commit`](OutputFile::commit) of several: none gets its name before all are on the disk, and where one cannot have
+    /// its name the others lose theirs, but for those that replaced a file.
+    pub fn commit_all(outputs: Vec<OutputFile>) -> Result<(), OutputError> {
+        outputs.iter().try_for_each(OutputFile::settle)?;
+        let mut new = Vec::new();
+        for output in outputs {
+            match output.name() {
+                Ok(Some(path)) => new.push(path),
+                Ok(None) => {}
+                Err(error) => {
+                    for path in new {
+                        let _ = std::fs::remove_file(path);
+                    }
+                    return Err(error);
+                }
+            }
         }
-        let Sink::File { pending, .. } = &self.sink else {
-            return Ok(());
-        };
-        let synced = pending.file().sync_all();
-        synced.map_err(|source| self.error(source))?;
-        self.inputs.check_unchanged()?;
-        // What was opened since the beginning is not replaced either.
-        check(&self.path, &self.inputs, self.force)?;
+        Ok(())
+    }
+
+    /// Puts all of it on the disk and sees that nothing keeps it from having its name.
+    fn settle(&self) -> Result<(), OutputError> {
+        match &self.sink {
+            Sink::Stdout(stream) => {
+                let result = lock(stream).write_at(&[], self.len);
+                result.map_err(|source| self.error(source))?;
+                Ok(self.inputs.check_unchanged()?)
+            }
+            Sink::File { pending, .. } => {
+                let synced = pending.file().sync_all();
+                synced.map_err(|source| self.error(source))?;
+                self.inputs.check_unchanged()?;
+                // What was opened since the beginning is not replaced either.
+                check(&self.path, &self.inputs, self.force)
+            }
+        }
+    }
+
+    /// Gives the file its name, which is told if there was no file of it.
+    fn name(self) -> Result<Option<PathBuf>, OutputError> {
         let OutputFile {
             path, force, sink, ..
         } = self;
@@ -251,8 +281,9 @@ impl OutputFile {
             permissions,
         } = sink
         else {
-            return Ok(());
+            return Ok(None);
         };
+        let is_new = permissions.is_none();
         let named = pending.name(&real, force, permissions);
         named.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => OutputError::Exists(path.clone()),
@@ -260,7 +291,7 @@ impl OutputFile {
         })?;
         // The name itself is on the disk once the folder is; not every system can sync a folder.
         let _ = File::open(folder_of(&real)).and_then(|folder| folder.sync_all());
-        Ok(())
+        Ok(is_new.then_some(real))
     }
 }
 

@@ -20,6 +20,7 @@ const ORDER: [&str; 27] = [
     "convert",
     "quantize",
     "migrate",
+    "split",
     "model",
     "storage",
     "prompts",
