@@ -14,6 +14,7 @@ use crate::plan::WriteError;
 use crate::prompts::PromptsError;
 use crate::quantize::QuantizeError;
 use crate::quantize::imatrix::ImportanceError;
+use crate::set::SetError;
 use crate::source::hub::HubError;
 use crate::source::{NameError, SourceError};
 use crate::split::SplitError;
@@ -50,6 +51,9 @@ pub enum Error {
     /// A file could not be split, or its parts not be put together.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// Metadata could not be changed.
+    #[error(transparent)]
+    Set(Box<SetError>),
     /// A verification could not be done.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -141,6 +145,12 @@ impl From<ConvertError> for Error {
     }
 }
 
+impl From<SetError> for Error {
+    fn from(error: SetError) -> Error {
+        Error::Set(Box::new(error))
+    }
+}
+
 impl Error {
     /// The file that it is about, where it is about one.
     pub fn path(&self) -> Option<&Path> {
@@ -153,6 +163,7 @@ impl Error {
             Error::Write(error) => error.path(),
             Error::Migrate(error) => error.path(),
             Error::Split(error) => error.path(),
+            Error::Set(error) => error.path(),
             Error::Verify(error) => error.path(),
             Error::Storage(error) => error.path(),
             Error::Read { path, .. } | Error::NoList { path } => Some(path),
@@ -188,6 +199,7 @@ impl Error {
                 Some(source)
             }
             Error::Convert(error) => error.read(),
+            Error::Set(error) => error.read(),
             Error::Verify(error) => error.read(),
             Error::Storage(error) => error.read(),
             Error::Source(error) => error.read(),
@@ -211,6 +223,7 @@ impl Error {
                 | QuantizeError::NoImportance { given: false, .. },
             )
             | Error::Migrate(MigrateError::Dialect { .. }) => Fault::Usage,
+            Error::Set(error) => set_fault(error),
             Error::Split(SplitError::TooMany { .. }) => Fault::Usage,
             Error::Convert(error) => convert_fault(error),
             Error::Write(WriteError::Output(error)) if error.is_system() => Fault::System,
@@ -234,6 +247,15 @@ impl Error {
             | Error::Split(_)
             | Error::Quantize(_) => Fault::Input,
         }
+    }
+}
+
+fn set_fault(error: &SetError) -> Fault {
+    match error {
+        SetError::Output(error) if error.is_system() => Fault::System,
+        SetError::Output(_) => Fault::Usage,
+        error if error.is_usage() => Fault::Usage,
+        _ => Fault::Input,
     }
 }
 

@@ -65,6 +65,7 @@ pub mod quant;
 pub mod quantize;
 #[doc(hidden)]
 pub mod report;
+pub mod set;
 pub mod source;
 pub mod split;
 pub mod storage;

@@ -127,7 +127,7 @@ fn best<'r>(among: impl Iterator<Item = &'r Arch>, fit: impl Fn(&Arch) -> Fit) -
 
 impl Arch {
     /// Whether a GGUF that states this architecture is of this one.
-    fn is_named(&self, architecture: &BStr) -> bool {
+    pub(crate) fn is_named(&self, architecture: &BStr) -> bool {
         self.architectures().any(|name| architecture == name)
     }
 

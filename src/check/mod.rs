@@ -108,6 +108,17 @@ pub struct Examined {
     pub checked: Vec<Checked>,
 }
 
+/// What the headers of a model tell, drafter or target, as far as its architecture is known.
+pub(crate) fn headers(arch: &Arch, gguf: &Gguf) -> Vec<Finding> {
+    if !matches!(kind_of(gguf, arch), Ok(Kind::Target)) {
+        return check(arch, gguf, None, Options { data: false }, &|_| ());
+    }
+    let mut findings = Findings::default();
+    container::check(gguf, &mut findings);
+    target::check(arch, gguf, &mut findings);
+    findings.0
+}
+
 /// What [`examine`] finds.
 pub fn check(
     arch: &Arch,

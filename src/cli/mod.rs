@@ -19,6 +19,7 @@ mod migrate;
 mod page;
 mod print;
 mod quantize;
+mod set;
 mod several;
 mod signals;
 mod sources;
@@ -79,6 +80,8 @@ Examples:
           make a drafter of a fork of llama.cpp load in llama.cpp
   gguf-conv split model.gguf --max-size 2G
           cut a file into parts, as llama-gguf-split does; merge makes one file of them
+  gguf-conv set in.gguf -o out.gguf --chat-template chat_template.jinja
+          change metadata, and nothing else
   gguf-conv completions bash > ~/.local/share/bash-completion/completions/gguf-conv
           have the shell complete commands and options
 
@@ -159,6 +162,8 @@ enum Command {
     Split(split::Args),
     /// Make one file of the parts of a split GGUF, also of renamed and joined ones
     Merge(merge::Args),
+    /// Change the metadata of a GGUF file, and nothing else
+    Set(set::Args),
     /// Prove a drafter's GGUF by a forward pass: weights, drafts, acceptance
     Verify(Box<verify::Args>),
     /// Measure on real servers whether drafting pays, with which n-max, for which prompts
@@ -242,6 +247,7 @@ impl Command {
             Command::Migrate(args) => ("migrate", args.json),
             Command::Split(args) => ("split", args.json),
             Command::Merge(args) => ("merge", args.json),
+            Command::Set(args) => ("set", args.json),
             Command::Verify(args) => ("verify", args.json),
             Command::Bench(args) => ("bench", args.json),
             Command::Advise(args) => ("advise", args.json),
@@ -257,6 +263,7 @@ impl Command {
             Command::Quantize(args) => args.output(),
             Command::Migrate(args) => args.output.as_deref(),
             Command::Merge(args) => args.output.as_deref(),
+            Command::Set(args) => args.output.as_deref(),
             Command::Verify(args) => args.dump.as_deref(),
             _ => None,
         }
@@ -273,6 +280,7 @@ impl Command {
             Command::Migrate(args) => migrate::run(args, inputs),
             Command::Split(args) => split::run(args, inputs),
             Command::Merge(args) => merge::run(args, inputs),
+            Command::Set(args) => set::run(args, inputs),
             Command::Verify(args) => verify::run(args, inputs),
             Command::Bench(args) => bench::run(args, inputs),
             Command::Advise(args) => advise::run(args, inputs),

@@ -103,6 +103,19 @@ impl Gguf {
         })
     }
 
+    /// The same model with other metadata, as if it stood in the first file.
+    pub(crate) fn with_metadata(&self, metadata: Metadata) -> Gguf {
+        let mut parts = self.parts.clone();
+        if let Some(first) = parts.first_mut() {
+            first.header.metadata = metadata;
+        }
+        Gguf {
+            parts,
+            index: self.index.clone(),
+            missing: self.missing.clone(),
+        }
+    }
+
     /// The files, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts

@@ -43,6 +43,16 @@ impl Metadata {
         }
     }
 
+    /// Removes a key, if it exists; the others keep their order.
+    pub fn remove(&mut self, key: &str) {
+        if let Some(at) = self.index.remove(BStr::new(key)) {
+            self.entries.remove(at);
+            for place in self.index.values_mut().filter(|place| **place > at) {
+                *place -= 1;
+            }
+        }
+    }
+
     /// Whether the key exists.
     pub fn contains(&self, key: &str) -> bool {
         self.contains_bytes(BStr::new(key))

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// One file of a model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Part {
     /// Where it lies.
     pub path: PathBuf,

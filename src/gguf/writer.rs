@@ -1,7 +1,7 @@
 //! Lays a GGUF file out: the header's bytes and where each tensor goes. Writing the data is the caller's part, at the
 //! offsets given here, in any order.
 
-use super::header::{Endian, TypeId};
+use super::header::{Endian, Header, TensorInfo, TypeId};
 use super::limits::DEFAULT_ALIGNMENT;
 use super::metadata::Metadata;
 use super::reader::MAGIC;
@@ -73,11 +73,21 @@ impl Layout {
                 .and_then(|end| end.checked_next_multiple_of(alignment))
                 .ok_or(LayoutError::TooLarge)?;
         }
+        let infos: Vec<TensorInfo> = tensors
+            .iter()
+            .zip(&relative)
+            .map(|(tensor, &offset)| TensorInfo {
+                name: tensor.name.clone(),
+                dims: tensor.dims.clone(),
+                ty: tensor.ty,
+                offset,
+            })
+            .collect();
         // Writing to a Vec cannot fail.
         let mut header = Vec::new();
         match endian {
-            Endian::Little => write_header::<LittleEndian>(&mut header, metadata, tensors, &relative),
-            Endian::Big => write_header::<BigEndian>(&mut header, metadata, tensors, &relative),
+            Endian::Little => write_infos::<LittleEndian>(&mut header, 3, metadata, &infos),
+            Endian::Big => write_infos::<BigEndian>(&mut header, 3, metadata, &infos),
         }
         .map_err(|_| LayoutError::TooLarge)?;
 
@@ -92,25 +102,39 @@ impl Layout {
     }
 }
 
-fn write_header<E: ByteOrder>(
+impl Header {
+    /// The bytes of this header with other metadata, without the padding up to the data: tensors, byte order and version
+    /// stay as they are.
+    pub fn with_metadata(&self, metadata: &Metadata) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Writing to a Vec cannot fail.
+        let _ = match self.endian {
+            Endian::Little => write_infos::<LittleEndian>(&mut out, self.version, metadata, &self.tensors),
+            Endian::Big => write_infos::<BigEndian>(&mut out, self.version, metadata, &self.tensors),
+        };
+        out
+    }
+}
+
+fn write_infos<E: ByteOrder>(
     out: &mut Vec<u8>,
+    version: u32,
     metadata: &Metadata,
-    tensors: &[TensorSpec],
-    offsets: &[u64],
+    tensors: &[TensorInfo],
 ) -> io::Result<()> {
     out.extend(MAGIC);
-    out.write_u32::<E>(3)?;
+    out.write_u32::<E>(version)?;
     out.write_u64::<E>(tensors.len() as u64)?;
     out.write_u64::<E>(metadata.len() as u64)?;
     write_metadata::<E>(out, metadata)?;
-    for (tensor, &offset) in tensors.iter().zip(offsets) {
+    for tensor in tensors {
         write_string::<E>(out, &tensor.name)?;
         out.write_u32::<E>(tensor.dims.len() as u32)?;
         for &dim in &tensor.dims {
             out.write_u64::<E>(dim)?;
         }
         out.write_u32::<E>(tensor.ty.0)?;
-        out.write_u64::<E>(offset)?;
+        out.write_u64::<E>(tensor.offset)?;
     }
     Ok(())
 }

@@ -136,6 +136,32 @@ struct MergedPart {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Set {
+    output: Option<String>,
+    dry_run: bool,
+    backup: Option<String>,
+    changes: Vec<SetChange>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetChange {
+    action: String,
+    key: String,
+    from: Option<SetSide>,
+    to: Option<SetSide>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetSide {
+    r#type: String,
+    value: Json,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Change {
     action: String,
     subject: String,
@@ -596,6 +622,15 @@ fn what_is_written_is_reported_alike() {
     let report: Merge = one(0, "merge", &["merge", &part.output, "-o", &out("w.gguf")]);
     assert_eq!((report.tensors.len(), report.parts.len()), (49, 2));
     assert_eq!(report.parts[1].path, part.output);
+    let set = ["set", &out("w.gguf"), "--in-place", "general.sampling.top_k=9"];
+    let report: Set = one(0, "set", &set);
+    assert_eq!(report.output, Some(out("w.gguf")));
+    assert_eq!(report.backup, Some(out("w.gguf.header")));
+    let change = &report.changes[0];
+    assert_eq!(
+        (change.action.as_str(), &change.to.as_ref().unwrap().value),
+        ("change", &Json::from(9))
+    );
 }
 
 #[test]

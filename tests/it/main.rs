@@ -32,6 +32,7 @@ mod quantize_options;
 mod readme;
 mod refusals;
 mod report;
+mod set;
 mod sources;
 mod split;
 mod structure;

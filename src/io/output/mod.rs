@@ -110,6 +110,20 @@ pub fn check(path: &Path, inputs: &Inputs, force: bool) -> Result<(), OutputErro
     place::find(path, inputs, force).map(drop)
 }
 
+/// Writes `bytes` over the beginning of the file at `path`, which keeps the rest. This alone is not undone where it is cut
+/// off: the caller keeps what was there.
+pub fn overwrite(path: &Path, bytes: &[u8], inputs: &Inputs) -> Result<(), OutputError> {
+    inputs.check_unchanged()?;
+    let written = File::options().write(true).open(path).and_then(|file| {
+        write_all_at(&file, bytes, 0)?;
+        file.sync_all()
+    });
+    written.map_err(|source| OutputError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 impl OutputFile {
     /// Begins a file of `len` bytes, all zero. See [`check`] for when `path` is refused.
     pub fn create(path: &Path, len: u64, inputs: &Inputs, force: bool) -> Result<OutputFile, OutputError> {

@@ -6,7 +6,7 @@ mod circles;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "text",
     "io",
     "finding",
@@ -30,6 +30,7 @@ const ORDER: [&str; 27] = [
     "report",
     "inspect",
     "check",
+    "set",
     "diff",
     "hash",
     "list",
