@@ -87,8 +87,11 @@ pub struct LayerTypes {
     pub sliding: String,
     /// Word for a layer that sees everything.
     pub full: String,
-    /// With a config that lists none: each layer of this number is full, and the last, as transformers has it.
+    /// With a config that lists none: each layer of this number is full, as transformers has it.
     pub full_every: Option<std::num::NonZeroUsize>,
+    /// Whether the last layer sees everything whatever the config lists, as transformers has it.
+    #[serde(default)]
+    pub full_last: bool,
     /// Name of a number; where it is set, all layers have a sliding window whatever else is listed.
     pub sliding_when: Option<String>,
     /// What a layer is where nothing tells.

@@ -57,9 +57,16 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
                 Some(word) if word == types.full => Some(LayerKind::Full),
                 _ => None,
             };
-            let kinds = list.as_array().and_then(|list| list.iter().map(kind).collect());
+            let kinds: Option<Vec<_>> = list.as_array().and_then(|list| list.iter().map(kind).collect());
             match kinds {
-                Some(kinds) if Vec::len(&kinds) == count => self.found.numbers.set_layers(kinds),
+                Some(mut kinds) if kinds.len() == count => match kinds.last_mut() {
+                    Some(last) if types.full_last && *last != LayerKind::Full => {
+                        *last = LayerKind::Full;
+                        let from = "transformers, which makes the last layer full whatever is listed";
+                        self.set_kinds(kinds, Provenance::Library(from.to_owned()));
+                    }
+                    _ => self.found.numbers.set_layers(kinds),
+                },
                 _ => {
                     self.is_stated_wrong = true;
                     self.found.faults.push(Fault::Value {
@@ -79,12 +86,14 @@ impl<'a, F: Facts<'a>> Resolver<'_, 'a, F> {
         match (self.kinds_by_length(types, count), every) {
             (Ok((kinds, from)), _) => self.set_kinds(kinds, from),
             (Err(_), Some(every)) => {
-                let kind = |layer: usize| match layer.is_multiple_of(every.get()) || layer == count {
+                let kind = |layer: usize| match layer.is_multiple_of(every.get())
+                    || (types.full_last && layer == count)
+                {
                     true => LayerKind::Full,
                     false => LayerKind::Sliding,
                 };
-                let from =
-                    format!("transformers, as config.json lists none: each {every}th is full, and the last");
+                let also = if types.full_last { ", and the last" } else { "" };
+                let from = format!("transformers, as config.json lists none: each {every}th is full{also}");
                 self.set_kinds((1..=count).map(kind).collect(), Provenance::Library(from));
             }
             (Err(why), None) => self.undecided = Some(why),

@@ -78,7 +78,8 @@ impl Config {
                 dims: head_dim_of(LayerKind::Sliding, sliding.1),
                 rotated_pairs: None,
             },
-            per_layer_width: text.uint_or("hidden_size_per_layer_input", 0)?,
+            per_layer_width: text
+                .uint_or("hidden_size_per_layer_input", silent_per_layer_width(checkpoint))?,
             soft_cap: text
                 .optional_float("final_logit_softcapping")?
                 .map(|cap| cap as f32),
@@ -98,6 +99,14 @@ impl Config {
         config.check()?;
         Ok(Some(config))
     }
+}
+
+/// The width of per-layer embeddings where the config is silent: transformers' for a checkpoint that has any.
+fn silent_per_layer_width(checkpoint: &Checkpoint) -> usize {
+    let has_any = checkpoint
+        .tensors()
+        .any(|tensor| tensor.name.ends_with("embed_tokens_per_layer.weight"));
+    if has_any { 256 } else { 0 }
 }
 
 /// The keys of one object. Null counts as absent.
@@ -167,7 +176,7 @@ impl<'a> Keys<'a> {
     }
 
     fn layer_kinds(&self) -> Result<Vec<LayerKind>, ModelError> {
-        let kinds = self.typed(
+        let kinds: Option<Vec<LayerKind>> = self.typed(
             "layer_types",
             "a list of sliding_attention and full_attention",
             |value| {
@@ -179,7 +188,11 @@ impl<'a> Keys<'a> {
                 value.as_array()?.iter().map(kind).collect()
             },
         )?;
-        if let Some(kinds) = kinds {
+        if let Some(mut kinds) = kinds {
+            // As transformers has it, whatever is listed.
+            if let Some(last) = kinds.last_mut() {
+                *last = LayerKind::Full;
+            }
             return Ok(kinds);
         }
         // What transformers takes where none are listed: five sliding layers and a full one, and the last is full.

@@ -1,9 +1,12 @@
 //! Gemma 4 itself as a source: its checkpoints become what upstream's converter writes.
 
 use crate::common::*;
+use gguf_conv::checkpoint::Checkpoint;
 use gguf_conv::gguf::Gguf;
 use gguf_conv::io::Inputs;
+use gguf_conv::model::Config;
 use gguf_conv::quant::GgmlType;
+use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
 /// What a tensor's name in GGUF is in a checkpoint, without what stands around it.
@@ -122,4 +125,94 @@ fn a_target_is_no_drafter() {
         &["this is a folder, not the GGUF of a model"],
         &["verify", path_str(&checkpoint), "--target", path_str(&target)],
     );
+}
+
+/// A checkpoint of random weights in a folder of the name that the sums were made with, with the pair's tokenizer.
+fn variant(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("Tiny-Gemma-4");
+    copy_folder(&fixture("target-variants").join(name), &path);
+    for file in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        std::fs::copy(fixture("mini-dense/drafter").join(file), path.join(file)).unwrap();
+    }
+    (folder, path)
+}
+
+/// Converts it where it lies, so that the file gets the default name: that and its sum.
+fn by_default(folder: &Path, outtype: &str) -> (String, String) {
+    let mut command = program();
+    command
+        .current_dir(folder)
+        .args(["Tiny-Gemma-4", "--outtype", outtype]);
+    let told = command.output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let is_gguf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gguf");
+    let mut entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let file = entries.find(is_gguf).unwrap();
+    let named = (
+        file.file_name().unwrap().to_str().unwrap().to_owned(),
+        sha256(&file),
+    );
+    std::fs::remove_file(file).unwrap();
+    named
+}
+
+/// Experts; a unified model with tensors for images and sound and with tokens to suppress; one whose inner config names
+/// another class, which upstream goes by; a list of layers that ends with a sliding one; a silent config of per-layer
+/// embeddings. `fixtures/target_variants.py` made them and the sums.
+#[test]
+fn the_forms_that_people_have_are_upstreams_to_the_byte_and_by_name() {
+    let sums = checksums("target-variants");
+    assert_eq!(sums.len(), 10);
+    for (path, sum) in &sums {
+        let (name, file) = path.split_once('/').unwrap();
+        let outtype = if file.ends_with("-Q8_0.gguf") {
+            "q8_0"
+        } else {
+            "bf16"
+        };
+        let (folder, _) = variant(name);
+        assert_eq!(
+            by_default(folder.path(), outtype),
+            (file.to_owned(), sum.clone()),
+            "{path}"
+        );
+    }
+}
+
+fn edit_config(checkpoint: &Path, edit: impl FnOnce(&mut serde_json::Map<String, Json>)) {
+    let path = checkpoint.join("config.json");
+    let mut config: Json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    edit(config.as_object_mut().unwrap());
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
+/// Upstream writes a width of 256 all the same, and llama.cpp finds no tensors of it.
+#[test]
+fn no_width_of_per_layer_embeddings_without_any() {
+    let (folder, checkpoint) = variant("experts");
+    edit_config(&checkpoint, |config| {
+        config.remove("hidden_size_per_layer_input").unwrap();
+    });
+    let (file, sum) = by_default(folder.path(), "bf16");
+    assert_eq!(checksums("target-variants")[&format!("experts/{file}")], sum);
+}
+
+/// The forward pass takes the same numbers from a checkpoint as from what became of it.
+#[test]
+fn numbers_of_a_checkpoint_are_those_of_its_gguf() {
+    for name in ["experts", "unified", "sliding-last", "default-per-layer"] {
+        let (_folder, path) = variant(name);
+        let out = path.with_file_name("out.gguf");
+        succeed(&[path_str(&path), "--outtype", "bf16", "-o", path_str(&out)]);
+        let inputs = Inputs::new();
+        let checkpoint = Checkpoint::open(&inputs, &path).unwrap();
+        let of_checkpoint = Config::from_checkpoint(&checkpoint).unwrap().unwrap();
+        let of_gguf = Config::from_gguf(&Gguf::open(&inputs, &out).unwrap(), "gemma4").unwrap();
+        assert_eq!(of_checkpoint.layers, of_gguf.layers, "{name}");
+        assert_eq!(of_checkpoint.per_layer_width, of_gguf.per_layer_width, "{name}");
+        assert_eq!(of_checkpoint.experts, of_gguf.experts, "{name}");
+    }
 }
