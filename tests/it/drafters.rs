@@ -5,8 +5,10 @@ use crate::bench::llama_server;
 use crate::common::parts::*;
 use crate::common::*;
 use gguf_conv::bench::record::Run;
+use gguf_conv::checkpoint::Checkpoint;
 use gguf_conv::gguf::{Array, Gguf, Value};
 use gguf_conv::io::Inputs;
+use gguf_conv::model::{Config, DrafterConfig, RopeNumbers};
 use safetensors::Dtype;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -91,6 +93,87 @@ fn the_forms_that_people_have_become_upstreams_files() {
         assert_eq!(sha256(&out), *sum, "{file}");
         let checked = succeed(&["check", path_str(&out), "--target", path_str(&target())]).0;
         assert!(checked.contains("nothing found"), "{checked}");
+    }
+}
+
+/// `fixtures/rope_variants.py` made the settings and the sums. llama.cpp turns by linear scaling; by YaRN ours does not.
+#[test]
+fn scaled_rotary_frequencies_become_upstreams_files() {
+    let path = fixture("drafter-variants/rope.json");
+    let variants: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let variants = variants.as_object().unwrap();
+    assert_eq!(variants.len(), 6);
+    for (name, variant) in variants {
+        let folder = tempfile::tempdir().unwrap();
+        let drafter = folder.path().join(name);
+        copy_folder(
+            &fixture("drafter-variants").join(variant["of"].as_str().unwrap()),
+            &drafter,
+        );
+        let config = drafter.join("config.json");
+        let mut settings: Json = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+        let more = variant["config"].as_object().unwrap().clone();
+        settings.as_object_mut().unwrap().extend(more);
+        std::fs::write(config, settings.to_string()).unwrap();
+        let out = folder.path().join("out.gguf");
+        converted(&drafter, "bf16", &out);
+        assert_eq!(sha256(&out), variant["sha256"].as_str().unwrap(), "{name}");
+        let checked = succeed(&["check", path_str(&out), "--target", path_str(&target())]).0;
+        assert!(checked.contains("nothing found"), "{name}: {checked}");
+
+        let inputs = Inputs::new();
+        let of_gguf = DrafterConfig::from_gguf(&Gguf::open(&inputs, &out).unwrap(), "");
+        if name.contains("yarn") {
+            let told = of_gguf.unwrap_err().to_string();
+            assert!(told.contains("rotary scaling of type yarn"), "{told}");
+            continue;
+        }
+        let of_gguf = of_gguf.unwrap();
+        let factor = if name == "dflash-nested" { 2.0 } else { 4.0 };
+        assert_eq!(rope_of(&of_gguf).stretch, factor, "{name}");
+        let of_target = Config::from_gguf(&Gguf::open(&inputs, &target()).unwrap(), "gemma4").unwrap();
+        let checkpoint = Checkpoint::open(&inputs, &drafter).unwrap();
+        let of_checkpoint = DrafterConfig::from_checkpoint(&checkpoint, &of_gguf, &of_target).unwrap();
+        assert_eq!(rope_of(&of_checkpoint), rope_of(&of_gguf), "{name}");
+    }
+}
+
+fn rope_of(config: &DrafterConfig) -> &RopeNumbers {
+    match config {
+        DrafterConfig::Eagle3(config) => &config.numbers.rope,
+        DrafterConfig::DFlash(config) => &config.numbers.rope,
+        DrafterConfig::Assistant(_) => panic!("an assistant"),
+    }
+}
+
+/// Nothing that turns a drafter otherwise is dropped in silence.
+#[test]
+fn other_scalings_are_refused() {
+    for (pair, settings, words) in [
+        (
+            "mini-dense-eagle3",
+            json!({ "rope_scaling": { "rope_type": "llama3", "factor": 8.0 } }),
+            ["/rope_scaling/rope_type", "llama3"],
+        ),
+        (
+            "mini-dense-dflash",
+            json!({ "rope_parameters": { "full_attention": { "rope_type": "llama3" } } }),
+            ["/rope_parameters/full_attention/rope_type", "llama3"],
+        ),
+        (
+            "mini-dense-dflash",
+            json!({ "rope_scaling": { "type": "dynamic", "factor": 2.0 } }),
+            ["/rope_scaling/type", "dynamic"],
+        ),
+    ] {
+        let drafter = Drafter::named(pair, "drafter");
+        let more = settings.as_object().unwrap().clone();
+        drafter.edit_json("config.json", |config| {
+            config.as_object_mut().unwrap().extend(more);
+        });
+        let target = target();
+        let args = [drafter.str(), "--target", path_str(&target), "--dry-run"];
+        refuse(INPUT, &words, &args);
     }
 }
 
@@ -229,9 +312,9 @@ fn what_llama_cpp_cannot_run_is_refused_with_its_reason() {
     });
     refused(
         dflash,
-        &["rope_type is \"yarn\"", "convert_hf_to_gguf.py"],
+        &["rope_type is \"longrope\"", "convert_hf_to_gguf.py"],
         |config| {
-            config["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0});
+            config["rope_scaling"] = json!({"rope_type": "longrope", "factor": 4.0});
         },
     );
     let dspark = "mini-dense-dspark";

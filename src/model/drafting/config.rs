@@ -117,10 +117,14 @@ impl Numbers {
             Some(head_dim) => head_dim,
             None => width / heads.max(1),
         };
-        let stretch = match keys.optional_string("rope.scaling.type")? {
-            None => 1.0,
-            Some(kind) if kind == "none" => 1.0,
-            Some(kind) if kind == "linear" => keys.optional_float("rope.scaling.factor")?.unwrap_or(1.0),
+        let kind = keys.optional_string("rope.scaling.type")?;
+        let stretch = match kind.as_deref() {
+            Some("none") => 1.0,
+            // As llama.cpp takes it where nothing is said; 0 stands for a number that is not there.
+            None | Some("linear") => match keys.optional_float("rope.scaling.factor")? {
+                None | Some(0.0) => keys.optional_float("rope.scale_linear")?.unwrap_or(1.0),
+                Some(factor) => factor,
+            },
             Some(kind) => {
                 return Err(keys.error(format!(
                     "rotary scaling of type {kind} is not computed here: none and linear are"

@@ -61,7 +61,11 @@ fn merged(json: &Value) -> Value {
 fn numbers(path: &Path, keys: &Keys, target_layers: Vec<usize>) -> Result<Numbers, ModelError> {
     let (width, heads) = (keys.uint("hidden_size")?, keys.uint("num_attention_heads")?);
     let head_dim = keys.uint_or("head_dim", width / heads.max(1))?;
-    let rope = keys.inner("/rope_parameters");
+    // Some list the settings of full and of sliding layers; llama.cpp turns all by those of the full ones.
+    let rope = match keys.inner("/rope_parameters/full_attention") {
+        full if full.json.is_object() => full,
+        _ => keys.inner("/rope_parameters"),
+    };
     let scaling = keys.inner("/rope_scaling");
     let kind = |keys: &Keys| {
         let kind = keys.get("rope_type").or_else(|| keys.get("type"));
