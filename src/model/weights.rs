@@ -88,6 +88,28 @@ impl<'a> CheckpointWeights<'a> {
         CheckpointWeights { checkpoint, arch }
     }
 
+    /// The tensors that it has, by their names in a GGUF, but for those that are left out of one unless asked for.
+    pub fn held(&self) -> Vec<String> {
+        let is_held = |spec: &TensorSpec, layer| {
+            let mut names = spec.source_names(layer);
+            names.any(|name| self.checkpoint.tensor(&name).is_some())
+        };
+        let (by_layer, single): (Vec<_>, Vec<_>) =
+            self.arch.tensors.iter().partition(|spec| spec.gguf.is_by_layer());
+        let single = single.into_iter().filter(|spec| is_held(spec, 0));
+        let mut held: Vec<String> = single.map(|spec| spec.gguf.name(0)).collect();
+        for layer in 0.. {
+            let before = held.len();
+            let there = by_layer.iter().filter(|spec| is_held(spec, layer));
+            held.extend(there.map(|spec| spec.gguf.name(layer)));
+            if held.len() == before {
+                break;
+            }
+        }
+        held.retain(|name| !self.arch.is_on_demand(name));
+        held
+    }
+
     /// The checkpoint's names for a tensor, the usual one first.
     fn names(&self, gguf_name: &str) -> Vec<String> {
         let fits = |spec: &'a TensorSpec| Some((spec, spec.gguf.matches(gguf_name)?));

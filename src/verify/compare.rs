@@ -74,6 +74,11 @@ impl Comparison {
             Outcome::NotInSource => true,
         }
     }
+
+    /// Whether the source has the tensor in the same shape, if it has it.
+    pub fn is_in_shape(&self) -> bool {
+        !matches!(self.outcome, Outcome::Shape(_))
+    }
 }
 
 impl TensorError {

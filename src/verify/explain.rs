@@ -2,9 +2,10 @@
 
 use super::compare::{Comparison, Outcome, TensorError, compare};
 use super::repair::{Fault, PRE_PROJECTION, divide_first_half, exchange_halves, has_nibbles, swap_nibbles};
-use super::words::{all_zeros, code, rows};
+use super::words::{all_zeros, code, list, rows};
 use crate::finding::Finding;
-use crate::model::{D2T, Matrix, ModelError, Tensor, Weights};
+use crate::gguf::Gguf;
+use crate::model::{CheckpointWeights, D2T, Matrix, ModelError, Tensor, Weights};
 use crate::quant::GgmlType;
 
 /// Largest relative error that a guess may leave in a tensor of floating-point numbers: a scale factor costs rounding.
@@ -21,9 +22,9 @@ enum Cause {
 
 /// One finding for each way in which tensors differ from the source. `raw` is the source before anything was done to it.
 pub fn explain(
-    drafter: &dyn Weights,
+    drafter: &Gguf,
     source: &dyn Weights,
-    raw: &dyn Weights,
+    raw: &CheckpointWeights,
     comparisons: &[Comparison],
 ) -> Result<Vec<Finding>, ModelError> {
     let mut causes = Vec::new();
@@ -35,13 +36,22 @@ pub fn explain(
                 false => cause(drafter, source, comparisons, comparison, error)?,
             },
             Outcome::Shape(shape) => {
-                Cause::Other(format!("{name} has another shape than the source's {shape:?}"))
+                let other = match Weights::tensor(drafter, name)?.map(first_rows) {
+                    Some(ours) => held_instead(&ours, source, comparisons, name)?,
+                    None => None,
+                };
+                other.map_or_else(
+                    || Cause::Other(format!("{name} has another shape than the source's {shape:?}")),
+                    Cause::Is,
+                )
             }
             Outcome::NotInSource => continue,
         };
         causes.push((name, cause));
     }
-    Ok(findings(&causes))
+    let mut findings = findings(&causes);
+    findings.extend(missing(drafter, source, &raw.held())?);
+    Ok(findings)
 }
 
 /// One sentence for what belongs together.
@@ -139,6 +149,44 @@ fn split(name: &str) -> Option<(&str, &str)> {
         .then(|| (block, rest.trim_start_matches('.').trim_end_matches(".weight")))
 }
 
+/// What the source has and the file has not. `held`: the names of what the checkpoint holds.
+fn missing(drafter: &Gguf, source: &dyn Weights, held: &[String]) -> Result<Option<Finding>, ModelError> {
+    let mut missing = Vec::new();
+    for name in held {
+        if drafter.info(name).is_none() && source.tensor(name)?.is_some() {
+            missing.push(name);
+        }
+    }
+    let verb = match missing[..] {
+        [] => return Ok(None),
+        [_] => "is",
+        _ => "are",
+    };
+    let message = format!("{} {verb} missing: the source has more tensors", list(&missing));
+    Ok(Some(Finding::error(code::WEIGHTS, message)))
+}
+
+/// The tensor of the source that this one, called `name`, holds in the place of its own.
+fn held_instead(
+    ours: &Tensor,
+    source: &dyn Weights,
+    comparisons: &[Comparison],
+    name: &str,
+) -> Result<Option<String>, ModelError> {
+    for candidate in comparisons.iter().filter(|candidate| candidate.name != name) {
+        let Some(tensor) = source.tensor(&candidate.name)?.map(first_rows) else {
+            continue;
+        };
+        if tensor.shape == ours.shape
+            && let Some((a, b)) = Matrix::new(ours.clone()).zip(Matrix::new(tensor))
+            && compare(ours.ty, &a, &b).is_good(ours.ty)
+        {
+            return Ok(Some(candidate.name.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// Rows that are looked at: whatever happened to a whole tensor shows in its first ones.
 const EXPLAINED_ROWS: usize = 4096;
 
@@ -182,12 +230,8 @@ fn cause(
     if let ([one], [expected]) = (case.numbers.as_slice(), case.expected.as_slice()) {
         return other(format!("{name} is {one}, the source has {expected}"));
     }
-    for candidate in comparisons.iter().filter(|candidate| candidate.name != name) {
-        if let Some(tensor) = source.tensor(&candidate.name)?.map(first_rows)
-            && case.is_now(tensor)
-        {
-            return Ok(Cause::Is(candidate.name.clone()));
-        }
+    if let Some(other) = held_instead(&case.ours, source, comparisons, name)? {
+        return Ok(Cause::Is(other));
     }
     if case.fits_nibbles_swapped() {
         return Ok(Cause::Nibbles);
@@ -241,14 +285,6 @@ impl<'a> Case<'a> {
             let error = compare(ty, &matrix, &self.theirs);
             error.is_good(ty) || (!ty.is_quantized() && error.relative <= FLOAT_CEILING)
         })
-    }
-
-    /// Whether the tensor holds this one of the source.
-    fn is_now(&self, tensor: Tensor) -> bool {
-        tensor.shape == self.ours.shape
-            && Matrix::new(self.ours.clone())
-                .zip(Matrix::new(tensor))
-                .is_some_and(|(ours, theirs)| compare(self.ours.ty, &ours, &theirs).is_good(self.ours.ty))
     }
 
     /// Whether these numbers would be right.

@@ -2,7 +2,7 @@
 
 use super::words::code;
 use crate::finding::Finding;
-use crate::model::{DFlashConfig, DrafterConfig, Eagle3Config, Numbers};
+use crate::model::{DFlashConfig, DrafterConfig, Eagle3Config, Numbers, RopeNumbers};
 use std::fmt::Debug;
 
 /// One finding for each number that differs. Those of assistants are held to the target instead, whose keys they read.
@@ -35,7 +35,8 @@ impl Told {
 
     /// Numbers that may have been rounded to 32 bits.
     fn hold_real(&mut self, key: &str, ours: f64, theirs: f64) {
-        if ours as f32 != theirs as f32 {
+        let (ours, theirs) = (ours as f32, theirs as f32);
+        if ours != theirs {
             self.say(key, format!("{key} is {ours}, the source's is {theirs}"));
         }
     }
@@ -70,7 +71,7 @@ fn of_dflash(told: &mut Told, ours: &DFlashConfig, theirs: &DFlashConfig) {
         (1.0, scale) if scale != 1.0 => {
             told.say(
                 key,
-                format!("{key} is missing: the source scales embeddings by {scale}"),
+                format!("{key} is missing or 1: the source scales embeddings by {scale}"),
             );
         }
         (ours, theirs) => told.hold_real(key, ours.into(), theirs.into()),
@@ -124,6 +125,9 @@ fn of_all(told: &mut Told, architecture: &str, ours: &Numbers, theirs: &Numbers)
     let name = key("attention.layer_norm_rms_epsilon");
     told.hold_real(&name, ours.eps.into(), theirs.eps.into());
     told.hold_real(&key("rope.freq_base"), ours.rope.base, theirs.rope.base);
+    let stretch = [ours, theirs].map(|numbers| numbers.rope.stretch.into());
+    told.hold_real(&key("rope.scaling.factor"), stretch[0], stretch[1]);
+    of_factors(told, &ours.rope, &theirs.rope);
     let (a, b) = (&ours.target_layers, &theirs.target_layers);
     if a != b {
         let sorted = |layers: &[usize]| {
@@ -137,5 +141,35 @@ fn of_all(told: &mut Told, architecture: &str, ours: &Numbers, theirs: &Numbers)
         };
         let name = key("target_layers");
         told.say(&name, format!("{name} is {a:?}, the source's is {b:?}{why}"));
+    }
+}
+
+/// The factors of rotary frequencies, which a checkpoint states and a GGUF has as a tensor.
+fn of_factors(told: &mut Told, ours: &RopeNumbers, theirs: &RopeNumbers) {
+    const NAME: &str = "rope_freqs.weight";
+    /// Above this a pair stands still.
+    const STILL: f32 = 1e20;
+    /// More than what programs make of the same numbers.
+    const ROUNDING: f32 = 1e-5;
+    if ours.dims != theirs.dims {
+        // Told already.
+        return;
+    }
+    let (ours, theirs) = match (&ours.factors, &theirs.factors) {
+        (None, None) => return,
+        (None, Some(_)) => {
+            let message = format!("{NAME} is missing: the source divides its rotary frequencies by factors");
+            return told.say(NAME, message);
+        }
+        (Some(ours), Some(theirs)) => (ours, theirs),
+        (Some(ours), None) => (ours, &vec![1.0; ours.len()]),
+    };
+    let differ = |(a, b): (&f32, &f32)| match (*a > STILL, *b > STILL) {
+        (false, false) => (a - b).abs() > ROUNDING * b.abs(),
+        (a, b) => a != b,
+    };
+    let pairs = ours.iter().zip(theirs);
+    if let Some((i, (a, b))) = pairs.enumerate().find(|(_, pair)| differ(*pair)) {
+        told.say(NAME, format!("factor {i} of {NAME} is {a}, the source's is {b}"));
     }
 }

@@ -16,10 +16,21 @@ pub fn as_converted<'a>(
     let numbers = match config {
         DrafterConfig::Assistant(_) => return Ok(converted),
         DrafterConfig::Eagle3(config) => {
-            interleave(source, &mut converted, &config.numbers)?;
+            reorder(source, &mut converted, &config.numbers, true)?;
+            if !config.norm_before_fc {
+                converted.hide("enc.output_norm.weight");
+            }
             &config.numbers
         }
-        DrafterConfig::DFlash(config) => &config.numbers,
+        DrafterConfig::DFlash(config) => {
+            if config.neighbours {
+                reorder(source, &mut converted, &config.numbers, false)?;
+            }
+            if !config.has_table {
+                converted.hide("token_embd.weight");
+            }
+            &config.numbers
+        }
     };
     number_tokens(source, &mut converted, numbers)?;
     // Converters leave out a head that scores the whole vocabulary, and llama.cpp then takes the target's.
@@ -30,29 +41,38 @@ pub fn as_converted<'a>(
     Ok(converted)
 }
 
-/// Queries and keys by neighbours, as llama.cpp turns EAGLE-3's, where a checkpoint has halves: in each head, row `i` of
-/// the first half is followed by row `i` of the second.
-fn interleave(source: &dyn Weights, converted: &mut Overlay, numbers: &Numbers) -> Result<(), ModelError> {
-    for (name, heads) in [
-        ("blk.0.attn_q.weight", numbers.heads),
-        ("blk.0.attn_k.weight", numbers.kv_heads),
-    ] {
-        let Some(tensor) = source.tensor(name)? else {
+/// Queries and keys in the order in which llama.cpp turns them. `side_by_side`: as for EAGLE-3, where a checkpoint has
+/// halves: in each head, row `i` of the first half is followed by row `i` of the second. Otherwise the reverse, as for
+/// DFlash.
+fn reorder(
+    source: &dyn Weights,
+    converted: &mut Overlay,
+    numbers: &Numbers,
+    side_by_side: bool,
+) -> Result<(), ModelError> {
+    const PARTS: [&str; 4] = ["attn_q", "attn_k", "attn_q_norm", "attn_k_norm"];
+    for (l, part) in (0..numbers.layers).flat_map(|l| PARTS.map(|part| (l, part))) {
+        let name = format!("blk.{l}.{part}.weight");
+        let Some(tensor) = source.tensor(&name)? else {
             continue;
         };
         let rows = tensor.shape.first().copied().unwrap_or(0);
-        if rows == 0 || !rows.is_multiple_of(2 * heads) {
+        let head_dim = numbers.head_dim;
+        if rows == 0 || !rows.is_multiple_of(head_dim) || !head_dim.is_multiple_of(2) {
             continue;
         }
-        let half = rows / heads / 2;
+        let half = head_dim / 2;
         let row_bytes = tensor.data.len() / rows;
-        let order = (0..heads)
-            .flat_map(|head| (0..half).flat_map(move |i| [0, half].map(|h| head * 2 * half + h + i)));
+        let from = |row: usize| match side_by_side {
+            true => row % 2 * half + row / 2,
+            false => row % half * 2 + row / half,
+        };
+        let order = (0..rows).map(|row| row / head_dim * head_dim + from(row % head_dim));
         let data = order
             .flat_map(|row| &tensor.data[row * row_bytes..][..row_bytes])
             .copied()
             .collect();
-        converted.replace_bytes(name, tensor.ty, tensor.shape, data);
+        converted.replace_bytes(&name, tensor.ty, tensor.shape, data);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! planted faults.
 
 use crate::common::parts::Parts;
-use crate::common::{fixture, path_str, program, refuse, with};
+use crate::common::{copy_folder, fixture, path_str, program, read_tensors, refuse, with, write_tensors};
 use gguf_conv::gguf::Array;
 use gguf_conv::io::Inputs;
 use gguf_conv::verify::{Limits, Options, Prompt, Report, verify};
@@ -181,16 +181,21 @@ fn options_of_assistants_are_refused_for_others() {
 
 /// A drafter with a change.
 fn changed(kind: &str, change: impl FnOnce(&mut Parts)) -> (TempDir, PathBuf) {
+    changed_in("bf16", kind, change)
+}
+
+/// One in this type.
+fn changed_in(ty: &str, kind: &str, change: impl FnOnce(&mut Parts)) -> (TempDir, PathBuf) {
     let scratch = TempDir::new().unwrap();
     let path = scratch.path().join("changed.gguf");
-    let mut parts = Parts::read(&folder(kind).join("drafter-bf16.gguf"));
+    let mut parts = Parts::read(&folder(kind).join(format!("drafter-{ty}.gguf")));
     change(&mut parts);
     parts.write(&path);
     (scratch, path)
 }
 
 /// The findings of the program, with or without the source, and the exit code.
-fn findings(drafter: &Path, source: Option<&Path>) -> (String, Option<i32>) {
+fn findings(drafter: &Path, source: Option<&Path>) -> (Vec<String>, Option<i32>) {
     let mut command = program();
     command.args([
         "verify",
@@ -207,30 +212,127 @@ fn findings(drafter: &Path, source: Option<&Path>) -> (String, Option<i32>) {
     let output = command.output().unwrap();
     let report: Json = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    (report["results"][0]["findings"].to_string(), output.status.code())
+    let findings = report["results"][0]["findings"].as_array();
+    let findings = findings.unwrap_or_else(|| panic!("{report}")).iter();
+    let messages = findings.map(|finding| finding["message"].as_str().unwrap().to_owned());
+    (messages.collect(), output.status.code())
+}
+
+/// Expects that `verify` fails and that one of its sentences is this one.
+#[track_caller]
+fn told(drafter: &Path, source: Option<&Path>, sentence: &str) {
+    let (findings, code) = findings(drafter, source);
+    let is_told = findings.iter().any(|message| message.contains(sentence));
+    assert!(is_told && code == Some(1), "{sentence:?} not in {findings:?}");
 }
 
 /// Without a source these show all the same.
 #[test]
 fn faults_that_the_file_shows_by_itself() {
     let (_scratch, drafter) = changed("dflash", |parts| parts.remove("dflash.embedding_scale"));
-    let (told, code) = findings(&drafter, None);
-    assert!(
-        told.contains("dflash.embedding_scale is missing") && code == Some(1),
-        "{told}"
-    );
+    told(&drafter, None, "dflash.embedding_scale is missing");
 
     let (_scratch, drafter) = changed("eagle3", without_rows_numbers);
-    let (told, code) = findings(&drafter, None);
-    assert!(told.contains("d2t names token") && code == Some(1), "{told}");
+    told(&drafter, None, "d2t names token");
 
     let (_scratch, drafter) = changed("dflash", |parts| {
         parts.set("dflash.target_layers", Array::I32(vec![1, 3, 5]))
     });
-    let (told, code) = findings(&drafter, None);
-    assert!(
-        told.contains("the input of layer 5 of the target, which has 5") && code == Some(1),
-        "{told}"
+    told(&drafter, None, "the input of layer 5 of the target, which has 5");
+}
+
+const TYPES: [&str; 2] = ["bf16", "q8_0"];
+
+/// The errors in a file with its checkpoint beside it, but for what comes of them.
+#[track_caller]
+fn errors(drafter: &Path, source: &Path) -> Vec<String> {
+    let (mut found, code) = findings(drafter, Some(source));
+    assert_eq!(code, Some(1), "{found:?}");
+    found.retain(|message| !message.starts_with("the drafter is far below its source"));
+    found
+}
+
+/// Plants a fault in what upstream's converter made of a kind's checkpoint and expects, with that checkpoint beside it, that
+/// these are the errors in the file, and no others.
+#[track_caller]
+fn named(kind: &str, fault: impl Fn(&mut Parts), expected: &[&str]) {
+    let source = folder(kind).join("drafter");
+    for ty in TYPES {
+        let (_scratch, drafter) = changed_in(ty, kind, &fault);
+        assert_eq!(errors(&drafter, &source), expected, "{kind} {ty}");
+    }
+}
+
+/// So that what the others find was planted.
+#[test]
+fn nothing_is_said_of_upstreams_files_beside_their_source() {
+    for kind in KINDS {
+        for ty in TYPES {
+            let drafter = folder(kind).join(format!("drafter-{ty}.gguf"));
+            let (found, code) = findings(&drafter, Some(&folder(kind).join("drafter")));
+            assert_eq!((found, code), (vec![], Some(0)), "{kind} {ty}");
+        }
+    }
+}
+
+#[test]
+fn two_layers_of_the_target_exchanged() {
+    let of = [
+        ("eagle3", "eagle3.target_layers", [1, 4, 3], [1, 3, 4]),
+        ("dflash", "dflash.target_layers", [3, 1, 4], [1, 3, 4]),
+        ("dspark", "dflash.target_layers", [1, 4, 3], [1, 3, 4]),
+    ];
+    for (kind, key, wrong, right) in of {
+        let message = format!(
+            "{key} is {wrong:?}, the source's is {right:?}: layers are exchanged, and each has weights of its own"
+        );
+        named(
+            kind,
+            |parts| parts.set(key, Array::I32(wrong.to_vec())),
+            &[&message],
+        );
+    }
+}
+
+/// As a converter leaves them that takes EAGLE-3's layer for any other: rows half a head apart belong together.
+#[test]
+fn queries_and_keys_not_permuted() {
+    let message = |name: &str| {
+        format!(
+            "{name} is not permuted: its rows lie as in the source, llama.cpp turns neighbouring ones together"
+        )
+    };
+    let [query, key] = ["blk.0.attn_q.weight", "blk.0.attn_k.weight"];
+    let fault = |parts: &mut Parts| {
+        half_a_head_apart(parts, query, 4);
+        half_a_head_apart(parts, key, 2);
+    };
+    named("eagle3", fault, &[&message(key), &message(query)]);
+    named(
+        "eagle3",
+        |parts| half_a_head_apart(parts, key, 2),
+        &[&message(key)],
+    );
+}
+
+/// The even rows of each head, then the odd ones.
+fn half_a_head_apart(parts: &mut Parts, name: &str, heads: usize) {
+    let (_, dims, _, data) = parts.tensors.iter_mut().find(|(n, ..)| n == name).unwrap();
+    let row = data.len() / dims[1] as usize;
+    let of_head = |head: &[u8]| -> Vec<u8> {
+        let rows: Vec<&[u8]> = head.chunks(row).collect();
+        let (even, odd) = (rows.iter().step_by(2), rows.iter().skip(1).step_by(2));
+        even.chain(odd).copied().flatten().copied().collect()
+    };
+    *data = data.chunks(data.len() / heads).flat_map(of_head).collect();
+}
+
+#[test]
+fn tokens_of_a_reduced_vocabulary_as_distances() {
+    named(
+        "eagle3",
+        without_rows_numbers,
+        &["d2t holds the source's distances: the number of the row was not added"],
     );
 }
 
@@ -239,5 +341,118 @@ fn without_rows_numbers(parts: &mut Parts) {
     let (.., data) = parts.tensors.iter_mut().find(|(name, ..)| name == "d2t").unwrap();
     for (row, token) in data.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         *token = (i64::from_le_bytes(*token) - row as i64).to_le_bytes();
+    }
+}
+
+#[test]
+fn the_scale_of_embeddings_left_out() {
+    for kind in ["dflash", "dspark"] {
+        named(
+            kind,
+            |parts| parts.remove("dflash.embedding_scale"),
+            &["dflash.embedding_scale is missing or 1: the source scales embeddings by 11.313708"],
+        );
+        named(
+            kind,
+            |parts| parts.set("dflash.embedding_scale", 8.0f32),
+            &["dflash.embedding_scale is 8, the source's is 11.313708"],
+        );
+    }
+}
+
+#[test]
+fn another_mask_token() {
+    for kind in ["dflash", "dspark"] {
+        named(
+            kind,
+            |parts| parts.set("tokenizer.ggml.mask_token_id", 5u32),
+            &["the mask token is 5, the source's is 4"],
+        );
+    }
+}
+
+fn exchange_markov(parts: &mut Parts) {
+    parts.rename_tensor("markov_w1.weight", "other");
+    parts.rename_tensor("markov_w2.weight", "markov_w1.weight");
+    parts.rename_tensor("other", "markov_w2.weight");
+}
+
+#[test]
+fn markov_tables_exchanged() {
+    let message = "markov_w1.weight and markov_w2.weight are exchanged";
+    named("dspark", exchange_markov, &[message]);
+}
+
+/// Without them the runtime takes the drafter for another kind, or the head for one that is not there.
+#[test]
+fn tensors_of_the_source_left_out() {
+    let fault = |names: &'static [&'static str]| {
+        move |parts: &mut Parts| parts.tensors.retain(|(name, ..)| !names.contains(&name.as_str()))
+    };
+    named(
+        "dspark",
+        fault(&["markov_w1.weight", "markov_w2.weight"]),
+        &["markov_w1.weight and markov_w2.weight are missing: the source has more tensors"],
+    );
+    named(
+        "eagle3",
+        fault(&["blk.0.attn_v.weight"]),
+        &["blk.0.attn_v.weight is missing: the source has more tensors"],
+    );
+    named(
+        "dspark",
+        fault(&["rope_freqs.weight"]),
+        &["rope_freqs.weight is missing: the source divides its rotary frequencies by factors"],
+    );
+}
+
+#[test]
+fn rotary_frequencies_that_all_turn() {
+    let fault = |parts: &mut Parts| {
+        let (.., data) = parts
+            .tensors
+            .iter_mut()
+            .find(|(name, ..)| name == "rope_freqs.weight")
+            .unwrap();
+        *data = data.chunks(4).flat_map(|_| 1f32.to_le_bytes()).collect();
+    };
+    named(
+        "dspark",
+        fault,
+        &["factor 8 of rope_freqs.weight is 1, the source's is inf"],
+    );
+}
+
+/// As some checkpoints have it, and upstream's converter turns it back.
+#[test]
+fn a_source_whose_heads_turn_neighbours_is_the_same() {
+    let scratch = TempDir::new().unwrap();
+    let source = scratch.path().join("drafter");
+    copy_folder(&folder("dflash").join("drafter"), &source);
+    let config = source.join("config.json");
+    let mut settings = json(config.clone());
+    settings["rope_is_neox_style"] = false.into();
+    std::fs::write(config, settings.to_string()).unwrap();
+    let weights = source.join("model.safetensors");
+    let mut tensors = read_tensors(&weights);
+    for (name, raw) in &mut tensors {
+        if ["q_proj", "k_proj", "q_norm", "k_norm"]
+            .iter()
+            .any(|part| name.contains(part))
+        {
+            let row = raw.data.len() / raw.shape[0];
+            // Heads of 32.
+            let side_by_side = |head: &[u8]| -> Vec<u8> {
+                let (first, second) = head.split_at(16 * row);
+                let pairs = first.chunks(row).zip(second.chunks(row));
+                pairs.flat_map(|(a, b)| [a, b].concat()).collect()
+            };
+            raw.data = raw.data.chunks(32 * row).flat_map(side_by_side).collect();
+        }
+    }
+    write_tensors(&weights, &tensors);
+    for ty in TYPES {
+        let drafter = folder("dflash").join(format!("drafter-{ty}.gguf"));
+        assert_eq!(findings(&drafter, Some(&source)), (vec![], Some(0)), "{ty}");
     }
 }

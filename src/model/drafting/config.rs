@@ -5,6 +5,7 @@ use crate::gguf::{Gguf, Value};
 use crate::model::arithmetic::Compute;
 use crate::model::config::{Config, Keys, MAX_LAYERS, config_error};
 use crate::model::error::ModelError;
+use crate::model::weights::Weights;
 use std::path::PathBuf;
 
 /// What EAGLE-3 and DFlash have in common.
@@ -43,7 +44,7 @@ pub struct RopeNumbers {
     pub dims: usize,
     /// By which all frequencies are divided.
     pub stretch: f32,
-    /// By which each frequency is divided, where the checkpoint says so; a GGUF has `rope_freqs.weight` for it.
+    /// By which each frequency is divided, where the checkpoint says so or `rope_freqs.weight` of a GGUF.
     pub factors: Option<Vec<f32>>,
 }
 
@@ -89,6 +90,10 @@ pub struct DFlashConfig {
     pub sample_from_anchor: bool,
     /// DFlash2's.
     pub selector: Option<SelectorConfig>,
+    /// Whether elements of a head that turn together lie side by side in a checkpoint; in a GGUF they never do.
+    pub neighbours: bool,
+    /// Whether a checkpoint's embeddings are used, not the target's.
+    pub has_table: bool,
 }
 
 /// The numbers of DFlash2's convolutions and of its selector.
@@ -131,6 +136,8 @@ impl Numbers {
                 )));
             }
         };
+        let turning = keys.optional_uint("rope.dimension_count")?.unwrap_or(head_dim);
+        let factors = keys.gguf.shaped_if_present("rope_freqs.weight", &[turning / 2])?;
         let numbers = Numbers {
             path: keys.path().to_owned(),
             width,
@@ -142,9 +149,9 @@ impl Numbers {
             eps: keys.float("attention.layer_norm_rms_epsilon")? as f32,
             rope: RopeNumbers {
                 base: keys.optional_float("rope.freq_base")?.unwrap_or(10_000.0),
-                dims: keys.optional_uint("rope.dimension_count")?.unwrap_or(head_dim),
+                dims: turning,
                 stretch: stretch as f32,
-                factors: None,
+                factors: factors.map(|factors| factors.decode()),
             },
             target_layers: keys.uints("target_layers")?,
             compute: Compute::default(),
@@ -325,6 +332,8 @@ impl DFlashConfig {
             causal: keys.optional_bool("attention.causal")?.unwrap_or(false),
             sample_from_anchor: keys.optional_bool("sample_from_anchor")?.unwrap_or(true),
             selector,
+            neighbours: false,
+            has_table: true,
             numbers,
         };
         config.check()?;

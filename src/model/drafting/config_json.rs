@@ -236,6 +236,8 @@ fn dflash(path: &Path, keys: &Keys, target: &Config) -> Result<DFlashConfig, Mod
                 top_k,
             }),
         },
+        neighbours: !is_gemma && keys.get("rope_is_neox_style").is_some_and(|style| style == false),
+        has_table: keys.get("has_embed_tokens").is_none_or(|has| has == true),
         numbers,
     })
 }

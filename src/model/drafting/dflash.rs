@@ -93,7 +93,7 @@ impl<'a> DFlash<'a> {
             output_norm: weights.vector("output_norm.weight", width)?,
             markov,
             selector,
-            rope: rope(weights, numbers)?,
+            rope: rope(numbers),
             watch: Watch::default(),
             config,
         })

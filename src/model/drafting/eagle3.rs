@@ -63,7 +63,7 @@ impl<'a> Eagle3<'a> {
             ffn_norm: weights.vector("blk.0.ffn_norm.weight", width)?,
             ffn: Gated::load(weights, numbers, 0, false)?,
             output_norm: weights.vector("output_norm.weight", width)?,
-            rope: rope(weights, numbers)?,
+            rope: rope(numbers),
             watch: Watch::default(),
             config,
         })

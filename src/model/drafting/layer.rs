@@ -173,17 +173,13 @@ pub fn normed(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     out
 }
 
-/// The rotary embedding, with the factors of the checkpoint or of `rope_freqs.weight`, if there are any.
-pub fn rope(weights: &dyn Weights, numbers: &Numbers) -> Result<Rope, ModelError> {
+/// The rotary embedding, with its factors, if there are any.
+pub fn rope(numbers: &Numbers) -> Rope {
     let rope = &numbers.rope;
-    let pairs = rope.dims / 2;
-    let stated = match &rope.factors {
-        Some(factors) => Some(factors.clone()),
-        None => weights
-            .shaped_if_present("rope_freqs.weight", &[pairs])?
-            .map(|factors| factors.decode()),
+    let mut factors = match &rope.factors {
+        Some(factors) => factors.clone(),
+        None => vec![1.0; rope.dims / 2],
     };
-    let mut factors = stated.unwrap_or_else(|| vec![1.0; pairs]);
     factors.iter_mut().for_each(|factor| *factor *= rope.stretch);
-    Ok(Rope::new(rope.base, rope.dims, Some(&factors)))
+    Rope::new(rope.base, rope.dims, Some(&factors))
 }
