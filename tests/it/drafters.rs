@@ -102,7 +102,7 @@ fn scaled_rotary_frequencies_become_upstreams_files() {
     let path = fixture("drafter-variants/rope.json");
     let variants: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let variants = variants.as_object().unwrap();
-    assert_eq!(variants.len(), 6);
+    assert_eq!(variants.len(), 7);
     for (name, variant) in variants {
         let folder = tempfile::tempdir().unwrap();
         let drafter = folder.path().join(name);
