@@ -1,6 +1,9 @@
 //! Whether an architecture file is sound: every name that it uses exists, and nothing is said twice.
 
+mod metadata;
+mod numbers;
 mod sections;
+mod tensors;
 #[cfg(test)]
 mod tests;
 
