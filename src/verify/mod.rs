@@ -66,6 +66,7 @@ pub use watch::{Phase, Watch, Watcher};
 use crate::finding::Finding;
 use crate::io::{Inputs, output};
 use crate::model::CheckpointWeights;
+use compare::Comparison;
 use files::{Files, check_kinds, check_options};
 use run::Run;
 use std::cmp::Reverse;
@@ -106,7 +107,7 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
 
     let mismatches = plausible::mismatches(&files.drafter, &config, &files.target, &target_config);
     let reasons: Vec<String> = mismatches.iter().map(|m| m.message.clone()).collect();
-    let is_runnable = mismatches.iter().all(|mismatch| !mismatch.fatal);
+    let mut is_runnable = mismatches.iter().all(|mismatch| !mismatch.fatal);
     if let Some(config) = config.assistant() {
         findings.extend(plausible::odd_rope_freqs(&files.drafter, config, &files.target)?);
     }
@@ -118,6 +119,7 @@ fn verify_here(inputs: &Inputs, options: &Options) -> Result<Report, VerifyError
         (Some(source), Some(raw)) => {
             let comparisons = compare::compare_all(&files.drafter, source)?;
             findings.extend(explain::explain(&files.drafter, source, raw, &comparisons)?);
+            is_runnable &= comparisons.iter().all(Comparison::is_in_shape);
             Some(comparisons.iter().map(TensorReport::from).collect())
         }
         _ => {

@@ -2,7 +2,9 @@
 //! planted faults.
 
 use crate::common::parts::Parts;
-use crate::common::{copy_folder, fixture, path_str, program, read_tensors, refuse, with, write_tensors};
+use crate::common::{
+    copy_folder, fixture, path_str, program, read_tensors, refuse, succeed, with, write_tensors,
+};
 use gguf_conv::gguf::Array;
 use gguf_conv::io::Inputs;
 use gguf_conv::verify::{Limits, Options, Prompt, Report, verify};
@@ -381,6 +383,20 @@ fn exchange_markov(parts: &mut Parts) {
 fn markov_tables_exchanged() {
     let message = "markov_w1.weight and markov_w2.weight are exchanged";
     named("dspark", exchange_markov, &[message]);
+
+    // With a reduced vocabulary one is shorter than the other, so that the drafter cannot be run.
+    let source = fixture("drafter-variants/dspark-speculators");
+    let scratch = TempDir::new().unwrap();
+    let drafter = scratch.path().join("drafter.gguf");
+    let target = fixture("mini-dense/target-bf16.gguf");
+    for ty in TYPES {
+        let with = ["--target", path_str(&target), "--outtype", ty, "--force", "-o"];
+        succeed(&[&[path_str(&source)], &with[..], &[path_str(&drafter)]].concat());
+        let mut parts = Parts::read(&drafter);
+        exchange_markov(&mut parts);
+        parts.write(&drafter);
+        assert_eq!(errors(&drafter, &source), [message], "{ty}");
+    }
 }
 
 /// Without them the runtime takes the drafter for another kind, or the head for one that is not there.
