@@ -6,6 +6,7 @@ use crate::checkpoint::CheckpointError;
 use crate::convert::ConvertError;
 use crate::facts::TargetError;
 use crate::gguf::GgufError;
+use crate::inspect::GetError;
 use crate::io::output::OutputError;
 use crate::io::{ChangedInput, ReadError};
 use crate::migrate::MigrateError;
@@ -86,6 +87,9 @@ pub enum Error {
     /// A model on disk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A model holds no such value.
+    #[error(transparent)]
+    Get(GetError),
     /// A list of checksums holds none.
     #[error(
         "{}: no line is a checksum and a name; give what `gguf-conv hash` or sha256sum has written", path.display()
@@ -151,6 +155,15 @@ impl From<SetError> for Error {
     }
 }
 
+impl From<GetError> for Error {
+    fn from(error: GetError) -> Error {
+        match error {
+            GetError::Storage(error) => Error::Storage(error),
+            error => Error::Get(error),
+        }
+    }
+}
+
 impl Error {
     /// The file that it is about, where it is about one.
     pub fn path(&self) -> Option<&Path> {
@@ -166,6 +179,7 @@ impl Error {
             Error::Set(error) => error.path(),
             Error::Verify(error) => error.path(),
             Error::Storage(error) => error.path(),
+            Error::Get(error) => error.path(),
             Error::Read { path, .. } | Error::NoList { path } => Some(path),
             Error::Bench(error) => error.path(),
             Error::Advise(error) => error.path(),
@@ -215,7 +229,7 @@ impl Error {
             return read_fault(error);
         }
         match self {
-            Error::Usage(_) | Error::Name(_) => Fault::Usage,
+            Error::Usage(_) | Error::Name(_) | Error::Get(_) => Fault::Usage,
             Error::Stdout(_) | Error::Threads(_) | Error::Changed(_) | Error::Install(_) => Fault::System,
             Error::Quantize(
                 QuantizeError::NoEncoder(_)

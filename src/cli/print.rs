@@ -191,15 +191,18 @@ pub(super) fn count(n: u64) -> String {
     }
 }
 
-/// A number with five digits that count: `0.94537`, `1.2e30`.
+/// A number with three digits that count: `0.945`, `1.20e30`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || (1e-4..1e6).contains(&size) {
         let whole_digits = size.max(1.0).log10().floor() as usize;
-        let text = format!("{value:.*}", 5_usize.saturating_sub(whole_digits));
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        let text = format!("{value:.*}", 3_usize.saturating_sub(whole_digits));
+        match text.contains('.') {
+            true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            false => text,
+        }
     } else {
-        format!("{value:.4e}")
+        format!("{value:.2e}")
     }
 }
 

@@ -40,6 +40,7 @@ pub use file::{Gguf, Tensor};
 pub use header::{Endian, Header, TensorInfo, TypeId};
 pub use metadata::{KeyError, Metadata};
 pub use part::{Part, RawTensor};
+pub(crate) use reader::little_endian_scalars;
 pub use split::{part_path, part_prefix};
 pub use swap::{can_swap, swap_blocks};
 pub use value::{Array, Strings, Value, ValueType};

@@ -119,13 +119,24 @@ impl Part {
 
     /// A tensor of this file with its bytes. Unknown types are errors, as are tensors that lie outside the file.
     pub fn raw_tensor<'a>(&'a self, info: &'a TensorInfo) -> Result<RawTensor<'a>, GgufError> {
+        let size = info.size().unwrap_or(0);
+        self.raw_range(info, 0..size)
+    }
+
+    /// [`Part::raw_tensor`] with these of its bytes only: of a file elsewhere no others travel.
+    pub(crate) fn raw_range<'a>(
+        &'a self,
+        info: &'a TensorInfo,
+        bytes: Range<u64>,
+    ) -> Result<RawTensor<'a>, GgufError> {
         let fail = |kind: FormatError| GgufError::new(&self.path, kind);
         let name = || escape(&info.name);
-        let (start, end) = self.header.range(info);
         let (Some(ty), Some(_)) = (info.ty.known(), info.size()) else {
             let id = info.ty.0;
             return Err(fail(FormatError::TensorType { name: name(), id }));
         };
+        let first = self.header.range(info).0;
+        let (start, end) = (first.saturating_add(bytes.start), first.saturating_add(bytes.end));
         // Only whole files lie elsewhere, so that places in the part are places in the file.
         self.map
             .fetch(start..end)

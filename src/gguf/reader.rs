@@ -407,6 +407,11 @@ fn check_shape(info: &TensorInfo) -> Result<(), FormatError> {
     Ok(())
 }
 
+/// A run of scalars, little-endian.
+pub(crate) fn little_endian_scalars(ty: ValueType, bytes: &[u8]) -> Array {
+    scalars::<LittleEndian>(ty, bytes)
+}
+
 fn scalars<E: ByteOrder>(ty: ValueType, bytes: &[u8]) -> Array {
     fn each<T, const N: usize>(bytes: &[u8], read: impl Fn(&[u8]) -> T) -> Vec<T> {
         bytes.as_chunks::<N>().0.iter().map(|chunk| read(chunk)).collect()

@@ -1,6 +1,7 @@
 //! Metadata values: scalars, strings, and arrays of one element type.
 
 use bstr::{BStr, BString};
+use std::ops::Range;
 
 /// Several byte strings in one allocation, as a vocabulary of a quarter of a million tokens wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,6 +158,15 @@ macro_rules! values {
                     Array::String(v) => v.len(),
                     Array::Array(v) => v.len(),
                 }
+            }
+
+            /// The elements at these places as an array of their own.
+            pub fn slice(&self, range: Range<usize>) -> Option<Array> {
+                Some(match self {
+                    $(Array::$ty(v) => Array::$ty(v.get(range)?.to_vec()),)*
+                    Array::String(v) => Array::String(range.map(|at| v.get(at)).collect::<Option<_>>()?),
+                    Array::Array(v) => Array::Array(v.get(range)?.to_vec()),
+                })
             }
 
             /// The element at `index` as a value of its own.

@@ -1,5 +1,9 @@
 //! What a model file is, in a few figures.
 
+mod get;
+
+pub use get::{GetError, Got, MOST_NUMBERS, get};
+
 use crate::arch::{Arch, LayerKind, Numbers, Registry};
 use crate::checkpoint::{Checkpoint, kind_of_config};
 use crate::convert;

@@ -8,13 +8,17 @@ pub mod stats;
 pub use error::StorageError;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, SourceTensor};
-use crate::gguf::{Endian, Gguf, GgufError, Metadata, Part, TensorInfo, can_swap, swap_blocks};
+use crate::gguf::{
+    Array, Endian, Gguf, GgufError, Metadata, Part, TensorInfo, ValueType, can_swap, little_endian_scalars,
+    swap_blocks,
+};
 use crate::io::Inputs;
 use crate::io::kind::{FileKind, Wanted, WrongKind};
 use crate::quant::{CHUNK, GgmlType};
 use crate::text::escape;
 use bstr::BStr;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A model's weights.
@@ -237,6 +241,39 @@ impl<'a> ModelTensor<'a> {
 
     /// Its elements, where they can be read as numbers.
     pub fn numbers(&self) -> Result<Numbers<'a>, StorageError> {
+        let (ty, endian) = self.readable()?;
+        Ok(Numbers {
+            ty,
+            endian,
+            elements: self.elements() as usize,
+            data: self.bytes()?,
+        })
+    }
+
+    /// The elements at these places, which lie within the tensor, in a type that holds them without loss. Of a tensor
+    /// elsewhere no others travel but those of the same blocks.
+    pub fn values(&self, places: Range<u64>) -> Result<Array, StorageError> {
+        let (ty, endian) = self.readable()?;
+        let (len, bytes) = (ty.block_len() as u64, ty.block_bytes() as u64);
+        let blocks = places.start / len..places.end.div_ceil(len);
+        let range = blocks.start * bytes..blocks.end * bytes;
+        let numbers = Numbers {
+            ty,
+            endian,
+            elements: ((blocks.end - blocks.start) * len) as usize,
+            data: match self.source {
+                Source::Gguf(part, info) => part.raw_range(info, range)?.data,
+                Source::Safetensors(tensor) => &tensor.data[range.start as usize..range.end as usize],
+            },
+        };
+        let first = (places.start - blocks.start * len) as usize;
+        let places = first..first + (places.end - places.start) as usize;
+        let array = numbers.array();
+        Ok(array.slice(places).unwrap_or(array))
+    }
+
+    /// Type and byte order, where its elements can be read as numbers.
+    fn readable(&self) -> Result<(GgmlType, Endian), StorageError> {
         let unreadable = |why| StorageError::Unreadable {
             name: escape(self.name),
             type_name: self.type_name.clone(),
@@ -252,12 +289,7 @@ impl<'a> ModelTensor<'a> {
         if endian == Endian::Big && !can_swap(ty) {
             return Err(unreadable("its big-endian form is not defined"));
         }
-        Ok(Numbers {
-            ty,
-            endian,
-            elements: self.elements() as usize,
-            data: self.bytes()?,
-        })
+        Ok((ty, endian))
     }
 }
 
@@ -328,6 +360,29 @@ impl<'a> Numbers<'a> {
         // Length and type were checked when these numbers were made.
         let decoded = self.ty.decode(&self.bytes(chunk), out);
         debug_assert!(decoded.is_ok(), "{decoded:?}");
+    }
+
+    /// All of them, in a type that holds them without loss.
+    fn array(&self) -> Array {
+        let scalar = match self.ty {
+            GgmlType::I8 => ValueType::I8,
+            GgmlType::I16 => ValueType::I16,
+            GgmlType::I32 => ValueType::I32,
+            GgmlType::I64 => ValueType::I64,
+            GgmlType::F64 => ValueType::F64,
+            _ => {
+                let (mut all, mut chunk) = (Vec::new(), Vec::new());
+                for at in 0..self.chunks() {
+                    self.decode(at, &mut chunk);
+                    all.append(&mut chunk);
+                }
+                return Array::F32(all);
+            }
+        };
+        let bytes: Vec<u8> = (0..self.chunks())
+            .flat_map(|at| self.bytes(at).into_owned())
+            .collect();
+        little_endian_scalars(scalar, &bytes)
     }
 
     /// [`Numbers::decode`] without loss for the types that are wider than f32; 64-bit integers beyond 2^53 are rounded.

@@ -25,6 +25,50 @@ pub struct Stats {
     pub infinite: u64,
 }
 
+/// Steps of a [`Histogram`].
+pub const STEPS: usize = 12;
+
+/// How many of the finite elements lie in each of [`STEPS`] equal steps from the smallest to the largest; an element
+/// between two steps counts for the upper one. Where all are equal the steps reach half a unit to either side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Histogram(pub [u64; STEPS]);
+
+impl Histogram {
+    /// Reads the tensor that `stats` is of again, on all cores; `None` where no element is finite.
+    pub fn of(numbers: &Numbers, stats: &Stats) -> Option<Histogram> {
+        let (min, max) = (f64::from(stats.min?), f64::from(stats.max?));
+        let (first, last) = match min == max {
+            true => (min - 0.5, max + 0.5),
+            false => (min, max),
+        };
+        let width = (last - first) / STEPS as f64;
+        let edges: [f64; STEPS + 1] = std::array::from_fn(|at| match at {
+            STEPS => last,
+            at => first + at as f64 * width,
+        });
+        let step = |value: f64| {
+            let at = ((value - first) / (last - first) * STEPS as f64) as usize;
+            let at = at.min(STEPS - 1);
+            // Rounding must not lead across an edge.
+            let below = usize::from(value < edges[at]);
+            let above = usize::from(value >= edges[at + 1] && at + 1 < STEPS);
+            at + above - below
+        };
+        let counts = (0..numbers.chunks())
+            .into_par_iter()
+            .map_init(Vec::new, |values, chunk| {
+                let mut counts = [0; STEPS];
+                numbers.decode(chunk, values);
+                for value in values.iter().filter(|value| value.is_finite()) {
+                    counts[step(f64::from(*value))] += 1;
+                }
+                counts
+            })
+            .reduce(|| [0; STEPS], |a, b| std::array::from_fn(|at| a[at] + b[at]));
+        Some(Histogram(counts))
+    }
+}
+
 /// Sums over a part of a tensor.
 #[derive(Debug, Clone, Copy)]
 struct Sums {

@@ -8,4 +8,4 @@ mod nearest;
 pub use escape::{escape, is_hidden};
 pub use fit::{cut, cut_middle, dims, line, name, width};
 pub use glob::Glob;
-pub use nearest::{likely, nearest};
+pub use nearest::{likely, names_like, nearest};

@@ -247,6 +247,12 @@ fn statistics_of_the_data() {
     assert_eq!((&stats(1)["min"], &stats(1)["max"]), (&json!(-1.0), &json!(7.0)));
     assert_eq!((&stats(2)["min"], &stats(2)["nan"]), (&Json::Null, &json!(2)));
     assert_eq!(stats(3)["mean"], Json::Null);
+    // Steps of 7/12 from -3 to 4.
+    assert_eq!(floats["histogram"], json!([1, 0, 0, 0, 0, 2, 1, 0, 1, 0, 0, 1]));
+    assert_eq!(
+        (&stats(2)["histogram"], &stats(3)["histogram"]),
+        (&Json::Null, &Json::Null)
+    );
     let text = inspect_text(&["--stats", path_str(&path)]);
     assert!(text.contains("25.00 %"), "{text}");
 }

@@ -247,6 +247,19 @@ struct Stats {
     zero_share: f64,
     nan: u64,
     infinite: u64,
+    histogram: Option<Vec<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Get {
+    path: String,
+    get: String,
+    #[serde(rename = "type")]
+    ty: String,
+    tensor_type: Option<String>,
+    first: Option<u64>,
+    value: Json,
 }
 
 #[derive(Debug, Deserialize)]
@@ -648,6 +661,25 @@ fn readers_report_a_list_of_results() {
     assert!(!report.equal && report.tensors.iter().any(|tensor| tensor.error.is_some()));
     let report: Hash = one(0, "hash", &["hash", &a]);
     assert_eq!(report.tensors.len(), 49);
+}
+
+#[test]
+fn a_value_is_a_result() {
+    let drafter = file("mini-dense/drafter-q8_0.gguf");
+    let asked = "token_embd.weight[1..3]";
+    let report: Get = one(0, "inspect", &["inspect", "--get", asked, &drafter]);
+    assert_eq!(
+        (report.path.as_str(), report.get.as_str()),
+        (drafter.as_str(), asked)
+    );
+    assert_eq!(
+        (report.ty.as_str(), report.tensor_type.as_deref()),
+        ("f32[]", Some("Q8_0"))
+    );
+    assert_eq!(
+        (report.first, report.value.as_array().unwrap().len()),
+        (Some(1), 2)
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod hash;
 mod hostile;
 mod hub;
 mod inspect;
+mod inspect_get;
 mod install;
 mod io;
 mod json;

@@ -1,5 +1,6 @@
 //! `gguf-conv inspect`: what GGUF and safetensors files hold.
 
+mod get;
 mod report;
 
 use super::json;
@@ -15,7 +16,7 @@ use crate::inspect::{Role, Summary, TypeShare};
 use crate::io::Inputs;
 use crate::io::kind::Wanted;
 use crate::source::Source;
-use crate::storage::stats::Stats;
+use crate::storage::stats::{Histogram, Stats};
 use crate::storage::{ModelFile, ModelTensor};
 use crate::text::{self, Glob};
 use bstr::BStr;
@@ -24,8 +25,19 @@ use indicatif::HumanBytes;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  gguf-conv inspect drafter.gguf
+  gguf-conv inspect --stats --filter 'blk.0.*' drafter.gguf
+  gguf-conv inspect --get general.architecture drafter.gguf
+          the bare value, for scripts
+  gguf-conv inspect --get 'tokenizer.ggml.tokens[0..16]' drafter.gguf
+  gguf-conv inspect --get 'blk.0.attn_q.weight[0..16]' --json drafter.gguf
+          numbers of a tensor, counted in the order of the file, whatever its type";
+
 /// Arguments of inspect.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// GGUF files (of a split model any part), .safetensors files or checkpoint folders
     #[arg(required = true, value_name = "FILE", value_parser = source())]
@@ -42,9 +54,14 @@ pub(super) struct Args {
     /// Leave the tensors out
     #[arg(long)]
     no_tensors: bool,
-    /// Read the data too: smallest and largest number, mean, root mean square, zeros, NaN and infinities
+    /// Read the data too: smallest and largest number, mean, root mean square, zeros, NaN and infinities, and how many numbers
+    /// lie in each of 12 equal steps from the smallest to the largest, as bars on a logarithmic scale
     #[arg(long, conflicts_with = "no_tensors")]
     stats: bool,
+    /// Print one value alone: of a key, of elements of a list (KEY[0..16], KEY[3]; one a line, what would end a line or
+    /// drive a terminal escaped), or numbers of a tensor (TENSOR[0..16])
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["full", "filter", "sort", "no_tensors", "stats"])]
+    get: Option<String>,
     #[command(flatten)]
     sources: SourceArgs,
     /// Report as JSON
@@ -76,7 +93,14 @@ struct Inspected<'a> {
     summary: Summary,
     /// Where tensor ranges of a GGUF are wrong.
     faults: Vec<String>,
-    tensors: Vec<(ModelTensor<'a>, Option<Stats>)>,
+    tensors: Vec<(ModelTensor<'a>, Option<Figures>)>,
+}
+
+/// What the numbers of a tensor are like.
+struct Figures {
+    stats: Stats,
+    /// Absent where no number is finite.
+    histogram: Option<Histogram>,
 }
 
 /// Faults of a file that are told one by one: of a file that is cut short, nearly every tensor is one.
@@ -84,6 +108,9 @@ const WARNED: usize = 4;
 
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
+    if let Some(asked) = &args.get {
+        return get::run(asked, args, inputs);
+    }
     let registry = registry(inputs, args.arch.as_deref())?;
     let finder = Finder::new(inputs, args.sources.download);
     let reach = if args.stats { Reach::Whole } else { Reach::Parts };
@@ -158,7 +185,7 @@ fn shown(args: &Args, name: &BStr) -> bool {
 }
 
 /// Reads the data of each tensor if asked to. Data that cannot be read is a warning.
-fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Option<Stats>)> {
+fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Option<Figures>)> {
     if !wanted {
         return tensors.into_iter().map(|tensor| (tensor, None)).collect();
     }
@@ -168,7 +195,12 @@ fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Opti
         .fold(0, u64::saturating_add);
     let bar = print::progress_bar(total, print::NUMBERS_BAR);
     let stats = |tensor: ModelTensor<'_>| match tensor.numbers() {
-        Ok(numbers) => Some(Stats::of(&numbers, &|read| bar.inc(read))),
+        Ok(numbers) => {
+            let stats = Stats::of(&numbers, &|read| bar.inc(read));
+            // What was just read is still in memory.
+            let histogram = Histogram::of(&numbers, &stats);
+            Some(Figures { stats, histogram })
+        }
         Err(error) => {
             bar.suspend(|| print::warn(&error.to_string()));
             None
@@ -199,47 +231,67 @@ fn show(one: &Inspected, args: &Args, page: &mut Page) {
 }
 
 fn tensor_rows(one: &Inspected, with_stats: bool) -> Vec<Vec<String>> {
-    let is_split = one.file.files().len() > 1;
-    let mut rows: Vec<Vec<String>> = Vec::new();
     if with_stats {
-        let head = ["", "", "", "min", "max", "mean", "rms", "zeros", "NaN", "inf"];
-        rows.push(head.map(str::to_owned).to_vec());
+        return stats_rows(one);
     }
-    for (tensor, stats) in &one.tensors {
-        let mut row = vec![
+    let is_split = one.file.files().len() > 1;
+    let row = |tensor: &ModelTensor| {
+        let size = tensor.size.map(|size| HumanBytes(size).to_string());
+        let part = is_split.then(|| format!("of file {}", tensor.file + 1));
+        let row = [
             text::name(tensor.name),
             tensor.type_name.clone(),
             text::dims(&tensor.dims),
+            size.unwrap_or_else(|| "?".to_owned()),
+            format!("at {}", tensor.offset),
         ];
-        if with_stats {
-            row.extend(stats_cells(stats.as_ref()));
-        } else {
-            let size = tensor.size.map(|size| HumanBytes(size).to_string());
-            row.push(size.unwrap_or_else(|| "?".to_owned()));
-            row.push(format!("at {}", tensor.offset));
-            if is_split {
-                row.push(format!("of file {}", tensor.file + 1));
-            }
-        }
-        rows.push(row);
-    }
-    rows
+        row.into_iter().chain(part).collect()
+    };
+    one.tensors.iter().map(|(tensor, _)| row(tensor)).collect()
 }
 
-fn stats_cells(stats: Option<&Stats>) -> Vec<String> {
-    let Some(stats) = stats else {
-        return vec!["not readable".to_owned()];
-    };
+/// Figures of each tensor; NaN and infinities have columns only where there are any.
+fn stats_rows(one: &Inspected) -> Vec<Vec<String>> {
+    let figures = || one.tensors.iter().filter_map(|(_, figures)| figures.as_ref());
+    let is_finite = figures().all(|figures| figures.stats.nan + figures.stats.infinite == 0);
+    let head = [
+        "", "", "values", "min", "max", "mean", "rms", "zeros", "NaN", "inf",
+    ];
+    let columns = if is_finite { head.len() - 2 } else { head.len() };
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), print::number);
-    vec![
-        number(stats.min.map(f64::from)),
-        number(stats.max.map(f64::from)),
-        number(stats.mean),
-        number(stats.rms),
-        format!("{:.2} %", stats.zero_share() * 100.0),
-        stats.nan.to_string(),
-        stats.infinite.to_string(),
-    ]
+    let row = |(tensor, figures): &(ModelTensor, Option<Figures>)| {
+        let mut row = vec![text::name(tensor.name), tensor.type_name.clone()];
+        match figures {
+            None => row.push("not readable".to_owned()),
+            Some(Figures { stats, histogram }) => row.extend([
+                histogram.as_ref().map_or_else(|| "-".to_owned(), bars),
+                number(stats.min.map(f64::from)),
+                number(stats.max.map(f64::from)),
+                number(stats.mean),
+                number(stats.rms),
+                format!("{:.2} %", stats.zero_share() * 100.0),
+                stats.nan.to_string(),
+                stats.infinite.to_string(),
+            ]),
+        }
+        row.truncate(columns);
+        row
+    };
+    let head = head.iter().take(columns).map(|&cell| cell.to_owned()).collect();
+    std::iter::once(head).chain(one.tensors.iter().map(row)).collect()
+}
+
+/// A histogram as bars, as high as the logarithm of what they count: one number is seen beside millions.
+fn bars(histogram: &Histogram) -> String {
+    const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let Histogram(counts) = histogram;
+    let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let bar = |&count: &u64| match (count, most) {
+        (0, _) => BARS[0],
+        (_, 1.0) => BARS[8],
+        (count, most) => BARS[1 + ((count as f64).ln() / most.ln() * 7.0).round() as usize],
+    };
+    counts.iter().map(bar).collect()
 }
 
 /// The summary in a few lines.

@@ -1,10 +1,10 @@
 //! The JSON report of inspect.
 
-use super::{Args, Inspected, shown};
+use super::{Args, Figures, Inspected, shown};
 use crate::cli::json::{KeyReport, Text};
 use crate::gguf::Endian;
 use crate::inspect::{Role, Summary};
-use crate::storage::stats::Stats;
+use crate::storage::stats::{Histogram, STEPS};
 use crate::storage::{ModelFile, ModelTensor};
 use serde::Serialize;
 use std::path::Path;
@@ -91,6 +91,7 @@ struct StatsReport {
     zero_share: f64,
     nan: u64,
     infinite: u64,
+    histogram: Option<[u64; STEPS]>,
 }
 
 pub(super) fn of<'a>(one: &'a Inspected, args: &Args) -> Report<'a> {
@@ -172,7 +173,7 @@ fn summary_report(summary: &Summary) -> SummaryReport<'_> {
     }
 }
 
-fn tensor_report<'a>((tensor, stats): &'a (ModelTensor, Option<Stats>)) -> TensorReport<'a> {
+fn tensor_report<'a>((tensor, figures): &'a (ModelTensor, Option<Figures>)) -> TensorReport<'a> {
     TensorReport {
         name: Text(tensor.name),
         ty: &tensor.type_name,
@@ -181,7 +182,7 @@ fn tensor_report<'a>((tensor, stats): &'a (ModelTensor, Option<Stats>)) -> Tenso
         file_offset: tensor.file_offset,
         size_bytes: tensor.size,
         part: tensor.file,
-        stats: stats.as_ref().map(|stats| StatsReport {
+        stats: figures.as_ref().map(|Figures { stats, histogram }| StatsReport {
             min: stats.min,
             max: stats.max,
             mean: stats.mean,
@@ -189,6 +190,7 @@ fn tensor_report<'a>((tensor, stats): &'a (ModelTensor, Option<Stats>)) -> Tenso
             zero_share: stats.zero_share(),
             nan: stats.nan,
             infinite: stats.infinite,
+            histogram: histogram.map(|Histogram(counts)| counts),
         }),
     }
 }
