@@ -31,7 +31,8 @@ pub(super) fn check(gguf: &Gguf, findings: &mut Findings) {
 /// Tensors lie within the file, aligned and apart.
 fn check_ranges(part: &Part, findings: &mut Findings) {
     for fault in part.header.range_faults(part.file_len()) {
-        findings.error("data-range", None, fault.to_string(), fault.hint());
+        let tensor = fault.misplaced().map(str::to_owned);
+        findings.error("data-range", tensor, fault.to_string(), fault.hint());
     }
 }
 

@@ -10,10 +10,18 @@ use bstr::{BStr, ByteSlice};
 
 const AGAIN: &str = "the file is damaged, or its source was: download or convert it again";
 
-/// Reads every tensor that can be read. What cannot be is told elsewhere: unknown types, byte order, ranges.
-pub(super) fn check(arch: &Arch, gguf: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) {
+/// Reads every tensor that can be read, and counts them. What cannot be is told elsewhere: unknown types, byte order,
+/// ranges.
+pub(super) fn check(
+    arch: &Arch,
+    gguf: &Gguf,
+    findings: &mut Findings,
+    progress: &(dyn Fn(u64) + Sync),
+) -> usize {
+    let mut read = 0;
     for tensor in gguf_tensors(gguf) {
         let Ok(numbers) = tensor.numbers() else { continue };
+        read += 1;
         let stats = Stats::of(&numbers, progress);
         let name = escape(tensor.name);
         if let Some(message) = not_finite(&name, &stats) {
@@ -30,6 +38,7 @@ pub(super) fn check(arch: &Arch, gguf: &Gguf, findings: &mut Findings, progress:
             }
         }
     }
+    read
 }
 
 /// Whether a tensor is computed from the keys, which is checked elsewhere.
@@ -39,15 +48,18 @@ fn is_computed(arch: &Arch, name: &BStr) -> bool {
     spec.is_some_and(|spec| spec.generate.is_some())
 }
 
-/// Reads the target's tensors: a NaN there reaches every draft.
-pub(super) fn check_target(target: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) {
+/// Reads the target's tensors, and counts them: a NaN there reaches every draft.
+pub(super) fn check_target(target: &Gguf, findings: &mut Findings, progress: &(dyn Fn(u64) + Sync)) -> usize {
+    let mut read = 0;
     for tensor in gguf_tensors(target) {
         let Ok(numbers) = tensor.numbers() else { continue };
+        read += 1;
         let name = escape(tensor.name);
         if let Some(message) = not_finite(&name, &Stats::of(&numbers, progress)) {
             findings.error("target-nan", name, format!("the target's {message}"), AGAIN);
         }
     }
+    read
 }
 
 /// What is wrong with a tensor that holds numbers that are none.

@@ -96,6 +96,28 @@ pub struct Checked {
     pub count: usize,
     /// Of what, in the singular.
     pub of: &'static str,
+    /// How much more of it there is that could not be looked at, as what is missing of a file that was cut off.
+    pub unread: usize,
+}
+
+impl Checked {
+    fn all(group: &'static str, count: usize, of: &'static str) -> Checked {
+        let unread = 0;
+        Checked {
+            group,
+            count,
+            of,
+            unread,
+        }
+    }
+
+    /// The data of so many tensors of a file.
+    fn data(group: &'static str, gguf: &Gguf, read: usize) -> Checked {
+        Checked {
+            unread: gguf.tensors().count().saturating_sub(read),
+            ..Checked::all(group, read, "tensor")
+        }
+    }
 }
 
 /// What a check came to.
@@ -141,7 +163,7 @@ pub fn examine(
 ) -> Examined {
     let mut findings = Findings::default();
     let mut checked = Vec::new();
-    let mut ran = |group, count, of| checked.push(Checked { group, count, of });
+    let mut ran = |group, count, of| checked.push(Checked::all(group, count, of));
     container::check(gguf, &mut findings);
     ran("container", gguf.parts().len(), "file");
     match kind_of(gguf, arch) {
@@ -203,12 +225,12 @@ pub fn examine(
     if options.data {
         // Of a file elsewhere only the header is here.
         if !gguf.is_distant() {
-            data::check(arch, gguf, &mut findings, progress);
-            ran("drafter's data", gguf.tensors().count(), "tensor");
+            let read = data::check(arch, gguf, &mut findings, progress);
+            checked.push(Checked::data("drafter's data", gguf, read));
         }
         if let Some(target) = target.filter(|target| !target.is_distant()) {
-            data::check_target(target, &mut findings, progress);
-            ran("target's data", target.tensors().count(), "tensor");
+            let read = data::check_target(target, &mut findings, progress);
+            checked.push(Checked::data("target's data", target, read));
         }
     }
     Examined {

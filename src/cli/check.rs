@@ -88,11 +88,13 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 fn text(args: &Args, examined: &Examined, run: Option<&Run>) -> Page {
     let findings = &examined.findings;
     let mut page = Page::new();
-    for finding in findings
+    let told = findings
         .iter()
-        .filter(|finding| !print::is_quiet() || finding.is_error())
-    {
-        page.line(print::finding(finding));
+        .filter(|finding| !print::is_quiet() || finding.is_error());
+    let kinds = kinds(told);
+    let is_short = kinds.iter().any(|kind| kind.is_short());
+    for kind in &kinds {
+        kind.lines().into_iter().for_each(|line| page.line(line));
     }
     if print::is_quiet() {
         return page;
@@ -108,7 +110,8 @@ fn text(args: &Args, examined: &Examined, run: Option<&Run>) -> Page {
     } else {
         let errors = print::many(count(findings, Severity::Error), "error");
         let warnings = print::many(count(findings, Severity::Warning), "warning");
-        format!("{errors}, {warnings}")
+        let more = if is_short { "; --verbose lists each" } else { "" };
+        format!("{errors}, {warnings}{more}")
     };
     page.line(format!(
         "{}{}: {result}",
@@ -126,7 +129,75 @@ fn text(args: &Args, examined: &Examined, run: Option<&Run>) -> Page {
 
 /// What was looked at, and how much of it.
 fn group(checked: &Checked) -> String {
-    format!("{} ({})", checked.group, print::many(checked.count, checked.of))
+    let Checked {
+        group,
+        count,
+        of,
+        unread,
+    } = *checked;
+    match unread {
+        0 => format!("{group} ({})", print::many(count, of)),
+        _ => format!(
+            "{group} ({count} of {}, the others cannot be read)",
+            print::many(count + unread, of)
+        ),
+    }
+}
+
+/// Findings of a kind that are told one by one: of a file that was cut off, nearly every tensor is one.
+const TOLD: usize = 4;
+/// Names of the others that are told.
+const NAMED: usize = 3;
+
+/// Findings of the same severity and code that the same helps against, in order.
+struct Kind<'a>(Vec<&'a Finding>);
+
+fn kinds<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Kind<'a>> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for finding in findings {
+        let is_same = |other: &&Finding| {
+            (other.severity, other.code, &other.hint) == (finding.severity, finding.code, &finding.hint)
+        };
+        match kinds
+            .iter_mut()
+            .find(|Kind(kind)| kind.first().is_some_and(is_same))
+        {
+            Some(Kind(kind)) => kind.push(finding),
+            None => kinds.push(Kind(vec![finding])),
+        }
+    }
+    kinds
+}
+
+impl Kind<'_> {
+    /// Whether not each is told.
+    fn is_short(&self) -> bool {
+        self.0.len() > TOLD && !print::is_verbose()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Kind(findings) = self;
+        let [first, others @ ..] = findings.as_slice() else {
+            return Vec::new();
+        };
+        if !self.is_short() {
+            return findings.iter().map(|finding| print::finding(finding)).collect();
+        }
+        let names: Vec<&str> = others
+            .iter()
+            .filter_map(|finding| finding.subject.as_deref())
+            .take(NAMED)
+            .collect();
+        let such = match names.is_empty() {
+            true => String::new(),
+            false => format!(": {}, …", names.join(", ")),
+        };
+        let message = format!("{}, and {} more{such}", first.message, others.len());
+        vec![print::finding(&Finding {
+            message,
+            ..(*first).clone()
+        })]
+    }
 }
 
 /// What must be given to draft with the file, and under which name it is found without.

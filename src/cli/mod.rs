@@ -123,7 +123,7 @@ struct TerminalArgs {
     /// Only errors and the result: of a file that was written its path
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also where a model was found, and how long it took
+    /// Also where a model was found, each of many findings of a kind, and how long it took
     #[arg(short, long, global = true)]
     verbose: bool,
     /// Colours; NO_COLOR and CLICOLOR_FORCE are heeded

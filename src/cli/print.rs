@@ -44,6 +44,11 @@ pub(super) fn is_quiet() -> bool {
     loudness() == Loudness::Quiet
 }
 
+/// Whether details are wanted too.
+pub(super) fn is_verbose() -> bool {
+    loudness() == Loudness::Verbose
+}
+
 /// Writes a result to standard output, if the files that it was made of are still what they were.
 pub(super) fn stdout(page: &Page, inputs: &Inputs) -> Result<(), Error> {
     inputs.check_unchanged()?;
@@ -114,7 +119,7 @@ pub(super) fn tell(message: &str) {
 
 /// Writes to standard error what only those want to know who ask for it.
 pub(super) fn detail(message: &str) {
-    if loudness() == Loudness::Verbose {
+    if is_verbose() {
         say(message);
     }
 }
@@ -191,18 +196,21 @@ pub(super) fn count(n: u64) -> String {
     }
 }
 
-/// A number with three digits that count: `0.945`, `1.20e30`.
+/// A number with three digits that count: `0.945`, `0.0381`, `1.20e30`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
-    if size == 0.0 || (1e-4..1e6).contains(&size) {
-        let whole_digits = size.max(1.0).log10().floor() as usize;
-        let text = format!("{value:.*}", 3_usize.saturating_sub(whole_digits));
-        match text.contains('.') {
-            true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-            false => text,
-        }
+    if size != 0.0 && !(1e-3..1e6).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let whole_digits = if size == 0.0 {
+        0
     } else {
-        format!("{value:.2e}")
+        size.log10().floor() as i32
+    };
+    let text = format!("{value:.*}", usize::try_from(2 - whole_digits).unwrap_or(0));
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
     }
 }
 

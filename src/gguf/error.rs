@@ -160,6 +160,15 @@ pub enum FormatError {
 }
 
 impl FormatError {
+    /// The tensor whose place in the file is wrong, escaped.
+    pub fn misplaced(&self) -> Option<&str> {
+        match self {
+            FormatError::Misaligned { name, .. } | FormatError::OutOfFile { name, .. } => Some(name),
+            FormatError::Overlap { second, .. } => Some(second),
+            _ => None,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> &'static str {
         const DAMAGED: &str = "the file is damaged: download it again, or convert the model again";

@@ -1,7 +1,8 @@
 //! Holds a list of checksums against what is there.
 
 use super::list::{Line, readings};
-use super::{Job, Sum, compute};
+use super::work::{WINDOW, compute};
+use super::{Job, Sum};
 use crate::io::mapped::MappedFile;
 use crate::io::{Inputs, ReadError};
 use crate::storage::{ModelFile, ModelTensor};
@@ -80,7 +81,7 @@ impl<'l> Checklist<'l> {
             0,
             sound.iter().map(|job| job.bytes()).fold(0, u64::saturating_add),
         );
-        let mut sums = compute(&sound, &|bytes| progress(bytes, 0)).into_iter();
+        let mut sums = compute(&sound, WINDOW, &|bytes| progress(bytes, 0)).into_iter();
         let mut verdict = |(line, job): (&Line, &Result<Job, String>)| match job {
             Err(why) => Verdict::Missing(why.clone()),
             Ok(_) => match sums.next().flatten() {

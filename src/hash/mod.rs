@@ -8,23 +8,23 @@
 //! - a tensor's data as its bytes, little-endian. Big-endian data of the few types without an agreed big-endian form is
 //!   hashed as it stands.
 //!
-//! Everything is read through memory maps, files and tensors side by side on all cores: what is read from disk is read
-//! once, and hashed once for the file and once for its tensor.
+//! Everything is read through memory maps. A file and its tensors are hashed side by side, window by window: what is read
+//! from disk is read once, however large the file is, and hashed once for the file and once for its tensor.
 
 mod check;
 mod list;
+mod work;
 
 pub use check::{Checklist, Verdict};
 pub use list::{Line, line, parse_line};
 
-use crate::gguf::{Metadata, canonical_metadata};
+use crate::gguf::Metadata;
 use crate::storage::{ModelFile, ModelTensor};
 use crate::text::Glob;
 use bstr::BStr;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,32 +101,19 @@ impl<'a> Hashes<'a> {
     /// Hashes them, on all cores. `progress` is told the number of bytes as they are hashed.
     pub fn compute(&self, progress: &(dyn Fn(u64) + Sync)) -> Vec<Entry<'_>> {
         let jobs: Vec<&Job> = self.jobs.iter().collect();
-        let sums = compute(&jobs, progress);
+        let sums = work::compute(&jobs, work::WINDOW, progress);
         self.jobs.iter().map(Job::part).zip(sums).collect()
     }
 }
 
-/// The checksum of each job, on all cores.
-fn compute(jobs: &[&Job], progress: &(dyn Fn(u64) + Sync)) -> Vec<Option<Sum>> {
-    // The longest first, so that no core is left with it in the end.
-    let mut order: Vec<usize> = (0..jobs.len()).collect();
-    order.sort_by_key(|&at| std::cmp::Reverse(jobs[at].bytes()));
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some(&at) = order.get(next.fetch_add(1, Relaxed)) {
-            done.push((at, jobs[at].sum(progress)));
-        }
-        done
-    };
-    let mut sums = vec![None; jobs.len()];
-    for (at, sum) in rayon::broadcast(|_| work()).into_iter().flatten() {
-        sums[at] = sum;
-    }
-    sums
-}
-
 impl Job<'_> {
+    /// The file that it is of.
+    fn path(&self) -> &Path {
+        match self {
+            Job::File(path, _) | Job::Metadata(path, _) | Job::Tensor(path, _) => path,
+        }
+    }
+
     fn part(&self) -> Part<'_> {
         match self {
             Job::File(path, _) => Part::File(path),
@@ -141,25 +128,6 @@ impl Job<'_> {
             Job::Metadata(..) => 0,
             Job::Tensor(_, tensor) => tensor.size.unwrap_or(0),
         }
-    }
-
-    fn sum(&self, progress: &(dyn Fn(u64) + Sync)) -> Option<Sum> {
-        Some(match self {
-            Job::File(_, bytes) => sum(bytes, progress),
-            Job::Metadata(_, metadata) => sum(&canonical_metadata(metadata), &|_| ()),
-            Job::Tensor(_, tensor) => match tensor.numbers() {
-                Ok(numbers) => {
-                    let mut hasher = Sha256::new();
-                    for chunk in 0..numbers.chunks() {
-                        let bytes = numbers.bytes(chunk);
-                        hasher.update(&bytes);
-                        progress(bytes.len() as u64);
-                    }
-                    Sum(hasher.finalize().into())
-                }
-                Err(_) => sum(tensor.bytes().ok()?, progress),
-            },
-        })
     }
 }
 

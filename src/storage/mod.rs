@@ -333,6 +333,11 @@ impl<'a> Numbers<'a> {
         self.elements.div_ceil(CHUNK)
     }
 
+    /// Bytes of all.
+    pub(crate) fn byte_len(&self) -> u64 {
+        self.data.len() as u64
+    }
+
     /// Number of elements in a chunk.
     fn chunk_len(&self, chunk: usize) -> usize {
         CHUNK.min(self.elements.saturating_sub(chunk.saturating_mul(CHUNK)))

@@ -404,6 +404,7 @@ struct Checked {
     group: String,
     count: u64,
     of: String,
+    unread: u64,
 }
 
 #[derive(Debug, Deserialize)]

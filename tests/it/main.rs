@@ -7,6 +7,7 @@ mod advise;
 mod bad_files;
 mod bench;
 mod check;
+mod check_report;
 mod convert;
 mod diff;
 mod diff_containers;
