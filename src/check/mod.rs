@@ -79,11 +79,19 @@ impl Default for Options {
 /// Whether a drafter and a target belong together, by what their headers say: what [`check`] finds of the pair is no
 /// error. What else is wrong with either does not count.
 pub fn fits(arch: &Arch, drafter: &Gguf, target: &Gguf) -> bool {
-    const OF_THE_PAIR: [&str; 4] = ["pair", "vocabulary", "target", "role"];
-    let findings = check(arch, drafter, Some(target), Options { data: false }, &|_| ());
-    let is_against =
-        |finding: &Finding| finding.severity == Severity::Error && OF_THE_PAIR.contains(&finding.code);
-    !findings.iter().any(is_against)
+    let mut findings = Findings::default();
+    let Ok(Kind::Drafter(dialect)) = kind_of(drafter, arch) else {
+        return false;
+    };
+    if !pair::is_target(arch, target, &mut findings) {
+        return false;
+    }
+    let Ok(source) = Target::accept(target, arch) else {
+        return false;
+    };
+    let drafter = DrafterGguf::read(drafter, arch, dialect, Some(source));
+    pair::check(&drafter, target, source, &mut findings);
+    !findings.0.iter().any(Finding::is_error)
 }
 
 /// A group of checks that ran, and over how much.

@@ -23,6 +23,8 @@ pub struct Part {
     map: Arc<MappedFile>,
     /// Where in the file it stands: all of it, unless several parts were joined to one file.
     within: Range<usize>,
+    /// Of the metadata, where the header was skimmed.
+    fingerprint: Option<u64>,
 }
 
 /// A tensor's bytes as they stand in the file, in the file's byte order.
@@ -58,12 +60,13 @@ impl Part {
         if let Some(found) = FileKind::of_bytes(&map).filter(|found| *found != FileKind::Gguf) {
             return Err(wrong(found));
         }
-        let header = header(&map, long_arrays).map_err(|e| GgufError::new(path, e))?;
+        let (header, fingerprint) = header(&map, long_arrays).map_err(|e| GgufError::new(path, e))?;
         Ok(Part {
             path: path.to_owned(),
             header,
             within: 0..map.len(),
             map: Arc::new(map),
+            fingerprint,
         })
     }
 
@@ -80,6 +83,7 @@ impl Part {
                 header,
                 map: last.map.clone(),
                 within: rest,
+                fingerprint: None,
             };
             last.within = before;
             parts.push(std::mem::replace(&mut last, next));
@@ -100,6 +104,12 @@ impl Part {
             let rest = self.map.get(at..self.within.end);
             rest.is_some_and(|rest| rest.starts_with(&MAGIC))
         })
+    }
+
+    /// A number that is the same for two files whose metadata, byte for byte, differs in `general.*` at most; where the
+    /// header was skimmed.
+    pub(crate) fn fingerprint(&self) -> Option<u64> {
+        self.fingerprint
     }
 
     /// Length of the file in bytes.
@@ -166,7 +176,7 @@ impl Part {
 }
 
 /// The header of a file. Of one that lies elsewhere the front is fetched until its header is whole.
-fn header(map: &MappedFile, long_arrays: LongArrays) -> Result<Header, GgufErrorKind> {
+fn header(map: &MappedFile, long_arrays: LongArrays) -> Result<(Header, Option<u64>), GgufErrorKind> {
     let mut front = map.front(0).map_err(ReadError::from)?;
     loop {
         match Header::parse_front(&map[..front], map.len(), long_arrays) {

@@ -12,9 +12,12 @@ use super::limits::{
 use super::metadata::Metadata;
 use super::value::{Array, Strings, Value, ValueType};
 use crate::text::escape;
+use ahash::{AHasher, RandomState};
 use bstr::BStr;
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 use std::collections::HashSet;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -23,16 +26,17 @@ impl Header {
     /// Parses the header at the start of `bytes`, the whole file. Tensor data is not touched and tensor ranges are not
     /// checked; that is [`Header::check_ranges`].
     pub fn parse(bytes: &[u8]) -> Result<Header, FormatError> {
-        Header::parse_front(bytes, bytes.len(), LongArrays::Kept)
+        Header::parse_front(bytes, bytes.len(), LongArrays::Kept).map(|(header, _)| header)
     }
 
     /// [`Header::parse`] of a file of `file_len` bytes of which `bytes` is the front. Where the header goes on behind that
-    /// it is [`FormatError::Truncated`] with how far it goes at least.
+    /// it is [`FormatError::Truncated`] with how far it goes at least. Where long arrays are passed over, a fingerprint of
+    /// the metadata stands beside the header, that of two files alike where all but `general.*` is the same.
     pub(super) fn parse_front(
         bytes: &[u8],
         file_len: usize,
         long_arrays: LongArrays,
-    ) -> Result<Header, FormatError> {
+    ) -> Result<(Header, Option<u64>), FormatError> {
         let mut cursor = Cursor {
             bytes,
             file_len,
@@ -40,6 +44,7 @@ impl Header {
             endian: Endian::Little,
             nested_arrays: 0,
             long_arrays,
+            fingerprint: (long_arrays == LongArrays::Emptied).then(|| FINGERPRINTS.build_hasher()),
         };
         let magic = &bytes[..bytes.len().min(MAGIC.len())];
         if magic != MAGIC {
@@ -58,16 +63,20 @@ impl Header {
         let tensors = cursor.tensors(tensor_count)?;
         // Cannot overflow: the header's length and the alignment are far below 64 bits.
         let data_offset = (cursor.pos as u64).next_multiple_of(alignment);
-        Ok(Header {
+        let header = Header {
             version,
             endian,
             metadata,
             tensors,
             alignment,
             data_offset,
-        })
+        };
+        Ok((header, cursor.fingerprint.map(|hasher| hasher.finish())))
     }
 }
+
+/// Fingerprints are compared within the process only.
+static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
     match metadata.get("general.alignment") {
@@ -102,6 +111,7 @@ struct Cursor<'a> {
     /// Arrays within arrays so far.
     nested_arrays: u64,
     long_arrays: LongArrays,
+    fingerprint: Option<AHasher>,
 }
 
 /// A label for error messages, made only when there is an error.
@@ -229,6 +239,13 @@ impl<'a> Cursor<'a> {
                 offset: type_offset,
             })?;
             let value = self.value(value_type, key)?;
+            if let Some(hasher) = self
+                .fingerprint
+                .as_mut()
+                .filter(|_| !key.starts_with(b"general."))
+            {
+                hasher.write(&self.bytes[offset..self.pos]);
+            }
             metadata.set(key, value);
         }
         Ok(metadata)

@@ -4,13 +4,15 @@
 use crate::arch::Registry;
 use crate::check;
 use crate::checkpoint::Checkpoint;
-use crate::gguf::{Gguf, GgufError};
+use crate::gguf::{Gguf, Value};
 use crate::inspect::{Role, Summary};
 use crate::io::Inputs;
 use crate::io::kind::FileKind;
 use crate::source::{CachedModel, Manifest, Places, cached_models, stored_models};
-use crate::storage::ModelFile;
+use crate::storage::{ModelFile, gguf_tensors};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// How deep models lie in the folders of LM Studio and llama.cpp.
@@ -54,6 +56,8 @@ pub struct Listed {
     pub bytes: u64,
     /// What it is, or why it cannot be read.
     pub content: Result<Content, String>,
+    /// Of a GGUF: see [`fingerprint`].
+    fingerprint: Option<u64>,
 }
 
 /// What a model is.
@@ -197,6 +201,10 @@ fn look(inputs: &Inputs, candidate: Candidate, registry: &Registry) -> Listed {
         Ok(file) => file.files().iter().map(|(_, bytes)| bytes.len() as u64).sum(),
         Err(_) => path.metadata().map_or(0, |meta| meta.len()),
     };
+    let fingerprint = match &opened {
+        Ok(ModelFile::Gguf(gguf)) => fingerprint(gguf, registry),
+        _ => None,
+    };
     let content = opened.map(|file| {
         let summary = Summary::of(&file, registry);
         Content {
@@ -214,44 +222,41 @@ fn look(inputs: &Inputs, candidate: Candidate, registry: &Registry) -> Listed {
         place,
         bytes,
         content,
+        fingerprint,
     }
 }
 
-/// Finds which drafter fits which target, reading vocabularies of those only.
+/// Finds which drafter fits which target. Many files differ in what does not matter for that, such as the types of their
+/// tensors and their names: of those alike one is read with its vocabulary, and speaks for the others.
 fn pair_up(inputs: &Inputs, models: &mut [Listed], registry: &Registry) {
-    let of_role = |role| -> Vec<usize> {
-        let is_one = |model: &Listed| {
-            let content = model.content.as_ref();
-            content.is_ok_and(|content| content.role == role && !content.is_checkpoint)
-        };
-        (0..models.len()).filter(|&at| is_one(&models[at])).collect()
-    };
-    let (drafters, targets) = (of_role(Role::Drafter), of_role(Role::Target));
-    let open = |at: &usize| -> Result<Gguf, GgufError> { Gguf::look(inputs, &models[*at].path) };
-    let drafters: Vec<(usize, Gguf)> = drafters
-        .iter()
-        .filter_map(|at| Some((*at, open(at).ok()?)))
-        .collect();
-    if drafters.is_empty() {
+    let (drafters, targets) = (alike(models, Role::Drafter), alike(models, Role::Target));
+    if drafters.is_empty() || targets.is_empty() {
         return;
     }
+    let open = |group: &Vec<usize>| Gguf::look(inputs, &models[*group.first()?].path).ok();
+    let drafters: Vec<(Vec<usize>, Gguf)> = drafters
+        .into_par_iter()
+        .filter_map(|group| Some((open(&group)?, group)))
+        .map(|(gguf, group)| (group, gguf))
+        .collect();
     // Targets are opened one by one: a vocabulary takes some 20 MB.
-    let pairs: Vec<(usize, usize)> = targets
+    let pairs: Vec<(&Vec<usize>, &Vec<usize>)> = targets
         .par_iter()
-        .filter_map(|target| Some((*target, open(target).ok()?)))
-        .flat_map_iter(|(target, gguf)| {
-            let fitting = |(drafter, file): &&(usize, Gguf)| {
-                let _ = drafter;
-                check::fits(registry.of_gguf(file), file, &gguf)
-            };
-            let fitting: Vec<(usize, usize)> = drafters
-                .iter()
-                .filter(fitting)
-                .map(|(drafter, _)| (*drafter, target))
-                .collect();
-            fitting
+        .filter_map(|group| Some((group, open(group)?)))
+        .flat_map_iter(|(targets, target)| {
+            let fits = |drafter: &&(_, Gguf)| check::fits(registry.of_gguf(&drafter.1), &drafter.1, &target);
+            let fitting: Vec<_> = drafters.iter().filter(fits).collect();
+            fitting.into_iter().map(move |(drafters, _)| (drafters, targets))
         })
         .collect();
+    let mut pairs: Vec<(usize, usize)> = pairs
+        .into_iter()
+        .flat_map(|(drafters, targets)| {
+            let with = |&drafter: &usize| targets.iter().map(move |&target| (drafter, target));
+            drafters.iter().flat_map(with)
+        })
+        .collect();
+    pairs.sort_unstable();
     for (drafter, target) in pairs {
         let names = [models[drafter].name.clone(), models[target].name.clone()];
         let [of_drafter, of_target] = names;
@@ -260,5 +265,60 @@ fn pair_up(inputs: &Inputs, models: &mut [Listed], registry: &Registry) {
                 content.fits.push(other);
             }
         }
+    }
+}
+
+/// The GGUF models of a role, those together that fit the same others.
+fn alike(models: &[Listed], role: Role) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (at, model) in models.iter().enumerate() {
+        if let (Some(fingerprint), Ok(content)) = (model.fingerprint, &model.content)
+            && content.role == role
+        {
+            groups.entry(fingerprint).or_default().push(at);
+        }
+    }
+    groups.into_values().collect()
+}
+
+/// A number that is the same for two models that fit the same others: of all that their headers say but names in
+/// `general.*`, places and types of tensors, and of the tensors that a pair must share.
+fn fingerprint(gguf: &Gguf, registry: &Registry) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    gguf.parts().first()?.fingerprint()?.hash(&mut hasher);
+    let architecture = gguf.metadata().get("general.architecture");
+    architecture.and_then(Value::as_bytes).hash(&mut hasher);
+    gguf.kind().to_string().hash(&mut hasher);
+    let specs = registry.iter().flat_map(|arch| &arch.tensors);
+    let shared = specs.filter(|spec| spec.same_in_target);
+    let shared: Vec<String> = shared.map(|spec| spec.gguf.name(0)).collect();
+    for tensor in gguf_tensors(gguf) {
+        (tensor.name, &tensor.dims, tensor.ggml_type().is_some()).hash(&mut hasher);
+        if shared.iter().any(|name| tensor.name == name.as_str()) {
+            tensor.bytes().ok().hash(&mut hasher);
+        }
+    }
+    Some(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What makes a list quick: of the types of a model one is read with its vocabulary.
+    #[test]
+    fn types_of_a_model_are_alike_and_other_models_are_not() {
+        let (inputs, registry) = (Inputs::new(), Registry::builtin().unwrap());
+        let of = |file: &str| {
+            let path = Path::new("fixtures").join(file);
+            fingerprint(&Gguf::skim(&inputs, &path).unwrap(), &registry).unwrap()
+        };
+        let dense = of("mini-dense/drafter-q8_0.gguf");
+        assert_eq!(dense, of("mini-dense/drafter-lq-q4_0.gguf"));
+        assert_ne!(dense, of("mini-edge/drafter-q8_0.gguf"));
+        assert_ne!(dense, of("mini-dense/target-bf16.gguf"));
+        // Of a header that was not skimmed there is none.
+        let read = Gguf::look(&inputs, Path::new("fixtures/mini-dense/drafter-q8_0.gguf")).unwrap();
+        assert_eq!(fingerprint(&read, &registry), None);
     }
 }

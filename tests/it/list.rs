@@ -1,17 +1,19 @@
 //! `list`: what is on a machine, and what fits what.
 
 use crate::common::home::Home;
+use crate::common::parts::Parts;
 use crate::common::*;
-use serde_json::Value;
+use gguf_conv::gguf::{Array, Value};
+use serde_json::Value as Json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-fn listed(home: &Home) -> Vec<Value> {
+fn listed(home: &Home) -> Vec<Json> {
     results(&home.run(0, &["list", "--json"]).0)
 }
 
-fn named<'m>(models: &'m [Value], name: &str) -> &'m Value {
-    let is_it = |model: &&Value| model["name"].as_str().is_some_and(|found| found.ends_with(name));
+fn named<'m>(models: &'m [Json], name: &str) -> &'m Json {
+    let is_it = |model: &&Json| model["name"].as_str().is_some_and(|found| found.ends_with(name));
     models
         .iter()
         .find(is_it)
@@ -130,4 +132,72 @@ fn two_hundred_large_models_are_listed_by_their_headers() {
     assert_eq!(named(&models, "mtp.gguf")["fits"].as_array().unwrap().len(), 200);
     assert!(took < Duration::from_secs(20), "{took:?}");
     println!("list of 200 models of 20 GB: {took:?}");
+}
+
+/// Models that a fingerprint takes for alike are; those that differ in a number, a token or the rotary factors are not.
+#[test]
+fn what_is_listed_for_one_holds_for_all_alike() {
+    let home = Home::new();
+    let folder = home.path(".lmstudio/models");
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, edit: &dyn Fn(&mut Parts)| {
+        let mut parts = Parts::read(&fixture("mini-dense/target-bf16.gguf"));
+        edit(&mut parts);
+        parts.write(&folder.join(format!("{name}.gguf")));
+    };
+    const TOKENS: &str = "tokenizer.ggml.tokens";
+    let another_token = |parts: &mut Parts| {
+        let tokens = parts.metadata.iter().find(|(key, _)| key == TOKENS);
+        let Some((_, Value::Array(Array::String(tokens)))) = tokens else {
+            panic!("no tokens");
+        };
+        let mut tokens: Vec<Vec<u8>> = tokens.iter().map(|token| token.to_vec()).collect();
+        tokens[700] = b"another".to_vec();
+        parts.set(TOKENS, Array::String(tokens.iter().collect()));
+    };
+    let other_factors = |parts: &mut Parts| {
+        let mut tensors = parts.tensors.iter_mut();
+        let factors = tensors.find(|(name, ..)| name == "rope_freqs.weight").unwrap();
+        factors.3[..4].copy_from_slice(&1e30_f32.to_le_bytes());
+    };
+    let name = "general.name".to_owned();
+    write("same", &|_| ());
+    write("named", &|parts| {
+        parts.metadata.push((name.clone(), "another".into()))
+    });
+    write("token", &another_token);
+    write("factors", &other_factors);
+    write("width", &|parts| parts.set("gemma4.embedding_length", 256_u32));
+    for file in ["drafter-q8_0.gguf", "drafter-lq-q4_0.gguf"] {
+        std::fs::copy(fixture("mini-dense").join(file), folder.join(file)).unwrap();
+    }
+    let models = listed(&home);
+    for (name, fits) in [
+        ("same", 2),
+        ("named", 2),
+        ("token", 0),
+        ("factors", 0),
+        ("width", 0),
+    ] {
+        let found = &named(&models, &format!("{name}.gguf"))["fits"];
+        assert_eq!(found.as_array().unwrap().len(), fits, "{name}");
+        let path = folder.join(format!("{name}.gguf"));
+        let drafter = fixture("mini-dense/drafter-q8_0.gguf");
+        let args = [
+            "check",
+            "--no-data",
+            path_str(&drafter),
+            "--target",
+            path_str(&path),
+        ];
+        let code = program().args(args).output().unwrap().status.code();
+        assert_eq!(code == Some(0), fits > 0, "{name}");
+    }
+    for drafter in ["drafter-q8_0.gguf", "drafter-lq-q4_0.gguf"] {
+        let fits = named(&models, drafter)["fits"].to_string();
+        assert!(
+            fits.contains("same.gguf") && fits.contains("named.gguf"),
+            "{fits}"
+        );
+    }
 }
