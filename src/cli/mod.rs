@@ -264,6 +264,7 @@ impl Command {
             Command::Migrate(args) => args.output.as_deref(),
             Command::Merge(args) => args.output.as_deref(),
             Command::Set(args) => args.output.as_deref(),
+            Command::Inspect(args) => args.html(),
             Command::Verify(args) => args.dump.as_deref(),
             _ => None,
         }

@@ -2,12 +2,14 @@
 
 mod advise;
 mod bench;
+mod inspect;
 mod svg;
 pub(crate) mod tables;
 mod verify;
 
 pub use advise::advise;
 pub use bench::bench;
+pub use inspect::{Held, inspect};
 pub use verify::verify;
 
 use crate::text::escape;

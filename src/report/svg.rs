@@ -275,15 +275,19 @@ impl<'a> Plot<'a> {
         }
     }
 
-    /// The names of the series, outside of the picture so that they wrap as text does.
     fn legend(&self) -> Markup {
-        html! {
-            ul.legend {
-                @for (at, series) in self.series.iter().enumerate() {
-                    li {
-                        svg viewBox="0 0 14 14" aria-hidden="true" { g class=(format!("c{}", at % COLOURS)) { (mark(at, 7.0, 7.0, 4.5)) } }
-                        (super::shown(&series.name))
-                    }
+        legend(self.series.iter().map(|series| series.name.as_str()))
+    }
+}
+
+/// The names of series, outside of the picture so that they wrap as text does.
+fn legend<'n>(names: impl Iterator<Item = &'n str>) -> Markup {
+    html! {
+        ul.legend {
+            @for (at, name) in names.enumerate() {
+                li {
+                    svg viewBox="0 0 14 14" aria-hidden="true" { g class=(format!("c{}", at % COLOURS)) { (mark(at, 7.0, 7.0, 4.5)) } }
+                    (super::shown(name))
                 }
             }
         }
@@ -329,6 +333,62 @@ pub(super) fn bars(title: &str, parts: &[(String, f64, String)]) -> Option<Marku
             }
         }
     })
+}
+
+/// Marks in rows and columns, one a cell, of a colour and shape for each kind.
+#[derive(Debug)]
+pub(super) struct Grid<'a> {
+    pub title: &'a str,
+    /// What the columns are.
+    pub x: &'a str,
+    pub columns: Vec<String>,
+    pub rows: Vec<String>,
+    pub kinds: Vec<String>,
+    /// Column, row, kind, and what is said of the cell where someone points at it.
+    pub cells: Vec<(usize, usize, usize, String)>,
+}
+
+impl Grid<'_> {
+    /// `None` where there is nothing to draw.
+    pub(super) fn markup(&self) -> Option<Markup> {
+        const ROW: f64 = 16.0;
+        const HEAD: f64 = 24.0;
+        if self.cells.is_empty() {
+            return None;
+        }
+        let chars = |name: &String| name.chars().count().min(NAME) as f64;
+        let left = self.rows.iter().map(chars).fold(0.0, f64::max) * CHARACTER + 8.0;
+        let column = ((WIDTH - left - RIGHT) / self.columns.len().max(1) as f64).min(ROW * 1.5);
+        let right = left + self.columns.len() as f64 * column;
+        let size = (column.min(ROW) * 0.38).max(1.0);
+        // Names of columns stand apart.
+        let named = |name: &String| (chars(name) + 1.0) * CHARACTER;
+        let widest = self.columns.iter().map(named).fold(1.0, f64::max);
+        let step = (widest / column).ceil().max(1.0) as usize;
+        let x = |at: usize| left + (at as f64 + 0.5) * column;
+        let y = |at: usize| HEAD + (at as f64 + 0.5) * ROW;
+        let height = HEAD + self.rows.len() as f64 * ROW + 24.0;
+        Some(html! {
+            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(super::shown(self.title)) {
+                @for (at, name) in self.columns.iter().enumerate().step_by(step) {
+                    text.soft x=(fixed(x(at))) y=(HEAD - 8.0) text-anchor="middle" { (super::shown(name)) }
+                }
+                @for (at, name) in self.rows.iter().enumerate() {
+                    @let short: String = name.chars().take(NAME).collect();
+                    line.axis x1=(fixed(left)) x2=(fixed(right)) y1=(fixed(y(at))) y2=(fixed(y(at))) {}
+                    text.cell x=(fixed(left - 6.0)) y=(fixed(y(at) + 4.0)) text-anchor="end" { (super::shown(&short)) }
+                }
+                @for (column, row, kind, told) in &self.cells {
+                    g class=(format!("c{}", kind % COLOURS)) {
+                        title { (super::shown(told)) }
+                        (mark(*kind, x(*column), y(*row), size))
+                    }
+                }
+                text x=(fixed((left + right) / 2.0)) y=(fixed(height - 6.0)) text-anchor="middle" { (self.x) }
+            }
+            (legend(self.kinds.iter().map(String::as_str)))
+        })
+    }
 }
 
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {

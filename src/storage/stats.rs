@@ -33,7 +33,39 @@ pub const STEPS: usize = 12;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Histogram(pub [u64; STEPS]);
 
+/// What the numbers of a tensor are like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Range, mean and the like.
+    pub stats: Stats,
+    /// How they are spread; absent where none is finite.
+    pub histogram: Option<Histogram>,
+}
+
+impl Figures {
+    /// Reads a whole tensor, on all cores. `progress` is told the number of elements as they are read.
+    pub fn of(numbers: &Numbers, progress: &(dyn Fn(u64) + Sync)) -> Figures {
+        let stats = Stats::of(numbers, progress);
+        // What was just read is still in memory.
+        let histogram = Histogram::of(numbers, &stats);
+        Figures { stats, histogram }
+    }
+}
+
 impl Histogram {
+    /// As bars, as high as the logarithm of what they count: one number is seen beside millions.
+    pub fn bars(&self) -> String {
+        const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        let most = self.0.iter().copied().max().unwrap_or(0) as f64;
+        let bar = |&count: &u64| match count as f64 {
+            0.0 => BARS[0],
+            // The logarithm of one is no measure.
+            _ if most == 1.0 => BARS[8],
+            count => BARS[1 + (count.ln() / most.ln() * 7.0).round() as usize],
+        };
+        self.0.iter().map(bar).collect()
+    }
+
     /// Reads the tensor that `stats` is of again, on all cores; `None` where no element is finite.
     pub fn of(numbers: &Numbers, stats: &Stats) -> Option<Histogram> {
         let (min, max) = (f64::from(stats.min?), f64::from(stats.max?));

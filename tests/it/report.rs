@@ -1,7 +1,9 @@
 //! The pages of `--html`: whole, quiet, and saying what the JSON says.
 
 use crate::common::server::{Simulated, Speed};
-use crate::common::{fixture, path_str, program, succeed};
+use crate::common::{fixture, misuse, path_str, program, refuse, succeed, write_gguf};
+use gguf_conv::gguf::Metadata;
+use gguf_conv::quant::GgmlType;
 use serde_json::Value;
 use std::path::Path;
 
@@ -43,7 +45,8 @@ fn check_whole(page: &str) {
         assert!(!page.contains(bad), "{bad}");
     }
     assert_eq!(page.matches("</style>").count(), 1);
-    assert_eq!(page.matches("<title>").count(), 1);
+    let head = page.split("</head>").next().expect("a head");
+    assert_eq!(head.matches("<title>").count(), 1);
 }
 
 /// Opens a page in a headless Chromium, where there is one, and expects that it says nothing on its console.
@@ -238,4 +241,71 @@ fn the_page_of_a_verification_and_of_an_advice_are_whole() {
     for part in ["Memory by part", "llama-server --model", "Modelfile"] {
         assert!(advise.contains(part), "{part}");
     }
+}
+
+/// A file whose strings try to get out of their places, beside one whose numbers are read.
+#[test]
+fn the_page_of_a_file_shows_types_by_layer_and_injects_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let html = folder.path().join("page.html");
+    let file = fixture("mini-dense/drafter-lq-q4_0.gguf");
+    let args = ["inspect", "--stats", path_str(&file), "--html", path_str(&html)];
+    let (out, _) = succeed(&args);
+    assert_eq!(out, format!("wrote {}\n", path_str(&html)));
+    refuse(2, &["--force"], &args);
+    misuse(&["cannot be used with"], &[&args[..], &["--get", "x"]].concat());
+    check_console(&html);
+    let page = std::fs::read_to_string(&html).expect("the page is there");
+    check_whole(&page.replace("https://", ""));
+    let (report, _) = succeed(&["inspect", "--stats", "--json", path_str(&file)]);
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    let report = &report["results"][0];
+    let rows = rows(&page);
+    let is_row = |first: &str, second: &str| rows.iter().any(|row| row[0] == first && row[1] == second);
+    let tensors = report["tensors"].as_array().expect("tensors");
+    for tensor in tensors {
+        let (name, ty) = (tensor["name"].as_str().unwrap(), tensor["type"].as_str().unwrap());
+        assert!(is_row(name, ty), "{name}");
+        // A mark in the picture says the same.
+        assert!(page.contains(&format!("<title>{name}: {ty}, ")), "{name}");
+    }
+    let marks = page.matches("<title>").count() - 1;
+    assert_eq!(marks, tensors.len());
+    for share in report["summary"]["types"].as_array().expect("types") {
+        assert!(is_row(
+            share["type"].as_str().unwrap(),
+            &share["tensors"].to_string()
+        ));
+    }
+    for plot in [
+        "Size by type",
+        "Tensor types by layer",
+        "Size by layer",
+        "Root mean square",
+    ] {
+        assert!(page.contains(&format!("aria-label=\"{plot}")), "{plot}");
+    }
+
+    let hostile = folder.path().join("hostile.gguf");
+    let mut metadata = Metadata::default();
+    metadata.set("general.architecture", HOSTILE);
+    metadata.set(HOSTILE, HOSTILE);
+    let layers = [
+        format!("blk.0.{HOSTILE}"),
+        "blk.18446744073709551615.</svg><b>".to_owned(),
+    ];
+    let tensor = |name| (name, &[1_u64][..], GgmlType::F32, vec![0, 0, 192, 127]);
+    let names = [HOSTILE, &layers[0], &layers[1], "\u{202e}.7.\u{1b}[2J"];
+    write_gguf(&hostile, &metadata, &names.map(tensor));
+    // To standard output there is the page and nothing else.
+    for more in [&["--stats"][..], &["--no-tensors"], &[]] {
+        let (page, _) = succeed(&[&["inspect", path_str(&hostile), "--html", "-"], more].concat());
+        check_whole(&page);
+        let hidden = |c: &char| *c != '\n' && gguf_conv::text::is_hidden(*c);
+        assert_eq!(page.chars().find(hidden), None);
+    }
+    misuse(
+        &["one FILE"],
+        &["inspect", path_str(&file), path_str(&hostile), "--html", "-"],
+    );
 }

@@ -8,22 +8,24 @@ use super::page::Page;
 use super::print;
 use super::several::Opened;
 use super::sources::{Finder, Reach, SourceArgs, source};
-use super::{Outcome, registry};
+use super::{Outcome, registry, write};
 use crate::Error;
 use crate::arch::Registry;
 use crate::gguf::{Endian, Metadata};
 use crate::inspect::{Role, Summary, TypeShare};
-use crate::io::Inputs;
 use crate::io::kind::Wanted;
+use crate::io::{Inputs, output};
+use crate::plan::WriteError;
+use crate::report::Held;
 use crate::source::Source;
-use crate::storage::stats::{Histogram, Stats};
+use crate::storage::stats::{Figures, Histogram};
 use crate::storage::{ModelFile, ModelTensor};
 use crate::text::{self, Glob};
 use bstr::BStr;
 use clap::ValueEnum;
 use indicatif::HumanBytes;
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +35,9 @@ Examples:
           the bare value, for scripts
   gguf-conv inspect --get 'tokenizer.ggml.tokens[0..16]' drafter.gguf
   gguf-conv inspect --get 'blk.0.attn_q.weight[0..16]' --json drafter.gguf
-          numbers of a tensor, counted in the order of the file, whatever its type";
+          numbers of a tensor, counted in the order of the file, whatever its type
+  gguf-conv inspect --stats --html drafter.html drafter.gguf
+          a page to look at or to send";
 
 /// Arguments of inspect.
 #[derive(Debug, clap::Args)]
@@ -62,6 +66,13 @@ pub(super) struct Args {
     /// drive a terminal escaped), or numbers of a tensor (TENSOR[0..16])
     #[arg(long, value_name = "NAME", conflicts_with_all = ["full", "filter", "sort", "no_tensors", "stats"])]
     get: Option<String>,
+    /// Write a page that needs nothing else instead: what the file is, sizes, types of tensors by layer, with --stats their
+    /// figures (- for standard output)
+    #[arg(long, value_name = "PAGE.html", conflicts_with = "get")]
+    html: Option<PathBuf>,
+    /// Replace the file of --html if it exists
+    #[arg(long, requires = "html")]
+    force: bool,
     #[command(flatten)]
     sources: SourceArgs,
     /// Report as JSON
@@ -70,6 +81,13 @@ pub(super) struct Args {
     /// Architecture file to use instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
+}
+
+impl Args {
+    /// Where the page goes to.
+    pub(super) fn html(&self) -> Option<&Path> {
+        self.html.as_deref()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,13 +114,6 @@ struct Inspected<'a> {
     tensors: Vec<(ModelTensor<'a>, Option<Figures>)>,
 }
 
-/// What the numbers of a tensor are like.
-struct Figures {
-    stats: Stats,
-    /// Absent where no number is finite.
-    histogram: Option<Histogram>,
-}
-
 /// Faults of a file that are told one by one: of a file that is cut short, nearly every tensor is one.
 const WARNED: usize = 4;
 
@@ -110,6 +121,13 @@ const WARNED: usize = 4;
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(asked) = &args.get {
         return get::run(asked, args, inputs);
+    }
+    if let Some(html) = &args.html {
+        output::check(html, inputs, args.force).map_err(WriteError::from)?;
+        if args.files.len() > 1 {
+            let message = "--html makes a page of one model; give one FILE";
+            return Err(Error::Usage(message.to_owned()));
+        }
     }
     let registry = registry(inputs, args.arch.as_deref())?;
     let finder = Finder::new(inputs, args.sources.download);
@@ -136,9 +154,19 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             print::warn(&format!("{path}: {more} more faults; gguf-conv check lists them"));
         }
     }
+    if let (Some(html), Some(one)) = (&args.html, inspected.first()) {
+        let page = crate::report::inspect(&held(one, args), &write::command_line());
+        write::text(html, &page, inputs, args.force).map_err(WriteError::from)?;
+    }
     if args.json {
         let reports: Vec<_> = inspected.iter().map(|one| report::of(one, args)).collect();
-        json::write(inputs, "inspect", &reports, &failures.reports())?;
+        let output = args.html.as_deref();
+        json::write_beside(inputs, output, "inspect", &reports, &failures.reports())?;
+    } else if let Some(html) = &args.html {
+        if !inspected.is_empty() && !print::is_stdout(html) {
+            let line = Page::of_line(format!("wrote {}", print::path(html)));
+            print::written(&line, html, inputs)?;
+        }
     } else {
         let mut page = if args.full { Page::whole() } else { Page::new() };
         for (at, one) in inspected.iter().enumerate() {
@@ -195,12 +223,7 @@ fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Opti
         .fold(0, u64::saturating_add);
     let bar = print::progress_bar(total, print::NUMBERS_BAR);
     let stats = |tensor: ModelTensor<'_>| match tensor.numbers() {
-        Ok(numbers) => {
-            let stats = Stats::of(&numbers, &|read| bar.inc(read));
-            // What was just read is still in memory.
-            let histogram = Histogram::of(&numbers, &stats);
-            Some(Figures { stats, histogram })
-        }
+        Ok(numbers) => Some(Figures::of(&numbers, &|read| bar.inc(read))),
         Err(error) => {
             bar.suspend(|| print::warn(&error.to_string()));
             None
@@ -214,17 +237,30 @@ fn with_stats(tensors: Vec<ModelTensor>, wanted: bool) -> Vec<(ModelTensor, Opti
     tensors
 }
 
-fn show(one: &Inspected, args: &Args, page: &mut Page) {
-    let keys: Vec<Vec<String>> = one
-        .metadata
-        .iter()
-        .filter(|(key, _)| shown(args, key))
-        .map(|(key, value)| vec![text::name(key), value.type_name(), print::value(value, args.full)])
-        .collect();
-    for line in headline(one) {
-        page.line(line);
+/// For a page.
+fn held<'a>(one: &'a Inspected, args: &Args) -> Held<'a> {
+    Held {
+        name: print::path(one.file.path()),
+        sentences: headline(one),
+        summary: &one.summary,
+        faults: &one.faults,
+        keys: keys(one, args),
+        tensors: &one.tensors,
     }
-    page.section("metadata", &keys);
+}
+
+fn keys(one: &Inspected, args: &Args) -> Vec<Vec<String>> {
+    let keys = one.metadata.iter().filter(|(key, _)| shown(args, key));
+    keys.map(|(key, value)| vec![text::name(key), value.type_name(), print::value(value, args.full)])
+        .collect()
+}
+
+fn show(one: &Inspected, args: &Args, page: &mut Page) {
+    page.line(print::path(one.file.path()));
+    for line in headline(one) {
+        page.line(format!("  {line}"));
+    }
+    page.section("metadata", &keys(one, args));
     if !one.tensors.is_empty() {
         page.section("tensors", &tensor_rows(one, args.stats));
     }
@@ -264,7 +300,7 @@ fn stats_rows(one: &Inspected) -> Vec<Vec<String>> {
         match figures {
             None => row.push("not readable".to_owned()),
             Some(Figures { stats, histogram }) => row.extend([
-                histogram.as_ref().map_or_else(|| "-".to_owned(), bars),
+                histogram.as_ref().map_or_else(|| "-".to_owned(), Histogram::bars),
                 number(stats.min.map(f64::from)),
                 number(stats.max.map(f64::from)),
                 number(stats.mean),
@@ -279,19 +315,6 @@ fn stats_rows(one: &Inspected) -> Vec<Vec<String>> {
     };
     let head = head.iter().take(columns).map(|&cell| cell.to_owned()).collect();
     std::iter::once(head).chain(one.tensors.iter().map(row)).collect()
-}
-
-/// A histogram as bars, as high as the logarithm of what they count: one number is seen beside millions.
-fn bars(histogram: &Histogram) -> String {
-    const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let Histogram(counts) = histogram;
-    let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
-    let bar = |&count: &u64| match (count, most) {
-        (0, _) => BARS[0],
-        (_, 1.0) => BARS[8],
-        (count, most) => BARS[1 + ((count as f64).ln() / most.ln() * 7.0).round() as usize],
-    };
-    counts.iter().map(bar).collect()
 }
 
 /// The summary in a few lines.
@@ -329,9 +352,7 @@ fn headline(one: &Inspected) -> Vec<String> {
         ),
     ];
     lines.extend(geometry(summary));
-    std::iter::once(print::path(one.file.path()))
-        .chain(lines.iter().map(|line| format!("  {line}")))
-        .collect()
+    lines
 }
 
 fn what_it_is(summary: &Summary) -> String {

@@ -1,10 +1,10 @@
 //! The JSON report of inspect.
 
-use super::{Args, Figures, Inspected, shown};
+use super::{Args, Inspected, shown};
 use crate::cli::json::{KeyReport, Text};
 use crate::gguf::Endian;
 use crate::inspect::{Role, Summary};
-use crate::storage::stats::{Histogram, STEPS};
+use crate::storage::stats::{Figures, Histogram, STEPS};
 use crate::storage::{ModelFile, ModelTensor};
 use serde::Serialize;
 use std::path::Path;

@@ -6,7 +6,7 @@ mod circles;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     "text",
     "io",
     "finding",
@@ -27,13 +27,13 @@ const ORDER: [&str; 28] = [
     "verify",
     "bench",
     "advise",
-    "report",
     "inspect",
     "check",
     "set",
     "diff",
     "hash",
     "list",
+    "report",
     "error",
     "cli",
 ];
