@@ -473,4 +473,14 @@ fn the_header_of_a_large_target_is_its_vocabulary() {
     assert!(out.contains("token_embd.weight"), "{out}");
     let sent = it.hub.sent();
     assert!((14_000_000..16_000_000).contains(&sent), "{sent}");
+    // Of a tensor of 64 MB no more than what is asked for.
+    let asked = [
+        "inspect",
+        "--get",
+        "token_embd.weight[4000000..4000004]",
+        "hf:big/target-GGUF",
+    ];
+    assert_eq!(it.run(0, &asked).0, "0\n0\n0\n0\n");
+    let sent = it.hub.sent();
+    assert!((14_000_000..16_000_000).contains(&sent), "{sent}");
 }

@@ -17,6 +17,7 @@ mod general_keys;
 mod hash;
 mod hostile;
 mod hub;
+mod hub_downloads;
 mod inspect;
 mod inspect_get;
 mod install;

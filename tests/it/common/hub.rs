@@ -42,6 +42,8 @@ pub struct Trouble {
     pub redirect: Option<String>,
     /// Listed besides.
     pub listed: Option<String>,
+    /// The size that is told of every large file.
+    pub size: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -208,12 +210,12 @@ fn answer(state: &State, seen: &Seen, elsewhere: Option<&str>) -> (String, Vec<u
         let mut siblings: Vec<serde_json::Value> = files
             .iter()
             .map(|(name, File { bytes, etag })| {
+                let size = trouble.size.unwrap_or(bytes.len() as u64);
                 let mut file =
-                    serde_json::json!({ "rfilename": name, "size": bytes.len(), "blobId": "0".repeat(40) });
+                    serde_json::json!({ "rfilename": name, "size": size, "blobId": "0".repeat(40) });
                 match bytes.len() > SMALL {
                     true => {
-                        file["lfs"] =
-                            serde_json::json!({ "sha256": etag, "size": bytes.len(), "pointerSize": 130 })
+                        file["lfs"] = serde_json::json!({ "sha256": etag, "size": size, "pointerSize": 130 })
                     }
                     false => file["blobId"] = etag.clone().into(),
                 }
