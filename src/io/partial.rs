@@ -202,8 +202,13 @@ pub fn link(blob: &Path, path: &Path, up: usize) -> io::Result<()> {
     }
 }
 
-/// Writes a short text that appears whole, whatever was there; its folder is made.
+/// Writes a short text that appears whole, whatever was there; its folder is made. A file that holds it already is left as
+/// it is.
 pub fn write_text(path: &Path, text: &str) -> io::Result<()> {
+    let is_as_long = |meta: std::fs::Metadata| meta.is_file() && meta.len() == text.len() as u64;
+    if path.metadata().is_ok_and(is_as_long) && std::fs::read(path)? == text.as_bytes() {
+        return Ok(());
+    }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -73,7 +73,11 @@ impl Hub {
         }
         if name.revision() != repository.commit {
             let path = folder.join("refs").join(name.revision());
-            partial::write_text(&path, &repository.commit).map_err(|source| HubError::Io { path, source })?;
+            let lock = layout.locks.join(format!("{}.lock", repository.commit));
+            // Another run of the same may have written it just now, and be reading it.
+            let written =
+                partial::lock(&lock, || ()).and_then(|_lock| partial::write_text(&path, &repository.commit));
+            written.map_err(|source| HubError::Io { path, source })?;
         }
         Ok(layout.snapshot)
     }
