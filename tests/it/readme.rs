@@ -10,6 +10,13 @@ fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
 }
 
+/// README and what it leads to.
+fn manual() -> String {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+    let pages = folder.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    std::iter::once(readme()).chain(pages).collect()
+}
+
 fn help(command: &[&str]) -> String {
     succeed(&[command, &["--help"]].concat()).0
 }
@@ -60,7 +67,7 @@ fn every_command_is_shown_and_every_command_shown_is_one() {
         );
     }
     assert!(lines.len() > commands.len());
-    for line in &lines {
+    for line in &command_lines(&manual()) {
         let words = shlex::split(line.split(" > ").next().unwrap()).expect("quotes are closed");
         let command = commands.iter().find(|command| **command == words[0]);
         let help = help(&[command.map_or("convert", String::as_str)]);
@@ -87,7 +94,7 @@ fn every_option_named_in_the_text_is_one() {
                 .map(str::to_owned),
         );
     }
-    let readme = readme();
+    let readme = manual();
     // Of the program's own options only: other programs' stand in fenced blocks or behind their names.
     let text: String = readme.split("```").step_by(2).collect();
     let quoted = text.split('`').skip(1).step_by(2);
