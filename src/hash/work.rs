@@ -134,6 +134,9 @@ impl<'a> Running<'a> {
                     self.at += bytes.len() as u64;
                     self.chunks += 1;
                 }
+                if self.chunks == numbers.chunks() {
+                    self.at = self.end;
+                }
             }
         }
     }

@@ -282,7 +282,7 @@ fn alike(models: &[Listed], role: Role) -> Vec<Vec<usize>> {
 }
 
 /// A number that is the same for two models that fit the same others: of all that their headers say but names in
-/// `general.*`, places and types of tensors, and of the tensors that a pair must share.
+/// `general.*`, order, places and types of tensors, and of the tensors that a pair must share.
 fn fingerprint(gguf: &Gguf, registry: &Registry) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     gguf.parts().first()?.fingerprint()?.hash(&mut hasher);
@@ -292,7 +292,10 @@ fn fingerprint(gguf: &Gguf, registry: &Registry) -> Option<u64> {
     let specs = registry.iter().flat_map(|arch| &arch.tensors);
     let shared = specs.filter(|spec| spec.same_in_target);
     let shared: Vec<String> = shared.map(|spec| spec.gguf.name(0)).collect();
-    for tensor in gguf_tensors(gguf) {
+    let mut tensors = gguf_tensors(gguf);
+    // llama-quantize orders them anew.
+    tensors.sort_by_key(|tensor| tensor.name);
+    for tensor in tensors {
         (tensor.name, &tensor.dims, tensor.ggml_type().is_some()).hash(&mut hasher);
         if shared.iter().any(|name| tensor.name == name.as_str()) {
             tensor.bytes().ok().hash(&mut hasher);

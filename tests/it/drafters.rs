@@ -258,7 +258,12 @@ fn a_lone_file_is_known_by_its_tensors() {
 /// Changes a drafter's config and wants a refusal with these words.
 #[track_caller]
 fn refused(pair: &str, words: &[&str], edit: impl FnOnce(&mut Json)) {
-    let drafter = Drafter::named(pair, "drafter");
+    refused_of(&fixture(pair).join("drafter"), words, edit);
+}
+
+#[track_caller]
+fn refused_of(checkpoint: &Path, words: &[&str], edit: impl FnOnce(&mut Json)) {
+    let drafter = Drafter::copied(checkpoint, "drafter");
     drafter.edit_json("config.json", edit);
     let target = target();
     refuse(
@@ -328,9 +333,11 @@ fn what_llama_cpp_cannot_run_is_refused_with_its_reason() {
     refused(dspark, &["/layer_types", "see everything"], |config| {
         config["layer_types"] = json!(["full_attention", "sliding_attention"]);
     });
-    refused(dspark, &["plain Markov head"], |config| {
-        config["markov_head_type"] = json!("gated")
-    });
+    for checkpoint in ["mini-dense-dspark/drafter", "drafter-variants/dspark-qwen3"] {
+        refused_of(&fixture(checkpoint), &["plain Markov head"], |config| {
+            config["markov_head_type"] = json!("gated")
+        });
+    }
     let drafter = Drafter::named(dflash, "drafter");
     std::fs::write(drafter.weights().with_file_name("mask_embedding.pt"), b"PK").unwrap();
     let target = target();

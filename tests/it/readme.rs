@@ -101,7 +101,10 @@ fn every_option_named_in_the_text_is_one() {
     let options = quoted.filter(|word| word.starts_with("--"));
     let mut count = 0;
     for option in options {
-        let name = option.split([' ', '=']).next().unwrap();
+        let name = option
+            .split(|c: char| c.is_whitespace() || c == '=')
+            .next()
+            .unwrap();
         assert!(known.contains(name), "{option} is no option");
         count += 1;
     }

@@ -58,9 +58,36 @@ fn merged(json: &Value) -> Value {
     Value::Object(all)
 }
 
-fn numbers(path: &Path, keys: &Keys, target_layers: Vec<usize>) -> Result<Numbers, ModelError> {
+fn numbers(
+    path: &Path,
+    keys: &Keys,
+    target_layers: Vec<usize>,
+    rope: RopeNumbers,
+) -> Result<Numbers, ModelError> {
+    let heads = keys.uint("num_attention_heads")?;
+    Ok(Numbers {
+        path: path.to_owned(),
+        width: keys.uint("hidden_size")?,
+        layers: keys.uint("num_hidden_layers")?,
+        heads,
+        kv_heads: keys.uint_or("num_key_value_heads", heads)?,
+        head_dim: head_dim(keys)?,
+        ffn: keys.uint("intermediate_size")?,
+        eps: keys.float_or("rms_norm_eps", 1e-6)? as f32,
+        rope,
+        target_layers,
+        compute: Compute::default(),
+    })
+}
+
+fn head_dim(keys: &Keys) -> Result<usize, ModelError> {
     let (width, heads) = (keys.uint("hidden_size")?, keys.uint("num_attention_heads")?);
-    let head_dim = keys.uint_or("head_dim", width / heads.max(1))?;
+    keys.uint_or("head_dim", width / heads.max(1))
+}
+
+/// How the heads of drafters on a backbone other than Gemma's are turned.
+fn rope(path: &Path, keys: &Keys) -> Result<RopeNumbers, ModelError> {
+    let head_dim = head_dim(keys)?;
     // Some list the settings of full and of sliding layers; llama.cpp turns all by those of the full ones.
     let rope = match keys.inner("/rope_parameters/full_attention") {
         full if full.json.is_object() => full,
@@ -89,23 +116,28 @@ fn numbers(path: &Path, keys: &Keys, target_layers: Vec<usize>) -> Result<Number
             return Err(config_error(path, message));
         }
     }
-    Ok(Numbers {
-        path: path.to_owned(),
-        width,
-        layers: keys.uint("num_hidden_layers")?,
-        heads,
-        kv_heads: keys.uint_or("num_key_value_heads", heads)?,
-        head_dim,
-        ffn: keys.uint("intermediate_size")?,
-        eps: keys.float_or("rms_norm_eps", 1e-6)? as f32,
-        rope: RopeNumbers {
-            base,
-            dims: (rope.float_or("partial_rotary_factor", 1.0)? * head_dim as f64) as usize,
-            stretch,
-            factors,
-        },
-        target_layers,
-        compute: Compute::default(),
+    Ok(RopeNumbers {
+        base,
+        dims: (rope.float_or("partial_rotary_factor", 1.0)? * head_dim as f64) as usize,
+        stretch,
+        factors,
+    })
+}
+
+/// How heads of Gemma's full layers are turned: the first pairs, and the others stand still.
+fn gemma_rope(keys: &Keys, head_dim: usize) -> Result<RopeNumbers, ModelError> {
+    let full = keys.inner("/rope_parameters/full_attention");
+    let pairs = head_dim / 2;
+    let turning = full.float_or("partial_rotary_factor", 1.0)? * pairs as f64;
+    let is_proportional = full.get("rope_type").and_then(Value::as_str) == Some("proportional");
+    Ok(RopeNumbers {
+        base: full.float_or("rope_theta", 1e6)?,
+        dims: head_dim,
+        stretch: 1.0,
+        factors: is_proportional.then(|| {
+            let factor = |i: usize| if i < turning as usize { 1.0 } else { f32::INFINITY };
+            (0..pairs).map(factor).collect()
+        }),
     })
 }
 
@@ -144,7 +176,7 @@ fn eagle3(path: &Path, keys: &Keys, target: &Config) -> Result<Eagle3Config, Mod
     let layers = layer_list(keys, "eagle_aux_hidden_state_layer_ids")?;
     let layers = layers.unwrap_or_else(|| vec![2, depth / 2, depth.saturating_sub(3)]);
     Ok(Eagle3Config {
-        numbers: numbers(path, keys, layers)?,
+        numbers: numbers(path, keys, layers, rope(path, keys)?)?,
         target_width: keys.uint_or("target_hidden_size", target.width)?,
         norm_before_residual: keys.is_set("norm_before_residual"),
         norm_before_fc: keys.is_set("norm_before_fc"),
@@ -169,24 +201,18 @@ fn dflash(path: &Path, keys: &Keys, target: &Config) -> Result<DFlashConfig, Mod
         None => layer_list(keys, "aux_hidden_state_layer_ids")?.unwrap_or_default(),
     };
     let is_gemma = is_named(keys, "Gemma4DSparkModel");
-    let mut numbers = numbers(path, keys, layers)?;
-    if is_gemma {
-        let full = keys.inner("/rope_parameters/full_attention");
-        numbers.head_dim = keys.uint_or("global_head_dim", numbers.head_dim)?;
-        numbers.kv_heads = keys.uint_or("num_global_key_value_heads", numbers.kv_heads)?;
-        let pairs = numbers.head_dim / 2;
-        let turning = full.float_or("partial_rotary_factor", 1.0)? * pairs as f64;
-        let is_proportional = full.get("rope_type").and_then(Value::as_str) == Some("proportional");
-        numbers.rope = RopeNumbers {
-            base: full.float_or("rope_theta", 1e6)?,
-            dims: numbers.head_dim,
-            stretch: 1.0,
-            factors: is_proportional.then(|| {
-                let factor = |i: usize| if i < turning as usize { 1.0 } else { f32::INFINITY };
-                (0..pairs).map(factor).collect()
-            }),
-        };
-    }
+    let numbers = match is_gemma {
+        true => {
+            let head_dim = keys.uint_or("global_head_dim", head_dim(keys)?)?;
+            let numbers = numbers(path, keys, layers, gemma_rope(keys, head_dim)?)?;
+            Numbers {
+                head_dim,
+                kv_heads: keys.uint_or("num_global_key_value_heads", numbers.kv_heads)?,
+                ..numbers
+            }
+        }
+        false => numbers(path, keys, layers, rope(path, keys)?)?,
+    };
     numbers.check()?;
     let is_sliding = keys.is_set("use_sliding_window") || own.is_set("use_swa");
     let window = uint("swa_window_size")?.or(keys.optional_uint("sliding_window")?);

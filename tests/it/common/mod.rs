@@ -201,9 +201,13 @@ impl Drafter {
     }
 
     pub fn named(pair: &str, name: &str) -> Drafter {
+        Drafter::copied(&fixture(pair).join("drafter"), name)
+    }
+
+    pub fn copied(from: &Path, name: &str) -> Drafter {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join(name);
-        copy_folder(&fixture(pair).join("drafter"), &path);
+        copy_folder(from, &path);
         Drafter { folder, path }
     }
 
