@@ -185,15 +185,19 @@ pub fn link(blob: &Path, path: &Path, up: usize) -> io::Result<()> {
     {
         return Ok(());
     }
-    if path.symlink_metadata().is_ok() {
-        std::fs::remove_file(path)?;
-    }
     #[cfg(unix)]
     {
         let mut to: PathBuf = std::iter::repeat_n("..", up).collect();
         to.push("blobs");
         to.push(blob.file_name().unwrap_or_default());
-        std::os::unix::fs::symlink(to, path)
+        // Under a name of its own first: another run, or another program, may be making the same link.
+        let made = beside(path, &format!(".{}", std::process::id()));
+        // Left by one that was killed, and had the same number.
+        let _ = std::fs::remove_file(&made);
+        std::os::unix::fs::symlink(to, &made)?;
+        std::fs::rename(&made, path).inspect_err(|_| {
+            let _ = std::fs::remove_file(&made);
+        })
     }
     #[cfg(not(unix))]
     {
