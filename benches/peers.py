@@ -3,7 +3,7 @@
 
 usage: peers.py BIG_DIR [--runs N] [--convert-hf PATH] [--llama-quantize PATH] [--rlx PATH]
 
-BIG_DIR holds drafters made by make_big.py (`e2b/`, `12b/`). Runs of the programs alternate; medians are compared.
+BIG_DIR holds drafters made by make_big.py (`e2b/`, `12b/`), and what make_sharded.py made (`target/`, `dspark/`). Runs of the programs alternate; medians are compared.
 Outputs go to BIG_DIR/out and are removed. Python's standard library is enough for this script itself; --convert-hf is
 run with the same Python and needs what it needs.
 """
@@ -100,4 +100,22 @@ for model in ["e2b", "12b"]:
             compare(f"{model} bf16 GGUF to {outtype}", size(source) + size(out_dir / "ours.gguf"), ours,
                     {"llama-quantize": theirs, "cp of the input": ["cp", source, out_dir / "copy"]})
         source.unlink()
+# What make_sharded.py made: a target in shards, and a drafter that needs that target.
+target = args.big / "target"
+if target.exists():
+    written = args.big / "target-q8_0.gguf"
+    run([args.gguf_conv, target, "--outtype", "q8_0", "-o", written, "--force"])
+    for model, more, theirs in [("target", [], []),
+                                ("dspark", ["--target", written], ["--target-model-dir", target])]:
+        folder = args.big / model
+        weights = sorted(folder.glob("*.safetensors"))
+        out = out_dir / "ours.gguf"
+        ours = [args.gguf_conv, folder, *more, "--outtype", "q8_0", "-o", out]
+        run([*ours, "--force"])
+        peers = {"cat of the checkpoint": ["sh", "-c", 'out=$1; shift; cat "$@" > "$out"', "sh", out_dir / "copy", *weights]}
+        if args.convert_hf:
+            peers["convert_hf_to_gguf.py"] = [sys.executable, args.convert_hf, folder, *theirs, "--outtype", "q8_0",
+                                              "--outfile", out_dir / "theirs.gguf"]
+        compare(f"{model} to q8_0", sum(map(size, weights)) + size(out), ours, peers)
+    written.unlink()
 shutil.rmtree(out_dir)
