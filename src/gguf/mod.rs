@@ -41,7 +41,7 @@ pub use header::{Endian, Header, TensorInfo, TypeId};
 pub use metadata::{KeyError, Metadata};
 pub use part::{Part, RawTensor};
 pub(crate) use reader::little_endian_scalars;
-pub use split::{part_path, part_prefix};
+pub use split::{SPLIT_KEYS, part_path, part_prefix};
 pub use swap::{can_swap, swap_blocks};
 pub use value::{Array, Strings, Value, ValueType};
 pub use writer::{Layout, LayoutError, TensorSpec, canonical_metadata};

@@ -8,6 +8,9 @@ use crate::io::{Inputs, ReadError};
 use bstr::ByteSlice;
 use std::path::{Path, PathBuf};
 
+/// The keys that say how a file is split.
+pub const SPLIT_KEYS: [&str; 3] = ["split.no", "split.count", "split.tensors.count"];
+
 pub(super) const FETCH_PARTS: &str = "the parts are not of one model: download them again";
 
 /// What `llama-gguf-split` calls a part, counted from 1.

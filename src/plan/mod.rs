@@ -9,6 +9,7 @@ mod tensor;
 pub use error::WriteError;
 pub use execute::Q4Grid;
 pub use order::{Order, Rows};
+pub(crate) use tensor::kept;
 pub use tensor::{Data, Fit, PlannedTensor, Source, told_of_fallbacks};
 
 use crate::gguf::{Endian, Layout, LayoutError, Metadata, TensorSpec};

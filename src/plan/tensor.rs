@@ -1,9 +1,10 @@
 //! A tensor of an output file: its place, its type, and where its numbers come from.
 
 use super::Rows;
-use crate::gguf::{self, TensorSpec};
+use crate::gguf::{self, FormatError, Gguf, GgufError, TensorInfo, TensorSpec};
 use crate::io::mapped::MappedFile;
 use crate::quant::GgmlType;
+use crate::text::escape;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -224,4 +225,24 @@ pub fn told_of_fallbacks(tensors: &[PlannedTensor]) -> Vec<String> {
         )
     });
     told.collect()
+}
+
+/// Tensors of a GGUF as they are, but for their lengths, which `dims` tells.
+pub(crate) fn kept<'a>(
+    gguf: &'a Gguf,
+    infos: impl Iterator<Item = &'a TensorInfo>,
+    dims: impl Fn(&TensorInfo) -> Vec<u64>,
+) -> Result<Vec<PlannedTensor<'a>>, GgufError> {
+    let mut tensors = Vec::new();
+    for info in infos {
+        let name = std::str::from_utf8(&info.name).map_err(|_| {
+            let name = escape(&info.name);
+            gguf.error(FormatError::TensorName { name })
+        })?;
+        if let Some(tensor) = gguf.tensor(name)? {
+            let source = Source::of_gguf(name, gguf.path(), tensor);
+            tensors.push(PlannedTensor::new(name, dims(info), tensor.ty, source));
+        }
+    }
+    Ok(tensors)
 }

@@ -9,10 +9,10 @@ pub use value::{ValueSpec, parse_type};
 use crate::arch::Registry;
 use crate::check;
 use crate::finding::{Finding, Severity};
-use crate::gguf::{Endian, FormatError, Gguf, GgufError, LayoutError, Metadata, Value, ValueType, limits};
+use crate::gguf::{Endian, Gguf, GgufError, LayoutError, Metadata, SPLIT_KEYS, Value, ValueType, limits};
 use crate::io::ReadError;
 use crate::io::output::OutputError;
-use crate::plan::{Plan, PlannedTensor, Source};
+use crate::plan::{Plan, kept};
 use crate::text::{escape, likely};
 use std::path::{Path, PathBuf};
 
@@ -223,7 +223,7 @@ fn check_key(key: &str) -> Result<(), SetError> {
             key: escape(key.as_bytes()),
         });
     }
-    match ["split.no", "split.count", "split.tensors.count"].contains(&key) {
+    match SPLIT_KEYS.contains(&key) {
         true => Err(SetError::OfSplit { key: key.to_owned() }),
         false => Ok(()),
     }
@@ -301,20 +301,10 @@ pub fn plan(gguf: &Gguf, metadata: Metadata) -> Result<Plan<'_>, SetError> {
     let mut metadata = metadata;
     if gguf.parts().len() > 1 {
         warnings.push("the parts of the split model become one file".to_owned());
-        for key in ["split.no", "split.count", "split.tensors.count"] {
+        for key in SPLIT_KEYS {
             metadata.remove(key);
         }
     }
-    let mut tensors = Vec::new();
-    for info in gguf.tensors() {
-        let name = std::str::from_utf8(&info.name).map_err(|_| {
-            let name = escape(&info.name);
-            gguf.error(FormatError::TensorName { name })
-        })?;
-        if let Some(tensor) = gguf.tensor(name)? {
-            let source = Source::of_gguf(name, gguf.path(), tensor);
-            tensors.push(PlannedTensor::new(name, info.dims.clone(), tensor.ty, source));
-        }
-    }
+    let tensors = kept(gguf, gguf.tensors(), |info| info.dims.clone())?;
     Ok(Plan::new(metadata, tensors, Endian::Little, warnings)?)
 }

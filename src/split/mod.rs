@@ -4,10 +4,10 @@
 //! 32 the first part is laid out by it, and text with zeros inside is kept whole.
 
 use crate::gguf::{
-    Endian, FormatError, Gguf, GgufError, LayoutError, Metadata, TensorInfo, part_path, part_prefix,
+    Endian, Gguf, GgufError, LayoutError, Metadata, SPLIT_KEYS, TensorInfo, part_path, part_prefix,
 };
-use crate::plan::{Plan, PlannedTensor, Source};
-use crate::text::{self, escape};
+use crate::plan::{Plan, kept};
+use crate::text;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -97,7 +97,7 @@ pub fn plan(gguf: &Gguf, options: Options) -> Result<Vec<Plan<'_>>, SplitError> 
             0 => told_of_large(&infos, options.limit),
             _ => Vec::new(),
         };
-        let tensors = planned(gguf, group.iter().copied())?;
+        let tensors = kept(gguf, group.iter().copied(), TensorInfo::written_dims)?;
         plans.push(Plan::new(metadata, tensors, Endian::Little, warnings)?);
     }
     Ok(plans)
@@ -111,13 +111,13 @@ pub fn merge(gguf: &Gguf) -> Result<Plan<'_>, SplitError> {
     }
     // By it a whole file is known.
     metadata.set("split.count", 0_u16);
-    let tensors = planned(gguf, gguf.tensors())?;
+    let tensors = kept(gguf, gguf.tensors(), TensorInfo::written_dims)?;
     let warnings = told_of_names(gguf).into_iter().collect();
     Ok(Plan::new(metadata, tensors, Endian::Little, warnings)?)
 }
 
 fn is_of_split(key: &[u8]) -> bool {
-    [&b"split.no"[..], b"split.count", b"split.tensors.count"].contains(&key)
+    SPLIT_KEYS.iter().any(|known| key == known.as_bytes())
 }
 
 /// The tensors of each part.
@@ -150,25 +150,6 @@ fn cut<'t>(infos: &[&'t TensorInfo], options: Options) -> Vec<Vec<&'t TensorInfo
 fn counted(info: &TensorInfo) -> u64 {
     let size = info.size().unwrap_or(0);
     size.checked_next_multiple_of(COUNTED).unwrap_or(u64::MAX)
-}
-
-/// Tensors as they are.
-fn planned<'a>(
-    gguf: &'a Gguf,
-    infos: impl Iterator<Item = &'a TensorInfo>,
-) -> Result<Vec<PlannedTensor<'a>>, GgufError> {
-    let mut tensors = Vec::new();
-    for info in infos {
-        let name = std::str::from_utf8(&info.name).map_err(|_| {
-            let name = escape(&info.name);
-            gguf.error(FormatError::TensorName { name })
-        })?;
-        if let Some(tensor) = gguf.tensor(name)? {
-            let source = Source::of_gguf(name, gguf.path(), tensor);
-            tensors.push(PlannedTensor::new(name, info.written_dims(), tensor.ty, source));
-        }
-    }
-    Ok(tensors)
 }
 
 /// Which tensors are larger than a part may be.

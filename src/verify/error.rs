@@ -2,8 +2,8 @@
 
 use super::tokenize::TokenizeError;
 use crate::arch::ArchError;
-use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
-use crate::gguf::{GgufError, GgufErrorKind};
+use crate::checkpoint::CheckpointError;
+use crate::gguf::GgufError;
 use crate::io::ReadError;
 use crate::io::kind::DrafterKind;
 use crate::io::output::OutputError;
@@ -57,25 +57,17 @@ impl VerifyError {
             | VerifyError::Option { path, .. } => Some(path),
         }
     }
-}
-impl VerifyError {
+
     /// Why a file could not be read, where that is the cause.
     pub fn read(&self) -> Option<&ReadError> {
-        let kind = match self {
+        match self {
             VerifyError::Gguf(error)
             | VerifyError::Model(ModelError::Gguf(error))
-            | VerifyError::Tokenize(TokenizeError::Gguf(error)) => &error.kind,
+            | VerifyError::Tokenize(TokenizeError::Gguf(error)) => error.read(),
             VerifyError::Checkpoint(error) | VerifyError::Model(ModelError::Checkpoint(error)) => {
-                return match &error.kind {
-                    CheckpointErrorKind::Read(error) => Some(error),
-                    _ => None,
-                };
+                error.read()
             }
-            VerifyError::Arch(error) => return error.io.as_ref(),
-            _ => return None,
-        };
-        match kind {
-            GgufErrorKind::Read(error) => Some(error),
+            VerifyError::Arch(error) => error.io.as_ref(),
             _ => None,
         }
     }
