@@ -5,17 +5,23 @@
 //! Weights come as tiles: some columns of some rows, decoded once for all tokens and small enough to stay in the cache
 //! while these go by.
 
+use super::prefetch::prefetch;
 use crate::quant::Isa;
 use crate::quant::product::{CHUNK, Product};
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 use rayon::prelude::*;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 /// Some columns of one row, the unused ones at the end.
 pub type Strip<const DEPTH: usize> = [f32; DEPTH];
 
 /// Columns of a tile for [`Panels`]: a panel as deep, 32 KiB at the most, stays in the first-level cache.
 pub const PANEL_DEPTH: usize = 256;
+/// Columns of a row for [`Panels`], and behind them a line of the cache that is not used: rows of which the same columns lay
+/// a power of two apart would wait for the same bank of the cache, for half of the time on Zen 3.
+pub type PanelStrip = Strip<{ PANEL_DEPTH + LINE }>;
+/// One of nothing.
+pub const EMPTY_STRIP: PanelStrip = [0.0; PANEL_DEPTH + LINE];
 
 /// The activations of many tokens, `[tokens, cols]`, laid out for products with many rows: panels of two vectors of
 /// tokens, each `[cols, panel]`, the last one of a single vector where that is enough, and filled up with zeros.
@@ -46,13 +52,6 @@ impl Aligned {
         let data = vec![0.0; len + LINE];
         let start = data.as_ptr().align_offset(LINE_BYTES).min(LINE);
         Aligned { data, start }
-    }
-
-    /// A copy.
-    pub fn of(numbers: &[f32]) -> Aligned {
-        let mut copy = Aligned::zeros(numbers.len());
-        copy.copy_from_slice(numbers);
-        copy
     }
 }
 
@@ -106,21 +105,27 @@ impl Panels {
 
     /// Adds the products of a tile, whose first column is `first`, with every token to `sums`: panel behind panel, each
     /// `[rows, panel]`.
-    pub fn add_products(&self, first: usize, tile: &[Strip<PANEL_DEPTH>], sums: &mut [f32]) {
+    pub fn add_products(&self, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
         dispatch!(self.isa.level(), simd => self.add_products_on(simd, first, tile, sums));
     }
 
     #[inline(always)]
-    fn add_products_on<S: Simd>(&self, simd: S, first: usize, tile: &[Strip<PANEL_DEPTH>], sums: &mut [f32]) {
+    fn add_products_on<S: Simd>(&self, simd: S, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
         let (lanes, depth) = (S::f32s::LEN, PANEL_DEPTH.min(self.cols - first));
-        let mut sums = sums;
-        for panel in self.data.chunks(2 * lanes * self.cols) {
+        let columns = |panel: &'_ [f32]| -> Range<usize> {
             let width = panel.len() / self.cols;
-            let columns = &panel[first * width..][..depth * width];
+            first * width..(first + depth) * width
+        };
+        let mut sums = sums;
+        let mut panels = self.data.chunks(2 * lanes * self.cols).peekable();
+        while let Some(panel) = panels.next() {
+            let width = panel.len() / self.cols;
+            let next = panels.peek().map_or(&[][..], |next| &next[columns(next)]);
             let (panel_sums, rest) = sums.split_at_mut(tile.len() * width);
+            let panel = &panel[columns(panel)];
             match width == lanes {
-                true => panel_rows::<S, 1>(simd, tile, columns, panel_sums),
-                false => panel_rows::<S, 2>(simd, tile, columns, panel_sums),
+                true => panel_rows::<S, 1>(simd, tile, panel, next, panel_sums),
+                false => panel_rows::<S, 2>(simd, tile, panel, next, panel_sums),
             }
             sums = rest;
         }
@@ -155,34 +160,46 @@ fn lanes<S: Simd>(_simd: S) -> usize {
     S::f32s::LEN
 }
 
-/// All rows of a tile with a panel of `V` vectors of tokens. So many rows at once that the sums fill the registers with
-/// what is multiplied: of 32 or of 16.
+/// Whether there are 32 registers of vectors and not 16.
+#[inline(always)]
+fn has_many_registers<S: Simd>(_simd: S) -> bool {
+    S::f32s::LEN == 16 || cfg!(target_arch = "aarch64")
+}
+
+/// All rows of a tile with a panel of `V` vectors of tokens, while the `next` one is fetched. So many rows at once that the
+/// sums fill the registers with what is multiplied: of 32 or of 16.
 #[inline(always)]
 fn panel_rows<S: Simd, const V: usize>(
     simd: S,
-    tile: &[Strip<PANEL_DEPTH>],
+    tile: &[PanelStrip],
     columns: &[f32],
+    next: &[f32],
     sums: &mut [f32],
 ) {
     let rest = match S::f32s::LEN {
-        16 => panel_groups::<S, 12, V>(simd, tile, columns, sums),
-        _ if cfg!(target_arch = "aarch64") => panel_groups::<S, 8, V>(simd, tile, columns, sums),
-        _ => panel_groups::<S, 6, V>(simd, tile, columns, sums),
+        16 => panel_groups::<S, 12, V>(simd, tile, columns, next, sums),
+        _ if has_many_registers(simd) => panel_groups::<S, 8, V>(simd, tile, columns, next, sums),
+        _ => panel_groups::<S, 6, V>(simd, tile, columns, next, sums),
     };
     let done = tile.len() - rest.len();
-    panel_groups::<S, 1, V>(simd, rest, columns, &mut sums[done * V * S::f32s::LEN..]);
+    panel_groups::<S, 1, V>(simd, rest, columns, &[], &mut sums[done * V * S::f32s::LEN..]);
 }
 
 /// `R` rows after the other; gives those that are left over.
 #[inline(always)]
 fn panel_groups<'t, S: Simd, const R: usize, const V: usize>(
     simd: S,
-    tile: &'t [Strip<PANEL_DEPTH>],
+    tile: &'t [PanelStrip],
     columns: &[f32],
+    next: &[f32],
     sums: &mut [f32],
-) -> &'t [Strip<PANEL_DEPTH>] {
+) -> &'t [PanelStrip] {
     let (groups, rest) = tile.as_chunks::<R>();
+    // A few lines with each group: of too many requests at once the last ones would wait.
+    let lines = next.len().div_ceil(groups.len().max(1)).next_multiple_of(LINE);
+    let mut next = next.chunks(lines.max(1));
     for (rows, sums) in groups.iter().zip(sums.chunks_exact_mut(R * V * S::f32s::LEN)) {
+        prefetch(next.next().unwrap_or(&[]));
         panel_block::<S, R, V>(simd, rows, columns, sums);
     }
     rest
@@ -192,7 +209,7 @@ fn panel_groups<'t, S: Simd, const R: usize, const V: usize>(
 #[inline(always)]
 fn panel_block<S: Simd, const R: usize, const V: usize>(
     simd: S,
-    rows: &[Strip<PANEL_DEPTH>; R],
+    rows: &[PanelStrip; R],
     columns: &[f32],
     sums: &mut [f32],
 ) {
@@ -213,97 +230,216 @@ fn panel_block<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Columns of a tile for [`step`]: with those of four tokens, 32 KiB, it stays in the first-level cache.
-pub const STEP_DEPTH: usize = 512;
-/// Rows of a tile for [`step`]: the more, the less often the tokens' columns come by.
-pub const STEP_ROWS: usize = 12;
-/// Rows whose sums fill the registers, with those of four tokens.
-const STEP_HELD: usize = 3;
+/// Columns of a tile for [`step`], in so many chunks.
+pub const STEP_DEPTH: usize = CHUNK * STEP_CHUNKS;
+const STEP_CHUNKS: usize = 16;
+/// Rows of a tile for [`step`]: with the columns of four tokens, 20 KiB, it stays in the first-level cache.
+pub const STEP_ROWS: usize = 6;
+
+/// Columns of a row or a token for [`step`].
+pub type StepStrip = [[f32; CHUNK]; STEP_CHUNKS];
 
 /// So many columns of so many rows, from a line of the cache on.
 #[repr(C, align(64))]
-struct StepTile([Strip<STEP_DEPTH>; STEP_ROWS]);
+struct StepTile([StepStrip; STEP_ROWS]);
 
-/// The products of rows with a few tokens `x` (`[tokens, cols]`), into `out`, `[rows, tokens]`, each as
-/// [`dot`](crate::quant::product::dot) takes it, however many tokens there are. `decode` fills a tile with up to
-/// [`STEP_ROWS`] rows from one on and their columns from another on.
+/// The partial sums of a tile's rows with one token.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct StepSums([[f32; CHUNK]; STEP_ROWS]);
+
+/// A few tokens, `[tokens, cols]`, laid out for [`step`]: each filled up with zeros to whole strips.
+#[derive(Debug)]
+pub struct StepTokens {
+    cols: usize,
+    strips: usize,
+    data: Aligned,
+}
+
+impl StepTokens {
+    /// Lays out `x`, rows of `cols` numbers.
+    pub fn new(x: &[f32], cols: usize) -> StepTokens {
+        let strips = cols.div_ceil(STEP_DEPTH);
+        let mut data = Aligned::zeros(x.len() / cols * strips * STEP_DEPTH);
+        for (row, x) in data
+            .chunks_exact_mut(strips * STEP_DEPTH)
+            .zip(x.chunks_exact(cols))
+        {
+            row[..cols].copy_from_slice(x);
+        }
+        StepTokens { cols, strips, data }
+    }
+
+    /// Number of tokens.
+    pub fn count(&self) -> usize {
+        self.data.len() / (self.strips * STEP_DEPTH)
+    }
+
+    /// A token's numbers.
+    pub fn token(&self, token: usize) -> &[f32] {
+        &self.data[token * self.strips * STEP_DEPTH..][..self.cols]
+    }
+
+    /// The same strip of `T` tokens from `token` on.
+    fn strips<const T: usize>(&self, token: usize, strip: usize) -> [&StepStrip; T] {
+        let strips = self.data.as_chunks().0.as_chunks().0;
+        std::array::from_fn(|t| &strips[(token + t) * self.strips + strip])
+    }
+}
+
+/// The products of rows with a few tokens, into `out`, `[rows, tokens]`, each as [`dot`](crate::quant::product::dot) takes
+/// it, however many tokens there are. `decode` fills a tile with up to [`STEP_ROWS`] rows from one on and their columns from
+/// another on.
 pub fn step(
     isa: Isa,
-    cols: usize,
-    x: &[f32],
+    x: &StepTokens,
     out: &mut [f32],
     decode: impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
 ) {
-    dispatch!(isa.level(), simd => step_on(simd, cols, x, out, &decode));
+    dispatch!(isa.level(), simd => step_on(simd, x, out, &decode));
 }
 
 #[inline(always)]
 fn step_on<S: Simd>(
     simd: S,
-    cols: usize,
-    x: &[f32],
+    x: &StepTokens,
     out: &mut [f32],
     decode: &impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
 ) {
-    let tokens = x.len() / cols;
-    let StepTile(tile) = &mut StepTile([[0.0; STEP_DEPTH]; STEP_ROWS]);
-    let nothing = [Product::new(simd); STEP_ROWS];
-    let mut sums = vec![nothing; tokens];
+    let (tokens, cols) = (x.count(), x.cols);
+    let mut tile = StepTile([[[0.0; CHUNK]; STEP_CHUNKS]; STEP_ROWS]);
+    let mut sums = vec![StepSums([[0.0; CHUNK]; STEP_ROWS]); tokens];
     for (group, out) in out.chunks_mut(STEP_ROWS * tokens).enumerate() {
-        sums.fill(nothing);
-        for first in (0..cols).step_by(STEP_DEPTH) {
-            decode(group * STEP_ROWS, first, tile);
-            let depth = STEP_DEPTH.min(cols - first);
-            let columns = |token: usize| &x[token * cols + first..][..depth];
-            let mut token = 0;
-            while token < tokens {
-                // As many sums as there are registers for, with what is multiplied.
-                token += match (S::f32s::LEN, tokens - token) {
-                    (16, 4..) => step_block::<S, 4, STEP_HELD>(tile, columns, token, &mut sums),
-                    (16, 2..) => step_block::<S, 2, STEP_HELD>(tile, columns, token, &mut sums),
-                    (16, _) => step_block::<S, 1, STEP_HELD>(tile, columns, token, &mut sums),
-                    (_, 2..) => step_block::<S, 2, 1>(tile, columns, token, &mut sums),
-                    _ => step_block::<S, 1, 1>(tile, columns, token, &mut sums),
-                };
-            }
+        sums.fill(StepSums([[0.0; CHUNK]; STEP_ROWS]));
+        for strip in 0..x.strips {
+            let first = strip * STEP_DEPTH;
+            decode(
+                group * STEP_ROWS,
+                first,
+                tile.0.as_flattened_mut().as_flattened_mut().as_chunks_mut().0,
+            );
+            let chunks = STEP_DEPTH.min(cols - first) / CHUNK;
+            step_tokens(simd, &tile, x, strip, chunks, &mut sums);
         }
         // What no vector took, which the tile still holds.
         let left_over = cols % STEP_DEPTH / CHUNK * CHUNK..cols % STEP_DEPTH;
         for (r, out) in out.chunks_exact_mut(tokens).enumerate() {
-            for ((out, sums), x) in out.iter_mut().zip(&sums).zip(x.chunks_exact(cols)) {
-                let weights = tile[r][left_over.clone()].iter().copied();
-                let x = x[cols - left_over.len()..].iter().copied();
-                *out = sums[r].finish(weights, x);
+            let row = tile.0[r].as_flattened();
+            for (t, (out, sums)) in out.iter_mut().zip(&sums).enumerate() {
+                let weights = row[left_over.clone()].iter().copied();
+                let x = x.token(t)[cols - left_over.len()..].iter().copied();
+                *out = Product::of(simd, &sums.0[r]).finish(weights, x);
             }
         }
     }
 }
 
-/// `T` tokens from `token` on with the rows of a tile, `R` at a time; gives `T`. `columns` are a token's, as many as are
-/// multiplied.
+/// All tokens with a tile, so many at once that the sums fill the registers with what is multiplied: of 32 or of 16.
 #[inline(always)]
-fn step_block<'x, S: Simd, const T: usize, const R: usize>(
-    tile: &[Strip<STEP_DEPTH>; STEP_ROWS],
-    columns: impl Fn(usize) -> &'x [f32],
-    token: usize,
-    sums: &mut [[Product<S>; STEP_ROWS]],
-) -> usize {
-    use std::array::from_fn;
-    let x: [&[[f32; CHUNK]]; T] = from_fn(|t| columns(token + t).as_chunks().0);
-    let count = x[0].len();
-    for first in (0..STEP_ROWS).step_by(R) {
-        let rows: [&[[f32; CHUNK]]; R] = from_fn(|r| &tile[first + r].as_chunks().0[..count]);
-        let mut held: [[Product<S>; R]; T] = from_fn(|t| from_fn(|r| sums[token + t][first + r]));
-        for c in 0..count {
-            for (held, x) in held.iter_mut().zip(&x) {
-                for (held, row) in held.iter_mut().zip(&rows) {
-                    held.add(&row[c], &x[c]);
+fn step_tokens<S: Simd>(
+    simd: S,
+    tile: &StepTile,
+    x: &StepTokens,
+    strip: usize,
+    chunks: usize,
+    sums: &mut [StepSums],
+) {
+    let mut token = 0;
+    let mut rest = sums;
+    if has_many_registers(simd) {
+        rest = step_groups::<S, 4, 6>(simd, tile, x, strip, chunks, &mut token, rest);
+    }
+    rest = step_groups::<S, 4, 3>(simd, tile, x, strip, chunks, &mut token, rest);
+    rest = step_groups::<S, 2, 6>(simd, tile, x, strip, chunks, &mut token, rest);
+    step_groups::<S, 1, 6>(simd, tile, x, strip, chunks, &mut token, rest);
+}
+
+/// `T` tokens after the other, from `token` on; gives the sums of those that are left over.
+#[inline(always)]
+fn step_groups<'s, S: Simd, const T: usize, const R: usize>(
+    simd: S,
+    tile: &StepTile,
+    x: &StepTokens,
+    strip: usize,
+    chunks: usize,
+    token: &mut usize,
+    sums: &'s mut [StepSums],
+) -> &'s mut [StepSums] {
+    let (groups, rest) = sums.as_chunks_mut::<T>();
+    for sums in groups {
+        step_block::<S, T, R>(simd, tile, x.strips(*token, strip), chunks, sums);
+        *token += T;
+    }
+    rest
+}
+
+/// `T` tokens with the rows of a tile, `R` at a time, one vector of the partial sums after the other; `chunks` are the
+/// columns that are multiplied, by [`CHUNK`].
+#[inline(always)]
+fn step_block<S: Simd, const T: usize, const R: usize>(
+    simd: S,
+    tile: &StepTile,
+    x: [&StepStrip; T],
+    chunks: usize,
+    sums: &mut [StepSums; T],
+) {
+    for (first, rows) in (0..).step_by(R).zip(tile.0.as_chunks::<R>().0) {
+        for part in (0..CHUNK).step_by(S::f32s::LEN) {
+            step_part(simd, rows, x, chunks, sums, first, part);
+        }
+    }
+}
+
+/// `R` rows, of which the first is row `first` of a tile, with `T` tokens: of the partial sums those from `part` on that fill
+/// a vector.
+#[inline(always)]
+fn step_part<S: Simd, const T: usize, const R: usize>(
+    simd: S,
+    rows: &[StepStrip; R],
+    x: [&StepStrip; T],
+    chunks: usize,
+    sums: &mut [StepSums; T],
+    first: usize,
+    part: usize,
+) {
+    // As it always is: what is known is not checked in the loop.
+    let part = part.min(CHUNK - S::f32s::LEN)..part.min(CHUNK - S::f32s::LEN) + S::f32s::LEN;
+    let mut held = [[S::f32s::splat(simd, 0.0); T]; R];
+    for (r, held) in held.iter_mut().enumerate() {
+        for (held, sums) in held.iter_mut().zip(&*sums) {
+            *held = S::f32s::from_slice(simd, &sums.0[first + r][part.clone()]);
+        }
+    }
+    let load = |from: &StepStrip, c: usize| S::f32s::from_slice(simd, &from[c][part.clone()]);
+    for c in 0..chunks.min(STEP_CHUNKS) {
+        // The fewer ones stay in registers while the others come by.
+        if R < T {
+            let mut columns = [S::f32s::splat(simd, 0.0); R];
+            for (column, row) in columns.iter_mut().zip(rows) {
+                *column = load(row, c);
+            }
+            for (t, x) in x.iter().enumerate() {
+                let token = load(x, c);
+                for (held, column) in held.iter_mut().zip(columns) {
+                    held[t] = column.mul_add(token, held[t]);
+                }
+            }
+        } else {
+            let mut tokens = [S::f32s::splat(simd, 0.0); T];
+            for (token, x) in tokens.iter_mut().zip(x) {
+                *token = load(x, c);
+            }
+            for (held, row) in held.iter_mut().zip(rows) {
+                let column = load(row, c);
+                for (held, token) in held.iter_mut().zip(tokens) {
+                    *held = column.mul_add(token, *held);
                 }
             }
         }
-        for (sums, held) in sums[token..].iter_mut().zip(held) {
-            sums[first..first + R].copy_from_slice(&held);
+    }
+    for (r, held) in held.iter().enumerate() {
+        for (held, sums) in held.iter().zip(&mut *sums) {
+            held.store_slice(&mut sums.0[first + r][part.clone()]);
         }
     }
-    T
 }

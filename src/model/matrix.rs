@@ -5,7 +5,7 @@
 //! depends on the number of threads, and that of a step not on how many tokens it has.
 
 use super::arithmetic::{Arithmetic, Mode, Pass};
-use super::kernels::{self, Aligned, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_ROWS};
+use super::kernels::{self, EMPTY_STRIP, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_ROWS, StepTokens, Strip};
 use super::prefetch::prefetch;
 use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
@@ -102,8 +102,8 @@ impl<'a> Matrix<'a> {
             }
             Pass::Step => {
                 let task_rows = (STEP_TASK / (self.cols * tokens.max(1))).next_multiple_of(STEP_ROWS);
-                let x = Aligned::of(x);
-                let product = self.by_tasks(tokens, task_rows, |rows, out| rows.step(&x, tokens, out));
+                let x = StepTokens::new(x, self.cols);
+                let product = self.by_tasks(tokens, task_rows, |rows, out| rows.step(&x, out));
                 match tokens {
                     1 => product,
                     _ => transpose(&product, tokens),
@@ -129,30 +129,31 @@ impl<'a> Matrix<'a> {
 
     /// Adds all products, tile by tile.
     fn add_to_panels(&self, panels: &Panels, sums: &mut [f32]) {
-        let mut tile = vec![[0.0; PANEL_DEPTH]; self.rows];
+        let mut tile = vec![EMPTY_STRIP; self.rows];
         for first in (0..self.cols).step_by(PANEL_DEPTH) {
-            self.decode_columns(first, &mut tile);
-            match first + PANEL_DEPTH < self.cols {
-                true => self.foresee(0, self.rows, first + PANEL_DEPTH, PANEL_DEPTH),
-                false => self.foresee(self.rows, self.rows, 0, PANEL_DEPTH),
-            }
+            let next = match first + PANEL_DEPTH < self.cols {
+                true => (0, first + PANEL_DEPTH),
+                false => (self.rows, 0),
+            };
+            self.decode_columns(first, PANEL_DEPTH, next, &mut tile);
             panels.add_products(first, &tile, sums);
         }
     }
 
     /// Streams the rows once, whatever the number of tokens.
-    fn step(&self, x: &[f32], tokens: usize, out: &mut [f32]) {
-        if tokens == 1 {
+    fn step(&self, x: &StepTokens, out: &mut [f32]) {
+        if x.count() == 1 {
+            let x = x.token(0);
             for ((i, row), out) in self.each_row().enumerate().zip(out) {
                 self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, 0, self.cols);
                 *out = self.decoder.dot(row, x);
             }
             return;
         }
-        kernels::step(self.decoder.isa(), self.cols, x, out, |row, first, tile| {
+        kernels::step(self.decoder.isa(), x, out, |row, first, tile| {
             let count = tile.len().min(self.rows - row);
-            self.foresee(row + STEP_ROWS, STEP_ROWS, first, STEP_DEPTH);
-            self.slice(row, count).decode_columns(first, tile);
+            let rows = self.slice(row, count);
+            rows.decode_columns(first, STEP_DEPTH, (STEP_ROWS, first), tile);
         });
     }
 
@@ -196,11 +197,24 @@ impl<'a> Matrix<'a> {
         columns * self.row_bytes / self.cols
     }
 
-    /// Decodes the columns from `first` on, a multiple of every block's length, as many as a tile has or are left.
-    fn decode_columns<const DEPTH: usize>(&self, first: usize, tile: &mut [[f32; DEPTH]]) {
-        let count = DEPTH.min(self.cols - first);
+    /// Decodes the columns from `first` on, a multiple of every block's length, `depth` of them or as many as are left.
+    /// `next` is the row and the column where it goes on after that: each row asks for its like there, for of too many
+    /// requests at once the last ones would wait.
+    fn decode_columns<const N: usize>(
+        &self,
+        first: usize,
+        depth: usize,
+        next: (usize, usize),
+        tile: &mut [Strip<N>],
+    ) {
+        let count = depth.min(self.cols - first);
         let blocks = self.bytes(first)..self.bytes(first + count);
+        let ahead = self.bytes(next.1)..self.bytes((next.1 + depth).min(self.cols));
+        let mut next = self.data.chunks_exact(self.row_bytes).skip(next.0);
         for (row, strip) in self.each_row().zip(tile) {
+            if let Some(next) = next.next() {
+                prefetch(&next[ahead.clone()]);
+            }
             self.decoder.decode(&row[blocks.clone()], &mut strip[..count]);
         }
     }

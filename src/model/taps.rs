@@ -23,6 +23,11 @@ impl Taps {
         }
     }
 
+    /// The deepest of the layers, 0 where there is none.
+    pub(super) fn deepest(&self) -> usize {
+        self.layers.last().copied().unwrap_or(0)
+    }
+
     /// Takes in the input of a layer, `[tokens, width]`, if it is one of those.
     pub(super) fn take(&mut self, layer: usize, rows: &[f32]) {
         if let Ok(at) = self.layers.binary_search(&layer) {

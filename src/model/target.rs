@@ -15,7 +15,7 @@ use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;
 
 /// Tokens of a prompt that are taken at once: bounds the memory that activations need.
-const PROMPT_BATCH: usize = 256;
+const PROMPT_BATCH: usize = 512;
 
 /// A target.
 #[derive(Debug)]
@@ -256,18 +256,35 @@ impl<'a> Target<'a> {
         self.output
     }
 
-    /// Takes in a prompt batch by batch and hands each batch's hidden states (`[tokens, width]`) to `each`.
-    pub fn read_prompt(&self, state: &mut State, prompt: &[u32], mut each: impl FnMut(&[f32])) {
-        self.read_prompt_while(state, prompt, |hidden| {
-            each(hidden);
+    /// Takes in a prompt batch by batch and hands the hidden states of its `newest` positions to `each`, those of a batch
+    /// (`[tokens, width]`, maybe none) with the number of tokens that it took in.
+    pub fn read_prompt(
+        &self,
+        state: &mut State,
+        prompt: &[u32],
+        newest: usize,
+        mut each: impl FnMut(&[f32], usize),
+    ) {
+        self.read_prompt_while(state, prompt, newest, |hidden, tokens| {
+            each(hidden, tokens);
             true
         });
     }
 
     /// [`Target::read_prompt`], until `each` says that it goes on no more.
-    pub fn read_prompt_while(&self, state: &mut State, prompt: &[u32], mut each: impl FnMut(&[f32]) -> bool) {
+    pub fn read_prompt_while(
+        &self,
+        state: &mut State,
+        prompt: &[u32],
+        newest: usize,
+        mut each: impl FnMut(&[f32], usize) -> bool,
+    ) {
+        let mut left = prompt.len();
         for batch in prompt.chunks(PROMPT_BATCH) {
-            if !each(&self.forward(state, batch, Pass::Prompt)) {
+            left -= batch.len();
+            let wanted = newest.saturating_sub(left).min(batch.len());
+            let hidden = self.forward_newest(state, batch, wanted, Pass::Prompt);
+            if !each(&hidden, batch.len()) {
                 return;
             }
         }
@@ -275,23 +292,45 @@ impl<'a> Target<'a> {
 
     /// Takes in tokens and gives their hidden states after the final norm, `[tokens, width]`.
     pub fn forward(&self, state: &mut State, tokens: &[u32], pass: Pass) -> Vec<f32> {
+        self.forward_newest(state, tokens, tokens.len(), pass)
+    }
+
+    /// [`Target::forward`], with the hidden states of the `newest` tokens only. Once no layer is left that has keys and
+    /// values of its own or whose input is kept, the others are not computed any further: in an E4B that is 18 layers of 42.
+    fn forward_newest(&self, state: &mut State, tokens: &[u32], newest: usize, pass: Pass) -> Vec<f32> {
         let mode = self.config.compute.mode(pass);
+        let width = self.config.width;
         let positions = state.len..state.len + tokens.len();
+        let wanted = positions.end - newest..positions.end;
         let mut y: Vec<f32> = tokens.iter().flat_map(|&token| self.embed(token)).collect();
-        let per_layer = self
+        let mut per_layer = self
             .per_layer
             .as_ref()
             .map(|p| p.forward(tokens, &y, &self.config, mode));
         self.watch.look(&y, Place::Input);
-        let full = self.rope_full.angles(positions.clone());
-        let sliding = self.rope_sliding.angles(positions.clone());
+        let mut full = self.rope_full.angles(positions.clone());
+        let mut sliding = self.rope_sliding.angles(positions.clone());
+        let last_kept = self.layers.iter().rposition(|layer| layer.own.is_some());
+        let enough = last_kept.map_or(0, |l| l + 1).max(state.taps.deepest());
         for (l, layer) in self.layers.iter().enumerate() {
             state.taps.take(l, &y);
+            if l == enough && newest < tokens.len() {
+                y.drain(..y.len() - newest * width);
+                if let Some(rows) = &mut per_layer {
+                    rows.drain(..rows.len() / tokens.len() * (tokens.len() - newest));
+                }
+                full = self.rope_full.angles(wanted.clone());
+                sliding = self.rope_sliding.angles(wanted.clone());
+            }
+            if y.is_empty() {
+                break;
+            }
             let angles = match layer.block.config.kind {
                 LayerKind::Full => &full,
                 LayerKind::Sliding => &sliding,
             };
-            layer.attention(l, &mut y, state, &self.config, angles, mode);
+            let first = positions.end - y.len() / width;
+            layer.attention(l, &mut y, state, first, &self.config, angles, mode);
             layer.feed_forward(&mut y, mode);
             if let (Some(input), Some(embedding), Some(rows)) =
                 (&layer.per_layer, &self.per_layer, &per_layer)
@@ -311,6 +350,7 @@ impl<'a> Target<'a> {
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
         self.watch.look(&y, Place::Hidden);
         state.taps.take(self.layers.len(), &y);
+        y.drain(..y.len() - newest * width);
         y
     }
 
@@ -375,11 +415,14 @@ impl<'a> Layer<'a> {
         })
     }
 
+    /// The attention of the tokens at the positions from `first` on.
+    #[expect(clippy::too_many_arguments, reason = "what a layer needs of a pass")]
     fn attention(
         &self,
         l: usize,
         y: &mut [f32],
         state: &mut State,
+        first: usize,
         config: &Config,
         angles: &Angles,
         mode: Mode,
@@ -391,7 +434,6 @@ impl<'a> Layer<'a> {
             let (keys, values) = own.keys_and_values(&input, layer.kv_heads, config.eps, angles, mode);
             state.caches[l].append(&keys, &values);
         }
-        let first = state.len;
         let attended = attend(&queries, layer.heads, &state.caches[self.kv_layer], |i| {
             let end = first + i + 1;
             match layer.kind {

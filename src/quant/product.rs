@@ -22,6 +22,16 @@ impl<S: Simd> Product<S> {
         }
     }
 
+    /// With these partial sums so far.
+    #[inline(always)]
+    pub(crate) fn of(simd: S, sums: &[f32; CHUNK]) -> Product<S> {
+        let halves = sums.as_chunks().0;
+        Product {
+            simd,
+            sums: std::array::from_fn(|half| f32x16::simd_from(simd, halves[half])),
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn add(&mut self, a: &[f32; CHUNK], b: &[f32; CHUNK]) {
         let pairs = a.as_chunks().0.iter().zip(b.as_chunks().0);

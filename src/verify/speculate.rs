@@ -177,6 +177,8 @@ pub struct Writer<'a> {
 
 /// Most positions of the prompt, and of what is written, that are kept as probes.
 const PROBES: usize = 128;
+/// Positions of the prompt that are, where less is written than that.
+const FEW_PROBES: usize = 32;
 /// Rows of a prompt whose logits are taken at once.
 const LOGIT_ROWS: usize = 32;
 
@@ -195,14 +197,16 @@ impl<'a> Writer<'a> {
         let (last, before) = prompt
             .split_last()
             .map_or((0, prompt), |(last, rest)| (*last, rest));
-        // Hidden states, as many of the newest as probes need. Nothing stands before the prompt.
-        let mut rows = vec![0.0; width];
+        // As many as probes need. Nothing stands before the prompt.
+        let newest = limits.generate.clamp(FEW_PROBES, PROBES) + 1;
+        let mut rows = match before.len() < newest {
+            true => vec![0.0; width],
+            false => Vec::new(),
+        };
         watcher.begin(Phase::Prompt, prompt.len());
-        target.read_prompt_while(&mut state, before, |batch| {
-            rows.extend_from_slice(batch);
-            let surplus = rows.len().saturating_sub((PROBES + 1) * width);
-            rows.drain(..surplus);
-            watcher.advance(batch.len() / width);
+        target.read_prompt_while(&mut state, before, newest, |hidden, tokens| {
+            rows.extend_from_slice(hidden);
+            watcher.advance(tokens);
             !watcher.wants_end()
         });
         if watcher.wants_end() {

@@ -1,6 +1,7 @@
 //! The few number conversions that all formats share, each with the rounding of ggml's build for x86-64.
 
 use fearless_simd::{Bytes, Simd, f32x16, i32x16};
+use std::hint::select_unpredictable;
 
 /// 2^-24, the smallest f16 above zero.
 const SMALLEST: f32 = f32::from_bits((127 - 24) << 23);
@@ -11,13 +12,16 @@ pub(super) fn f16_value(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     // Exponent and mantissa in an f32's places.
     let placed = u32::from(bits & 0x7fff) << 13;
-    let magnitude = match bits & 0x7c00 {
-        // Subnormal, as the scales of K-quants often are. As an f32 it is normal, and must not be a subnormal one on the way:
-        // to calculate with these costs a processor more time than to decode a block.
-        0 => (f32::from(bits & 0x03ff) * SMALLEST).to_bits(),
-        0x7c00 => placed | 0x7f80_0000,
-        _ => placed.wrapping_add(112 << 23),
-    };
+    // Subnormal, as the scales of K-quants often are. As an f32 it is normal, and must not be a subnormal one on the way:
+    // to calculate with these costs a processor more time than to decode a block.
+    let subnormal = (f32::from(bits & 0x03ff) * SMALLEST).to_bits();
+    let normal = select_unpredictable(
+        bits & 0x7c00 == 0x7c00,
+        placed | 0x7f80_0000,
+        placed.wrapping_add(112 << 23),
+    );
+    // Which it is nobody can foresee in the scales of blocks.
+    let magnitude = select_unpredictable(bits & 0x7c00 == 0, subnormal, normal);
     f32::from_bits(sign | magnitude)
 }
 

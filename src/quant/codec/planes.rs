@@ -81,7 +81,7 @@ pub(super) fn scale<S: Simd>(simd: S, numbers: &mut [f32], scale: f32) {
 
 /// Sixteen levels less `zero`, as numbers. No sum here can overflow; one that is checked would be taken by itself.
 #[inline(always)]
-fn sixteen<S: Simd>(simd: S, levels: &[u8; 16], zero: i8) -> f32x16<S> {
+pub(super) fn sixteen<S: Simd>(simd: S, levels: &[u8; 16], zero: i8) -> f32x16<S> {
     let mut numbers = [0.0; 16];
     for (v, level) in numbers.iter_mut().zip(levels) {
         *v = f32::from((*level as i8).wrapping_sub(zero));

@@ -9,7 +9,7 @@ use super::search::{self, Affine, LANES, Trials};
 use super::{decode_blocks, planes, scales};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, dispatch, f32x16};
 
 const LEN: usize = 256;
 const GROUP: usize = 32;
@@ -45,6 +45,7 @@ pub(in crate::quant) static Q5_K: Codec = Codec {
 fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let out = out.as_chunks_mut::<GROUP>().0;
     each_group(
+        simd,
         block,
         #[inline(always)]
         |g, levels, scale, offset| planes::scaled_and_moved(simd, levels, scale, offset, &mut out[g]),
@@ -52,8 +53,9 @@ fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [
 }
 
 #[inline(always)]
-fn levels<S: Simd, const BYTES: usize>(_: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
+fn levels<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
     each_group(
+        simd,
         block,
         #[inline(always)]
         |g, levels, scale, offset| out.put(g, levels, scale, offset),
@@ -62,10 +64,20 @@ fn levels<S: Simd, const BYTES: usize>(_: S, block: &[u8; BYTES], _: usize, out:
 
 /// Shows the levels of each group, their scale and what is added.
 #[inline(always)]
-fn each_group<const BYTES: usize>(block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP], f32, f32)) {
+fn each_group<S: Simd, const BYTES: usize>(
+    simd: S,
+    block: &[u8; BYTES],
+    mut show: impl FnMut(usize, &[u8; GROUP], f32, f32),
+) {
     let (head, rest) = block.split_at(HEAD);
     let (fifth, low) = rest.split_at(rest.len() - LEN / 2);
     let (d, dmin) = (read_f16([head[0], head[1]]), read_f16([head[2], head[3]]));
+    // All at once: one by one they would take longer than the levels.
+    let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| if i < GROUPS { d } else { -dmin });
+    let packed = std::array::from_fn(|i| head[4 + i]);
+    let packed = planes::sixteen(simd, &read_scales(packed), 0);
+    let numbers: [f32; 2 * GROUPS] = (packed * f32x16::simd_from(simd, factors)).into();
+    let (scales, offsets) = numbers.split_at(GROUPS);
     // Two groups share a stripe.
     for (pair, low) in low.as_chunks::<GROUP>().0.iter().enumerate() {
         let levels = planes::unpack::<4, GROUP, { 2 * GROUP }>(low);
@@ -75,25 +87,32 @@ fn each_group<const BYTES: usize>(block: &[u8; BYTES], mut show: impl FnMut(usiz
             for (level, bits) in levels.iter_mut().zip(fifth) {
                 *level |= (bits.wrapping_shr(g as u32) & 1) << 4;
             }
-            let (scale, minimum) = read_scale(&head[4..], g);
-            show(g, &levels, d * f32::from(scale), -(dmin * f32::from(minimum)));
+            show(g, &levels, scales[g], offsets[g]);
         }
     }
 }
 
-/// Scale and minimum of group `g`. The first four groups have theirs in the low 6 bits of bytes 0 to 3 and 4 to 7; the
-/// other four have their low 4 bits together in bytes 8 to 11 and their high 2 bits above those of the first four.
+/// The scales and the minima of all groups. The first four groups have theirs in the low 6 bits of the first and the second
+/// four bytes; the other four have their low 4 bits together in the last four and their high 2 bits above those of the
+/// first four.
 #[inline(always)]
-fn read_scale(packed: &[u8], g: usize) -> (u8, u8) {
-    if g < GROUPS / 2 {
-        (packed[g] & 0x3f, packed[g + 4] & 0x3f)
-    } else {
-        let low = packed[g + 4];
-        (
-            low & 0x0f | packed[g - 4] >> 6 << 4,
-            low >> 4 | packed[g] >> 6 << 4,
-        )
+fn read_scales(packed: [u8; 12]) -> [u8; 2 * GROUPS] {
+    const LOW_6: u32 = 0x3f3f_3f3f;
+    const LOW_4: u32 = 0x0f0f_0f0f;
+    const HIGH_2: u32 = 0xc0c0_c0c0;
+    let word = |at: usize| u32::from_le_bytes(packed.as_chunks().0[at]);
+    let (scales, minima, low) = (word(0), word(1), word(2));
+    let words = [
+        scales & LOW_6,
+        low & LOW_4 | (scales & HIGH_2) >> 2,
+        minima & LOW_6,
+        low >> 4 & LOW_4 | (minima & HIGH_2) >> 2,
+    ];
+    let mut numbers = [0; 2 * GROUPS];
+    for (numbers, word) in numbers.as_chunks_mut().0.iter_mut().zip(words) {
+        *numbers = word.to_le_bytes();
     }
+    numbers
 }
 
 /// Blocks of `BYTES` bytes, the levels from 0 to `top_level`; `trials` are those without an importance matrix.
@@ -193,11 +212,8 @@ fn encode_block<S: Simd>(
         .zip(levels.as_chunks_mut::<GROUP>().0)
         .enumerate()
     {
-        let (scale, minimum) = read_scale(&head[4..], g);
-        let (scale, minimum) = (
-            read_f16(d) * f32::from(scale),
-            read_f16(dmin) * f32::from(minimum),
-        );
+        let scale = read_f16(d) * f32::from(scales[g]);
+        let minimum = read_f16(dmin) * f32::from(minima[g]);
         *levels = found.refit(simd, at * GROUPS + g, x, scale, minimum);
     }
     let (fifth, low) = rest.split_at_mut(rest.len() - LEN / 2);
@@ -207,7 +223,7 @@ fn encode_block<S: Simd>(
     planes::pack::<4, 32>(&levels, low);
 }
 
-/// The inverse of [`read_scale`] for all groups.
+/// The inverse of [`read_scales`].
 #[inline(always)]
 fn write_scales(scales: &[u8; GROUPS], minima: &[u8; GROUPS], packed: &mut [u8]) {
     let half = GROUPS / 2;

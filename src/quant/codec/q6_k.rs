@@ -29,6 +29,7 @@ pub(in crate::quant) static Q6_K: Codec = Codec {
 fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let out = out.as_chunks_mut::<GROUP>().0;
     each_group(
+        simd,
         block,
         #[inline(always)]
         |g, levels, scale| planes::scaled(simd, levels, ZERO, scale, &mut out[g]),
@@ -36,8 +37,9 @@ fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 #[inline(always)]
-fn levels<S: Simd>(_: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
+fn levels<S: Simd>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
     each_group(
+        simd,
         block,
         #[inline(always)]
         |g, levels, scale| out.put(g, levels, scale, -f32::from(ZERO) * scale),
@@ -46,17 +48,20 @@ fn levels<S: Simd>(_: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
 
 /// Shows the levels of each group and their scale.
 #[inline(always)]
-fn each_group(block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP], f32)) {
+fn each_group<S: Simd>(simd: S, block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP], f32)) {
     let (low, rest) = block.split_at(128);
     let (high, rest) = rest.split_at(64);
-    let d = read_f16([rest[16], rest[17]]);
+    // All at once: one by one they would take longer than the levels.
+    let scales: [u8; LEN / GROUP] = std::array::from_fn(|g| rest[g]);
+    let scales: [f32; LEN / GROUP] =
+        (planes::sixteen(simd, &scales, 0) * read_f16([rest[16], rest[17]])).into();
     let halves = low.as_chunks::<64>().0.iter().zip(high.as_chunks::<32>().0);
     for (half, (low, high)) in halves.enumerate() {
         let high = planes::unpack::<2, 32, HALF>(high);
         let levels = planes::joined::<4, HALF>(&planes::unpack::<4, 64, HALF>(low), &high);
         for (i, levels) in levels.as_chunks::<GROUP>().0.iter().enumerate() {
             let g = half * HALF / GROUP + i;
-            show(g, levels, d * f32::from(rest[g] as i8));
+            show(g, levels, scales[g]);
         }
     }
 }
