@@ -12,6 +12,9 @@ const WIDEST: usize = 80;
 const NARROWEST: usize = 12;
 const LAST: usize = 24;
 
+/// In front of what continues a line.
+const INDENT: &str = "  ";
+
 /// Lines for standard output. Whatever they quote, nothing ends a line early or drives the terminal: every line is
 /// escaped and cut as it is added, and there is no other way to print.
 #[derive(Debug, Default)]
@@ -44,9 +47,23 @@ impl Page {
         page
     }
 
-    /// Adds a line.
+    /// Adds a line, between words broken where a terminal ends.
     pub(super) fn line(&mut self, line: impl Display) {
-        self.push(&style::line(&text::line(&line.to_string())));
+        let line = text::line(&line.to_string());
+        let Some(cells) = self.cells else {
+            return self.push(&style::line(&line));
+        };
+        // A path stays whole, to be copied.
+        let options = textwrap::Options::new(cells)
+            .subsequent_indent(INDENT)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        for (i, line) in textwrap::wrap(&line, options).iter().enumerate() {
+            match i {
+                0 => self.push(&style::line(line)),
+                _ => self.push(line),
+            }
+        }
     }
 
     /// Adds what stands above rows, or above lines of the same kind.
@@ -166,6 +183,18 @@ mod tests {
         page.cells = Some(10);
         page.rows(&[cells(["key", "a long value"])]);
         assert_eq!(page.text(), "  key  a …\n");
+    }
+
+    #[test]
+    fn sentences_are_broken_between_words_and_lose_nothing() {
+        let mut page = Page::whole();
+        page.cells = Some(20);
+        page.line("error: a sentence about a/path/that/is/longer.gguf, and more");
+        assert_eq!(
+            page.text(),
+            "error: a sentence\n  about\n  a/path/that/is/longer.gguf,\n  and more\n"
+        );
+        assert!(page.text.starts_with("\u{1b}[1m\u{1b}[31merror"));
     }
 
     #[test]

@@ -226,6 +226,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
                 (None, true) => QUICK_TOKENS,
                 (None, false) => Limits::default().generate,
             },
+            ..Limits::default()
         },
         window: match args.window {
             WindowArg::LlamaCpp => Window::LlamaCpp,

@@ -46,7 +46,7 @@ pub struct Options {
     pub watcher: Watcher,
 }
 
-/// Tokens that a quick verification writes.
+/// Tokens that a quick verification writes, and positions of the prompt at which it measures surprise.
 pub const QUICK_TOKENS: usize = 32;
 /// Bytes of a target above which a verification is quick where nobody says how much to write.
 pub const LARGE: u64 = 2 << 30;
@@ -82,6 +82,7 @@ impl Options {
         match self.is_quick(target_bytes) {
             true => Limits {
                 generate: self.limits.generate.min(QUICK_TOKENS),
+                probes: self.limits.probes.min(QUICK_TOKENS),
                 ..self.limits
             },
             false => self.limits,

@@ -78,6 +78,8 @@ pub struct Limits {
     pub p_min: f32,
     /// Tokens to write; the last round may go beyond.
     pub generate: usize,
+    /// Most positions of the prompt at whose next token the drafter's surprise is measured.
+    pub probes: usize,
 }
 
 /// What llama.cpp drafts by default, and enough tokens for a verdict.
@@ -87,6 +89,7 @@ impl Default for Limits {
             draft_max: 3,
             p_min: 0.0,
             generate: 128,
+            probes: PROBES,
         }
     }
 }
@@ -175,10 +178,8 @@ pub struct Writer<'a> {
     watcher: Watcher,
 }
 
-/// Most positions of the prompt, and of what is written, that are kept as probes.
+/// Most positions of what is written that are kept as probes, and of the prompt unless told otherwise.
 const PROBES: usize = 128;
-/// Positions of the prompt that are, where less is written than that.
-const FEW_PROBES: usize = 32;
 /// Rows of a prompt whose logits are taken at once.
 const LOGIT_ROWS: usize = 32;
 
@@ -198,7 +199,7 @@ impl<'a> Writer<'a> {
             .split_last()
             .map_or((0, prompt), |(last, rest)| (*last, rest));
         // As many as probes need. Nothing stands before the prompt.
-        let newest = limits.generate.clamp(FEW_PROBES, PROBES) + 1;
+        let newest = limits.probes + 1;
         let mut rows = match before.len() < newest {
             true => vec![0.0; width],
             false => Vec::new(),

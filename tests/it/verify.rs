@@ -3,7 +3,7 @@
 use crate::common::{PAIRS, fixture, path_str, with};
 use gguf_conv::gguf::Gguf;
 use gguf_conv::io::Inputs;
-use gguf_conv::model::{Arithmetic, CacheType, Compute, Head, Window};
+use gguf_conv::model::{Arithmetic, CacheType, Compute, Config, Head, Target, Window};
 use gguf_conv::verify::{Limits, Options, Prompt, Report, verify};
 use half::{bf16, f16};
 use safetensors::SafeTensors;
@@ -34,6 +34,43 @@ impl Reference {
 
     fn text(&self) -> Prompt {
         Prompt::Text(self.json["text"].as_str().unwrap().to_owned())
+    }
+}
+
+/// What only the newest positions go through must leave the same behind, batch by batch.
+#[test]
+fn hidden_states_of_the_newest_positions_are_those_of_a_whole_pass() {
+    for pair in PAIRS {
+        let gguf = Gguf::open(&Inputs::new(), &fixture(pair).join("target-bf16.gguf")).unwrap();
+        let config = Config::from_gguf(&gguf, "gemma4").unwrap();
+        let width = config.width;
+        let target = Target::load(&gguf, config).unwrap();
+        // More than one batch.
+        let prompt: Vec<u32> = (0..530).map(|i| (i * 7919 % 200) as u32).collect();
+        let read = |newest: usize, layers: &[usize]| {
+            let mut state = target.tapped_state(usize::MAX, layers);
+            let mut hidden = Vec::new();
+            target.read_prompt(&mut state, &prompt, newest, |rows, _| {
+                hidden.extend_from_slice(rows)
+            });
+            let kv = target.shared_kv(&state);
+            let mut taps = Vec::new();
+            state.taps().gather(layers, 500, &mut taps);
+            (hidden, [kv.full, kv.sliding].map(|cache| cache.keys()), taps)
+        };
+        let last = target.config().layers.len();
+        for layers in [&[][..], &[1, last - 1], &[last]] {
+            let (all, kept, taps) = read(prompt.len(), layers);
+            assert_eq!(
+                (all.len(), taps.len()),
+                (prompt.len() * width, layers.len() * width)
+            );
+            for newest in [0, 1, 17, 40] {
+                let (hidden, still_kept, still_tapped) = read(newest, layers);
+                assert_eq!(hidden, all[(prompt.len() - newest) * width..], "{pair} {newest}");
+                assert!(still_kept == kept && still_tapped == taps, "{pair} {newest}");
+            }
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::cli::page::Page;
 use crate::cli::print;
-use crate::finding::Finding;
 use crate::verify::{self, AcceptanceReport, ForwardReport, KindReport, Report, SuiteReport, TensorReport};
 use std::collections::BTreeMap;
 
@@ -22,14 +21,10 @@ pub(super) fn text(report: &Report) -> Page {
         ));
         page.line("(what to expect here: gguf-conv advise; to measure it: gguf-conv bench)");
     }
-    let mut section = |title: String, rows: Vec<Vec<String>>| page.section(title, &rows);
-    if !report.findings.is_empty() {
-        let row = |finding: &Finding| {
-            let hint = finding.hint.clone().unwrap_or_default();
-            vec![finding.severity.name().to_owned(), finding.message.clone(), hint]
-        };
-        section("findings".to_owned(), report.findings.iter().map(row).collect());
+    for finding in &report.findings {
+        page.line(print::finding(finding));
     }
+    let mut section = |title: String, rows: Vec<Vec<String>>| page.section(title, &rows);
     if let (Some(weights), Some(source)) = (&report.weights, &report.source) {
         section(format!("weights against {source}"), weight_rows(weights));
     }
