@@ -6,7 +6,7 @@
 //! expected.
 
 use super::{Arch, ArchError, TensorSpec};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::CheckpointHead;
 use crate::gguf::Gguf;
 use bstr::BStr;
 use serde_json::Value as Json;
@@ -79,7 +79,7 @@ impl Registry {
     }
 
     /// The one of a checkpoint: as its config says, or where it has none, the one whose tensors it has.
-    pub fn by_checkpoint(&self, checkpoint: &Checkpoint, config: Option<&Json>) -> Option<&Arch> {
+    pub fn by_checkpoint(&self, checkpoint: &CheckpointHead, config: Option<&Json>) -> Option<&Arch> {
         if let Some(config) = config {
             return self.by_config(config);
         }
@@ -107,7 +107,7 @@ impl Registry {
     }
 
     /// The architecture to read a checkpoint by: what was given, what it says, or else what is usual.
-    pub fn of_checkpoint(&self, checkpoint: &Checkpoint, config: Option<&Json>) -> &Arch {
+    pub fn of_checkpoint(&self, checkpoint: &CheckpointHead, config: Option<&Json>) -> &Arch {
         let stated = || self.by_checkpoint(checkpoint, config);
         self.given.as_ref().or_else(stated).unwrap_or(&self.usual)
     }

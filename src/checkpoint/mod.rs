@@ -7,11 +7,13 @@ pub mod safetensors;
 mod shards;
 pub mod tokenizer;
 mod tokenizer_json;
+mod whole;
 
 pub use error::{CheckpointError, CheckpointErrorKind};
 pub use kind::kind_of_config;
-pub use safetensors::{ElementType, SafetensorsFile, SourceTensor, plain_name};
+pub use safetensors::{ElementType, SafetensorsFile, TensorHead, plain_name};
 pub(crate) use tokenizer::SPECIAL_TYPES;
+pub use whole::{Checkpoint, SourceTensor};
 
 use crate::io::{Inputs, ReadError, TextLimit, folder_of};
 use serde_json::Value;
@@ -20,9 +22,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// A checkpoint: its weights, and where the files beside them lie.
+/// What is known of a checkpoint by the headers of its weights, and where the files beside them lie. The weights may lie
+/// elsewhere; of a [`Checkpoint`] they are here.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct CheckpointHead {
     /// What the user gave; of a model in a cache its snapshot.
     given: PathBuf,
     folder: PathBuf,
@@ -36,19 +39,32 @@ pub struct Checkpoint {
     config: OnceLock<Option<Value>>,
 }
 
-impl Checkpoint {
+impl CheckpointHead {
     /// Opens a `.safetensors` file, a checkpoint folder, a snapshot in the cache of Hugging Face (whose files are
     /// symlinks), or a model's folder there, which stands for its newest snapshot.
-    pub fn open(inputs: &Inputs, path: &Path) -> Result<Checkpoint, CheckpointError> {
-        Checkpoint::open_with(inputs, path, Absent::Refused)
+    pub fn open(inputs: &Inputs, path: &Path) -> Result<CheckpointHead, CheckpointError> {
+        CheckpointHead::open_with(inputs, path, Absent::Refused)
     }
 
-    /// [`Checkpoint::open`], but of shards no more than those that are there; [`Checkpoint::missing`] names the others.
-    pub fn look_at_part(inputs: &Inputs, path: &Path) -> Result<Checkpoint, CheckpointError> {
-        Checkpoint::open_with(inputs, path, Absent::PassedOver)
+    /// [`CheckpointHead::open`], but of shards no more than those that are there; [`CheckpointHead::missing`] names the others.
+    pub fn look_at_part(inputs: &Inputs, path: &Path) -> Result<CheckpointHead, CheckpointError> {
+        CheckpointHead::open_with(inputs, path, Absent::PassedOver)
     }
 
-    fn open_with(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Checkpoint, CheckpointError> {
+    /// The same without the weights: whoever asks for them is refused.
+    #[must_use]
+    pub fn without_data(mut self) -> CheckpointHead {
+        let files = self.files.into_iter();
+        self.files = files.map(SafetensorsFile::without_data).collect();
+        self
+    }
+
+    /// Whether weights of it are not here.
+    pub fn is_distant(&self) -> bool {
+        self.files.iter().any(SafetensorsFile::is_distant)
+    }
+
+    fn open_with(inputs: &Inputs, path: &Path, absent: Absent) -> Result<CheckpointHead, CheckpointError> {
         let is_folder = inputs
             .is_folder(path)
             .map_err(|e| CheckpointError::new(path, e))?;
@@ -89,7 +105,7 @@ impl Checkpoint {
         for name in COMPANIONS {
             inputs.keep(&folder.join(name));
         }
-        Ok(Checkpoint {
+        Ok(CheckpointHead {
             given: path.to_owned(),
             folder: folder.to_owned(),
             inputs: inputs.clone(),
@@ -117,22 +133,22 @@ impl Checkpoint {
     }
 
     /// All tensors: shard by shard, by name within each, the order in which upstream's converter writes them.
-    pub fn tensors(&self) -> impl Iterator<Item = SourceTensor<'_>> {
+    pub fn tensors(&self) -> impl Iterator<Item = TensorHead<'_>> {
         self.files.iter().flat_map(|file| {
-            let mut tensors: Vec<SourceTensor> = file.tensors().collect();
+            let mut tensors: Vec<TensorHead> = file.tensors().collect();
             tensors.sort_by_key(|tensor| tensor.name);
             tensors
         })
     }
 
-    /// Shards that are not there; see [`Checkpoint::look_at_part`].
+    /// Shards that are not there; see [`CheckpointHead::look_at_part`].
     pub fn missing(&self) -> &[PathBuf] {
         &self.missing
     }
 
     /// The tensor of this name, or of this name with a prefix as other programs put it in front (see [`plain_name`]), or
     /// with `model.` in front.
-    pub fn tensor(&self, name: &str) -> Option<SourceTensor<'_>> {
+    pub fn tensor(&self, name: &str) -> Option<TensorHead<'_>> {
         let place = |name: &str| {
             let place = self.index.get(name);
             place.or_else(|| self.index.get(self.plain.get(name)?))
@@ -194,6 +210,11 @@ impl Checkpoint {
         }
     }
 
+    /// Whether a file of this name is beside the weights.
+    pub fn has(&self, name: &str) -> bool {
+        self.inputs.is_there(&self.folder.join(name))
+    }
+
     /// What opens the files beside the weights.
     pub(crate) fn inputs(&self) -> &Inputs {
         &self.inputs
@@ -242,7 +263,7 @@ const QUANTIZATION_SUFFIXES: &[&str] = &[
 ];
 
 /// What shows that a tensor belongs to a quantized checkpoint, if anything does.
-fn quantization_mark(tensor: &SourceTensor) -> Option<String> {
+fn quantization_mark(tensor: &TensorHead) -> Option<String> {
     if let Some(suffix) = QUANTIZATION_SUFFIXES
         .iter()
         .find(|suffix| tensor.name.ends_with(**suffix))

@@ -1,4 +1,4 @@
-//! One safetensors file: its header, checked, over a memory map.
+//! One safetensors file: its header, checked, and the data that is asked for.
 //!
 //! Format: <https://github.com/huggingface/safetensors#format>. Eight bytes of header length, a JSON object, then the
 //! tensors without gaps. The dtypes are the `safetensors` crate's; the header is walked here so that an error can name
@@ -22,12 +22,18 @@ use std::path::{Path, PathBuf};
 
 /// Largest header, as the safetensors library has it.
 const MAX_HEADER_LEN: u64 = 100_000_000;
+/// Bytes in front of the header that say how long it is.
+const LENGTH: usize = 8;
+/// Bytes that are read first: most headers are shorter.
+const FRONT: usize = 64 << 10;
 
 /// A safetensors file.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     path: PathBuf,
-    map: MappedFile,
+    len: u64,
+    /// `None` where the header alone was wanted.
+    map: Option<MappedFile>,
     tensors: Vec<Entry>,
     metadata: Vec<(String, String)>,
     data_start: u64,
@@ -59,26 +65,52 @@ struct Entry {
     range: Range<usize>,
 }
 
-/// A tensor of a checkpoint with its bytes.
+/// What is known of a tensor of a checkpoint by the header.
 #[derive(Debug, Clone, Copy)]
-pub struct SourceTensor<'a> {
+pub struct TensorHead<'a> {
     /// Name in the checkpoint.
     pub name: &'a str,
     /// Element type as the file gives it.
     pub dtype: &'a ElementType,
     /// Lengths, outermost first.
     pub shape: &'a [usize],
-    /// Little-endian elements.
-    pub data: &'a [u8],
+    /// Bytes of its data.
+    pub size: u64,
     /// Where the data starts in the file.
     pub offset: u64,
     /// The file that holds it.
     pub path: &'a Path,
-    /// The same, mapped.
-    pub file: &'a MappedFile,
+    map: Option<&'a MappedFile>,
 }
 
-impl SourceTensor<'_> {
+impl<'a> TensorHead<'a> {
+    /// Whether its data is not here: it travels when it is asked for, or cannot be had.
+    pub fn is_distant(&self) -> bool {
+        self.map.is_none_or(MappedFile::is_distant)
+    }
+
+    /// Its little-endian elements, and the file that they are mapped from, where they are here.
+    pub fn here(&self) -> Option<(&'a MappedFile, &'a [u8])> {
+        let map = self.map.filter(|map| !map.is_distant())?;
+        let data = map.bytes(self.offset..self.offset.saturating_add(self.size));
+        Some((map, data.ok()??))
+    }
+
+    /// Its little-endian elements, fetched if need be.
+    pub fn data(&self) -> Result<&'a [u8], CheckpointError> {
+        self.data_in(0..self.size)
+    }
+
+    /// These bytes of its data, which lie within it: of a file elsewhere no others travel.
+    pub fn data_in(&self, range: Range<u64>) -> Result<&'a [u8], CheckpointError> {
+        let fail = |error: ReadError| CheckpointError::new(self.path, error);
+        let map = self.map.ok_or_else(|| fail(ReadError::Distant))?;
+        let in_file = |at: u64| self.offset.saturating_add(at.min(self.size));
+        let data = map.bytes(in_file(range.start)..in_file(range.end));
+        // The header was held against the file's length.
+        Ok(data.map_err(|error| fail(error.into()))?.unwrap_or_default())
+    }
+
     /// The ggml type with the same bytes, for the dtypes that have one.
     pub fn ggml_type(&self) -> Option<GgmlType> {
         let ElementType::Known(dtype) = self.dtype else {
@@ -133,20 +165,30 @@ pub fn plain_name(name: &str) -> Cow<'_, str> {
 }
 
 impl SafetensorsFile {
-    /// Maps the file and checks its header: sizes, offsets without overlap or gap, unique names, known dtypes.
+    /// Maps the file and checks its header: sizes, offsets without overlap or gap, unique names, known dtypes. Of a file
+    /// elsewhere the header travels.
     pub fn open(inputs: &Inputs, path: &Path) -> Result<SafetensorsFile, CheckpointError> {
         let map = inputs.map(path).map_err(|e| CheckpointError::new(path, e))?;
-        if map.is_distant() {
-            return Err(CheckpointError::new(path, ReadError::Distant));
-        }
-        let parsed = parse(&map).map_err(|kind| CheckpointError::new(path, kind))?;
+        let parsed = read(&map).map_err(|kind| CheckpointError::new(path, kind))?;
         Ok(SafetensorsFile {
             path: path.to_owned(),
-            map,
+            len: map.len() as u64,
+            map: Some(map),
             tensors: parsed.tensors,
             metadata: parsed.metadata,
             data_start: parsed.data_start as u64,
         })
+    }
+
+    /// The same, but no data can be read.
+    pub(super) fn without_data(mut self) -> SafetensorsFile {
+        self.map = None;
+        self
+    }
+
+    /// Whether its data is not here.
+    pub(super) fn is_distant(&self) -> bool {
+        self.map.as_ref().is_none_or(MappedFile::is_distant)
     }
 
     /// Where the file lies.
@@ -154,9 +196,16 @@ impl SafetensorsFile {
         &self.path
     }
 
-    /// The whole file.
-    pub fn bytes(&self) -> &[u8] {
-        &self.map
+    /// Its length in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.len
+    }
+
+    /// The whole file. Refused where it lies elsewhere.
+    pub fn bytes(&self) -> Result<&[u8], CheckpointError> {
+        let map = self.map.as_ref().ok_or(ReadError::Distant);
+        let bytes = map.and_then(MappedFile::whole);
+        bytes.map_err(|error| CheckpointError::new(&self.path, error))
     }
 
     /// Where the data section starts in the file.
@@ -170,15 +219,15 @@ impl SafetensorsFile {
     }
 
     /// The tensors in the order of the header.
-    pub fn tensors(&self) -> impl Iterator<Item = SourceTensor<'_>> {
-        self.tensors.iter().map(|entry| SourceTensor {
+    pub fn tensors(&self) -> impl Iterator<Item = TensorHead<'_>> {
+        self.tensors.iter().map(|entry| TensorHead {
             name: &entry.name,
             dtype: &entry.dtype,
             shape: &entry.shape,
-            data: &self.map[entry.range.clone()],
+            size: (entry.range.end - entry.range.start) as u64,
             offset: entry.range.start as u64,
             path: &self.path,
-            file: &self.map,
+            map: self.map.as_ref(),
         })
     }
 }
@@ -190,20 +239,29 @@ struct Parsed {
     data_start: usize,
 }
 
-fn parse(bytes: &[u8]) -> Result<Parsed, CheckpointErrorKind> {
-    if let Some(found) = FileKind::of_bytes(bytes).filter(|found| *found != FileKind::Safetensors) {
+/// Reads the header of a file, and no more.
+fn read(map: &MappedFile) -> Result<Parsed, CheckpointErrorKind> {
+    let front = |len: usize| {
+        let bytes = map.bytes(0..len.min(map.len()) as u64);
+        bytes.map(Option::unwrap_or_default).map_err(ReadError::from)
+    };
+    let data_start = data_start(front(FRONT)?, map.len())?;
+    parse(front(data_start)?, data_start, map.len())
+}
+
+/// Where the data starts in a file of this length and this front.
+fn data_start(front: &[u8], file: usize) -> Result<usize, CheckpointErrorKind> {
+    if let Some(found) = FileKind::of_bytes(front).filter(|found| *found != FileKind::Safetensors) {
         let wanted = Wanted::Checkpoint;
         return Err(WrongKind { found, wanted }.into());
     }
-    let (length, rest) = bytes
-        .split_first_chunk::<8>()
-        .ok_or(CheckpointErrorKind::TooShort { len: bytes.len() })?;
+    let length = front
+        .first_chunk::<LENGTH>()
+        .ok_or(CheckpointErrorKind::TooShort { len: file })?;
     let claimed = u64::from_le_bytes(*length);
-    if claimed > rest.len() as u64 {
-        return Err(CheckpointErrorKind::HeaderLength {
-            claimed,
-            left: rest.len(),
-        });
+    let left = file.saturating_sub(LENGTH);
+    if claimed > left as u64 {
+        return Err(CheckpointErrorKind::HeaderLength { claimed, left });
     }
     if claimed > MAX_HEADER_LEN {
         return Err(CheckpointErrorKind::HeaderLimit {
@@ -211,10 +269,13 @@ fn parse(bytes: &[u8]) -> Result<Parsed, CheckpointErrorKind> {
             limit: MAX_HEADER_LEN,
         });
     }
-    let (json, data) = rest.split_at(claimed as usize);
+    Ok(LENGTH + claimed as usize)
+}
+
+fn parse(front: &[u8], data_start: usize, file: usize) -> Result<Parsed, CheckpointErrorKind> {
+    let json = front.get(LENGTH..data_start).unwrap_or_default();
     let invalid = |e: serde_json::Error| CheckpointErrorKind::HeaderJson(e.to_string());
     let RawHeader(raw) = serde_json::from_slice(json).map_err(invalid)?;
-    let data_start = bytes.len() - data.len();
     let mut tensors: Vec<Entry> = Vec::new();
     let mut metadata = Vec::new();
     let mut seen = std::collections::HashSet::new();
@@ -227,10 +288,10 @@ fn parse(bytes: &[u8]) -> Result<Parsed, CheckpointErrorKind> {
         if name == "__metadata__" {
             metadata = strings(info)?;
         } else {
-            tensors.push(entry(name, info, data_start, bytes.len())?);
+            tensors.push(entry(name, info, data_start, file)?);
         }
     }
-    check_coverage(&tensors, data_start, bytes.len())?;
+    check_coverage(&tensors, data_start, file)?;
     Ok(Parsed {
         tensors,
         metadata,
@@ -387,11 +448,15 @@ mod tests {
         bytes
     }
 
+    fn parsed(bytes: &[u8]) -> Parsed {
+        parse(bytes, data_start(bytes, bytes.len()).unwrap(), bytes.len()).unwrap()
+    }
+
     #[test]
     fn a_whole_file_is_read_in_header_order() {
         let header = r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]},
                          "a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
-        let parsed = parse(&file(header, 8)).unwrap();
+        let parsed = parsed(&file(header, 8));
         let names: Vec<&str> = parsed.tensors.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["b", "a"]);
     }
@@ -400,7 +465,7 @@ mod tests {
     fn unknown_types_are_listed_and_metadata_kept() {
         let header =
             r#"{"__metadata__":{"z":"1","a":"2"},"a":{"dtype":"F19","shape":[3],"data_offsets":[0,7]}}"#;
-        let parsed = parse(&file(header, 7)).unwrap();
+        let parsed = parsed(&file(header, 7));
         assert_eq!(parsed.tensors[0].dtype, ElementType::Unknown("F19".to_owned()));
         let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(parsed.metadata, [entry("z", "1"), entry("a", "2")]);

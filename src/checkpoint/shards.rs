@@ -3,7 +3,7 @@
 use super::error::{CheckpointError, CheckpointErrorKind};
 use super::{SafetensorsFile, file_name};
 use crate::io::kind::FileKind;
-use crate::io::{Inputs, ReadError, TextLimit, folder_of, without_mark};
+use crate::io::{Inputs, TextLimit, folder_of, without_mark};
 use crate::source::is_file_name;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,19 +45,15 @@ impl Shards {
 /// The weight files of a checkpoint folder.
 pub(super) fn in_folder(inputs: &Inputs, folder: &Path, absent: Absent) -> Result<Shards, CheckpointError> {
     let single = folder.join(SINGLE);
-    if is_there(&single) {
+    if inputs.is_there(&single) {
         return Shards::single(inputs, &single);
     }
     let index = folder.join(INDEX);
-    if is_there(&index) {
+    if inputs.is_there(&index) {
         return from_index(inputs, &index, absent);
     }
     let fail = |kind: CheckpointErrorKind| CheckpointError::new(folder, kind);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| fail(ReadError::from(e).into()))? {
-        names.push(entry.map_err(|e| fail(ReadError::from(e).into()))?.path());
-    }
-    names.sort();
+    let names = inputs.in_folder(folder).map_err(|e| fail(e.into()))?;
     let is_weights = |path: &&PathBuf| path.extension().is_some_and(|ext| ext == "safetensors");
     let found: Vec<&PathBuf> = names.iter().filter(is_weights).collect();
     let series: Vec<Option<Series>> = found.iter().map(|path| Series::of(path)).collect();
@@ -79,7 +75,7 @@ pub(super) fn of_file(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Sh
     if file_name(path) == INDEX {
         return from_index(inputs, path, absent);
     }
-    if file_name(path) != SINGLE && is_there(&index) {
+    if file_name(path) != SINGLE && inputs.is_there(&index) {
         let shards = from_index(inputs, &index, absent)?;
         let is_it = |shard: &SafetensorsFile| shard.path().file_name() == path.file_name();
         if shards.files.iter().any(is_it) {
@@ -88,16 +84,9 @@ pub(super) fn of_file(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Sh
     }
     match Series::of(path) {
         // What is not there is told of the given file itself.
-        Some(series) if is_there(path) => series.open(inputs, folder_of(path), absent),
+        Some(series) if inputs.is_there(path) => series.open(inputs, folder_of(path), absent),
         _ => Shards::single(inputs, path),
     }
-}
-
-/// Whether anything is at the path, a link that leads nowhere too: whoever opens it tells why it cannot be read.
-fn is_there(path: &Path) -> bool {
-    let gone = [std::io::ErrorKind::NotFound, std::io::ErrorKind::NotADirectory];
-    path.symlink_metadata()
-        .map_or_else(|error| !gone.contains(&error.kind()), |_| true)
 }
 
 /// What a folder without safetensors holds instead.
@@ -108,7 +97,7 @@ fn other_weights(inputs: &Inputs, paths: &[PathBuf]) -> CheckpointErrorKind {
         ending.is_some_and(|ending| ENDINGS.contains(&ending))
     };
     let found = paths.iter().filter(is_weights).find_map(|path| {
-        let kind = FileKind::of_bytes(&inputs.map(path).ok()?)?;
+        let kind = FileKind::of_bytes(inputs.map(path).ok()?.start().ok()?)?;
         let name = file_name(path);
         Some(CheckpointErrorKind::OtherWeights { name, kind })
     });
@@ -150,7 +139,7 @@ impl Series {
         for number in 1..=count {
             let name = format!("{}-{number:05}-of-{}.safetensors", self.prefix, self.total);
             let path = folder.join(&name);
-            if is_there(&path) {
+            if inputs.is_there(&path) {
                 shards.files.push(SafetensorsFile::open(inputs, &path)?);
             } else if absent == Absent::PassedOver {
                 shards.missing.push(path);
@@ -185,7 +174,7 @@ fn from_index(inputs: &Inputs, path: &Path, absent: Absent) -> Result<Shards, Ch
             }));
         }
         let shard_path = folder_of(path).join(shard);
-        if !is_there(&shard_path) {
+        if !inputs.is_there(&shard_path) {
             if absent == Absent::PassedOver {
                 missing.push(shard_path);
                 continue;

@@ -2,7 +2,7 @@
 //! vocabulary needs. Follows what llama.cpp's converter and transformers 5 make of the same files (October 2026).
 
 use super::error::{CheckpointError, CheckpointErrorKind};
-use super::{Checkpoint, tokenizer_json};
+use super::{CheckpointHead, tokenizer_json};
 use crate::gguf::Strings;
 use crate::io::{TextLimit, without_mark};
 use serde_json::Value;
@@ -66,9 +66,9 @@ pub(crate) const VISIBLE_TOKENS: [&str; 7] = [
 
 impl Tokenizer {
     /// Reads the tokenizer of a checkpoint; `None` where its folder has no `tokenizer.json`.
-    pub fn read(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, CheckpointError> {
+    pub fn read(checkpoint: &CheckpointHead) -> Result<Option<Tokenizer>, CheckpointError> {
         let path = checkpoint.folder().join("tokenizer.json");
-        if !path.exists() {
+        if !checkpoint.has("tokenizer.json") {
             return Ok(None);
         }
         let fail = |kind: CheckpointErrorKind| CheckpointError::new(&path, kind);
@@ -166,7 +166,11 @@ impl Tokenizer {
     }
 
     /// The chat template of `tokenizer_config.json`, else the file beside it.
-    fn read_templates(&mut self, checkpoint: &Checkpoint, config: &Value) -> Result<(), CheckpointError> {
+    fn read_templates(
+        &mut self,
+        checkpoint: &CheckpointHead,
+        config: &Value,
+    ) -> Result<(), CheckpointError> {
         match config.get("chat_template") {
             Some(Value::String(template)) => self.chat_template = Some(template.clone()),
             Some(Value::Array(templates)) => {

@@ -8,7 +8,7 @@ use super::sources::{Finder, Reach, source};
 use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes, registry};
 use crate::Error;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::CheckpointHead;
 use crate::convert::{self, Conversion, ConvertError, Derived, Draft, Options, TokenizerSource};
 use crate::gguf::Gguf;
 use crate::io::Inputs;
@@ -102,8 +102,10 @@ impl From<TokenizerArg> for TokenizerSource {
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let registry = registry(inputs, args.arch.as_deref())?;
     let finder = Finder::new(inputs, args.download);
-    let drafter = finder.find(&args.drafter, Wanted::Checkpoint, Reach::Parts)?;
-    let checkpoint = Checkpoint::open(inputs, &drafter).map_err(ConvertError::from)?;
+    // What is shown is known by the headers, what is written is all of it.
+    let reach = if args.dry_run { Reach::Parts } else { Reach::Whole };
+    let drafter = finder.find(&args.drafter, Wanted::Checkpoint, reach)?;
+    let checkpoint = CheckpointHead::open(inputs, &drafter).map_err(ConvertError::from)?;
     let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::NoMoreThanParts)?;
     let target = target.map(|path| Gguf::open(inputs, &path)).transpose()?;
     let options = Options {

@@ -11,7 +11,7 @@ use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_lin
 use crate::io::kind::Wanted;
 use crate::io::{Inputs, TextLimit};
 use crate::source::Source;
-use crate::storage::ModelFile;
+use crate::storage::{ModelFile, StorageError};
 use crate::text::{Glob, escape};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -88,11 +88,14 @@ fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
             &finder.find(file, Wanted::Weights, Reach::Whole)?,
         )?)
     });
-    let hashes = files.iter().map(Hashes::of);
-    let hashes: Vec<Hashes> = match &args.filter {
-        Some(names) => hashes.map(|one| one.only(names)).collect(),
-        None => hashes.collect(),
-    };
+    let hashes = files.iter().map(|file| {
+        let all = Hashes::of(file)?;
+        Ok(match &args.filter {
+            Some(names) => all.only(names),
+            None => all,
+        })
+    });
+    let hashes: Vec<Hashes> = hashes.collect::<Result<_, StorageError>>()?;
     let bar = bar(hashes.iter().map(Hashes::bytes).fold(0, u64::saturating_add));
     let entries: Vec<Vec<Entry>> = hashes
         .iter()

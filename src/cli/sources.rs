@@ -6,7 +6,7 @@ use crate::Error;
 use crate::io::Inputs;
 use crate::io::kind::Wanted;
 use crate::source::hub::{Access, Event, Hub, HubError, RepoFile, Repository};
-use crate::source::{HubName, Places, Source, SourceError};
+use crate::source::{HubName, Places, Source};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use indicatif::HumanBytes;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -29,7 +29,7 @@ pub(super) struct SourceArgs {
 /// How much of a model a command reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// The header of a GGUF, and no more of its tensors than it asks for one by one: `hf:` reads that from the Hub.
+    /// Headers, the texts beside them, and no more of the tensors than it asks for one by one: `hf:` reads that from the Hub.
     Parts,
     /// The same, and no more travels of what `hf:` names even where a download is asked for: that is for another model.
     NoMoreThanParts,
@@ -76,8 +76,7 @@ impl<'a> Finder<'a> {
         let Some(name) = source.hub_name() else {
             return Err(missing.into());
         };
-        // A checkpoint is many files, read whole.
-        let in_parts = source.asks_the_hub() && reach != Reach::Whole && wanted != Wanted::Checkpoint;
+        let in_parts = source.asks_the_hub() && reach != Reach::Whole;
         match (self.download, in_parts) {
             (true, true) if reach == Reach::NoMoreThanParts => self.attach(name, wanted),
             (true, _) => self.download(source, name, wanted, false),
@@ -103,25 +102,31 @@ impl<'a> Finder<'a> {
         Hub::new(&Access::of_environment(self.inputs)?)
     }
 
-    /// Has the files of a GGUF stand for paths; the first of them.
+    /// Has the files of a GGUF, or those of a checkpoint, stand for paths; the first of them, or the folder.
     fn attach(&self, name: &HubName, wanted: Wanted) -> Result<PathBuf, Error> {
         let hub = self.hub()?;
         let repository = hub.repository(name)?;
         let files = repository.needed(name, wanted)?;
-        let Some(first) = files
-            .first()
-            .filter(|_| files.iter().all(|file| file.path.ends_with(".gguf")))
-        else {
-            return Err(SourceError::WholeOnly(name.to_string()).into());
+        let is_gguf = files.iter().all(|file| file.path.ends_with(".gguf"));
+        let folder = PathBuf::from(format!("hf:{}", repository.name));
+        let path = |file: &RepoFile| match is_gguf {
+            true => PathBuf::from(format!("hf:{}:{}", repository.name, file.path)),
+            false => folder.join(&file.path),
         };
-        let path = |file: &RepoFile| PathBuf::from(format!("hf:{}:{}", repository.name, file.path));
-        for file in &files {
-            let remote = Arc::new(hub.file(&repository, file));
-            let path = path(file);
-            let attached = self.inputs.attach(&path, remote);
-            attached.map_err(|source| Error::Read { path, source })?;
+        // Beside a checkpoint's weights lie settings and tokenizer, and whoever reads the one looks for the others.
+        let beside = match is_gguf {
+            true => files.clone(),
+            false => repository.files.iter().collect(),
+        };
+        for file in beside {
+            self.inputs
+                .attach(&path(file), Arc::new(hub.file(&repository, file)));
         }
-        Ok(path(first))
+        Ok(match files.as_slice() {
+            [first, ..] if is_gguf => path(first),
+            [only] => path(only),
+            _ => folder,
+        })
     }
 
     fn download(&self, source: &Source, name: &HubName, wanted: Wanted, ask: bool) -> Result<PathBuf, Error> {

@@ -1,6 +1,6 @@
 //! Fields of the drafter's JSON files that have another type than they are read as: they are left out, and that is told.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, SPECIAL_TYPES};
+use crate::checkpoint::{CheckpointHead, CheckpointError, SPECIAL_TYPES};
 use serde_json::Value as Json;
 
 /// Sampling parameters: key, the names that `generation_config.json` may use, and whether the number is whole.
@@ -86,7 +86,7 @@ fn misfits(file: &str, json: &Json, fields: &[(String, Kind)]) -> Vec<String> {
 }
 
 /// What is wrong in the files beside the weights that sampling and tokenizer are read from.
-pub(super) fn wrong_types(checkpoint: &Checkpoint) -> Result<Vec<String>, CheckpointError> {
+pub(super) fn wrong_types(checkpoint: &CheckpointHead) -> Result<Vec<String>, CheckpointError> {
     let sampling = SAMPLING.iter().flat_map(|(_, names, is_whole)| {
         let kind = if *is_whole { Kind::Whole } else { Kind::Number };
         names.iter().map(move |name| ((*name).to_owned(), kind))

@@ -4,7 +4,7 @@
 use super::card::Card;
 use super::fields::{SAMPLING, whole};
 use super::model_id::{ModelId, size_label_of, title};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{CheckpointHead, CheckpointError};
 use crate::gguf::{Array, Metadata, Value};
 use crate::plan::PlannedTensor;
 use serde_json::Value as Json;
@@ -41,7 +41,7 @@ pub(super) struct General {
 
 impl General {
     /// Reads the files beside the weights.
-    pub(super) fn read(checkpoint: &Checkpoint) -> Result<General, CheckpointError> {
+    pub(super) fn read(checkpoint: &CheckpointHead) -> Result<General, CheckpointError> {
         let card = checkpoint
             .text("README.md")?
             .map(|text| Card::parse(&text))

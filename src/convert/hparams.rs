@@ -2,7 +2,7 @@
 
 use super::ConvertError;
 use crate::arch::{Arch, IS_SLIDING, Numbers, TensorSpec};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::CheckpointHead;
 use crate::facts::{CheckpointFacts, Derived, Fault, Provenance, file_of, resolve};
 use serde_json::Value as Json;
 
@@ -99,7 +99,7 @@ fn error(fault: Fault, facts: CheckpointFacts) -> ConvertError {
 }
 
 /// As many numbers of a checkpoint as can be worked out, for a look at it.
-pub(crate) fn known_numbers(arch: &Arch, checkpoint: &Checkpoint, config: Option<&Json>) -> Numbers {
+pub(crate) fn known_numbers(arch: &Arch, checkpoint: &CheckpointHead, config: Option<&Json>) -> Numbers {
     let facts = CheckpointFacts {
         arch,
         checkpoint,

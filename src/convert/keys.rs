@@ -5,7 +5,7 @@ use super::hparams::Hparams;
 use super::options::{Options, TokenizerSource};
 use super::vocab;
 use crate::arch::{Arch, MetadataSpec, Number, TokenizerOf, ValueError};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::CheckpointHead;
 use crate::checkpoint::tokenizer::Tokenizer;
 use crate::facts::{Derived, vocabulary};
 use crate::gguf::{Array, Gguf, Metadata};
@@ -59,7 +59,7 @@ pub(super) fn copy_sampling(metadata: &mut Metadata, derived: &mut Vec<Derived>,
 /// comes from.
 pub(super) fn write_vocabulary(
     metadata: &mut Metadata,
-    checkpoint: &Checkpoint,
+    checkpoint: &CheckpointHead,
     target: Option<&Gguf>,
     options: Options,
     rows: usize,

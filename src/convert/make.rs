@@ -3,7 +3,7 @@
 use super::error::ConvertError;
 use super::hparams::Hparams;
 use crate::arch::{Formula, TensorSpec};
-use crate::checkpoint::{Checkpoint, SourceTensor};
+use crate::checkpoint::{CheckpointHead, TensorHead};
 use crate::facts::vocabulary;
 use crate::gguf::Gguf;
 use crate::plan::{Data, PlannedTensor, Rows, Source};
@@ -13,7 +13,7 @@ use crate::quant::GgmlType;
 pub(super) fn from_checkpoint<'a>(
     spec: &TensorSpec,
     layer: Option<usize>,
-    tensor: SourceTensor<'a>,
+    tensor: TensorHead<'a>,
     hparams: &Hparams,
 ) -> Result<PlannedTensor<'a>, ConvertError> {
     let expected = hparams.shape(spec, layer)?;
@@ -56,13 +56,13 @@ pub(super) fn from_checkpoint<'a>(
         .to_owned(),
     })?;
     let rows = row_order(spec, layer, &tensor, hparams)?;
-    let (ty, data) = match spec.ids_below.is_some() || spec.add_index {
-        true => (GgmlType::I64, Data::Computed(ids(spec, &tensor, ty, hparams)?)),
-        false => {
-            let (file, bytes) = (tensor.file, tensor.data);
-            (ty, Data::Mapped { file, bytes })
-        }
+    let is_ids = spec.ids_below.is_some() || spec.add_index;
+    let data = match tensor.here() {
+        None => Data::Elsewhere,
+        Some((_, data)) if is_ids => Data::Computed(ids(spec, &tensor, data, ty, hparams)?),
+        Some((file, bytes)) => Data::Mapped { file, bytes },
     };
+    let ty = if is_ids { GgmlType::I64 } else { ty };
     Ok(PlannedTensor::new(
         spec.gguf.name(layer.unwrap_or(0)),
         expected.into_iter().rev().collect(),
@@ -82,7 +82,7 @@ pub(super) fn from_checkpoint<'a>(
 fn row_order(
     spec: &TensorSpec,
     layer: Option<usize>,
-    tensor: &SourceTensor,
+    tensor: &TensorHead,
     hparams: &Hparams,
 ) -> Result<Option<Rows>, ConvertError> {
     let Some(rule) = &spec.rows else { return Ok(None) };
@@ -108,21 +108,18 @@ fn row_order(
 /// The numbers of a tensor of ids, as I64.
 fn ids(
     spec: &TensorSpec,
-    tensor: &SourceTensor,
+    tensor: &TensorHead,
+    data: &[u8],
     ty: GgmlType,
     hparams: &Hparams,
 ) -> Result<Vec<u8>, ConvertError> {
     let stored: Vec<i64> = match ty {
-        GgmlType::I64 => tensor
-            .data
-            .as_chunks()
-            .0
-            .iter()
-            .copied()
-            .map(i64::from_le_bytes)
-            .collect(),
+        GgmlType::I64 => {
+            let wide = data.as_chunks().0.iter().copied();
+            wide.map(i64::from_le_bytes).collect()
+        }
         _ => {
-            let narrow = tensor.data.as_chunks().0.iter().copied().map(i32::from_le_bytes);
+            let narrow = data.as_chunks().0.iter().copied().map(i32::from_le_bytes);
             narrow.map(i64::from).collect()
         }
     };
@@ -183,7 +180,7 @@ pub(super) fn from_target<'a>(
 pub(super) fn generated<'a>(
     spec: &TensorSpec,
     layer: Option<usize>,
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a CheckpointHead,
     hparams: &Hparams,
 ) -> Result<PlannedTensor<'a>, ConvertError> {
     let expected = hparams.shape(spec, layer)?;

@@ -10,7 +10,7 @@ use super::tensors::Ignored;
 use super::tensors::source_tensors;
 use super::types::{assign_types, settle};
 use crate::arch::{Arch, FILE_TYPE, MetadataSpec, Number, TokenizerOf};
-use crate::checkpoint::{Checkpoint, CheckpointError, kind_of_config};
+use crate::checkpoint::{CheckpointHead, CheckpointError, kind_of_config};
 use crate::facts::{CheckpointFacts, Derived, Mismatch, MismatchKind, Target, broken_rules, mismatches};
 use crate::gguf::{Endian, Gguf, Metadata};
 use crate::io::kind::{FileKind, Wanted, WrongKind};
@@ -56,7 +56,7 @@ pub struct Draft {
 /// Plans the conversion of `checkpoint`, with `target` as a further source.
 pub fn plan<'a>(
     arch: &Arch,
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a CheckpointHead,
     target: Option<&'a Gguf>,
     options: Options,
 ) -> Result<Conversion<'a>, ConvertError> {
@@ -80,7 +80,7 @@ pub fn plan<'a>(
     if let Some(beside) = arch
         .beside
         .iter()
-        .find(|beside| checkpoint.folder().join(&beside.file).exists())
+        .find(|beside| checkpoint.has(&beside.file))
     {
         return Err(ConvertError::Beside {
             path: checkpoint.folder().join(&beside.file),
@@ -174,7 +174,7 @@ pub fn plan<'a>(
 /// The config is of this architecture, and sets nothing that this program or the runtime does not know.
 fn check_config(
     arch: &Arch,
-    checkpoint: &Checkpoint,
+    checkpoint: &CheckpointHead,
     config: &Json,
     warnings: &mut Vec<String>,
 ) -> Result<(), ConvertError> {

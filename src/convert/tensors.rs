@@ -5,7 +5,7 @@ use super::hparams::Hparams;
 use super::make;
 use super::options::Options;
 use crate::arch::{Arch, Pattern, TensorSpec};
-use crate::checkpoint::{Checkpoint, SourceTensor};
+use crate::checkpoint::{CheckpointHead, TensorHead};
 use crate::gguf::Gguf;
 use crate::plan::PlannedTensor;
 use crate::text::escape;
@@ -26,7 +26,7 @@ pub(super) type Sourced<'s, 'a> = (&'s TensorSpec, PlannedTensor<'a>);
 /// Finds a source for every tensor of the architecture and a reason for every source tensor that is left over.
 pub(super) fn source_tensors<'s, 'a>(
     arch: &'s Arch,
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a CheckpointHead,
     target: Option<&'a Gguf>,
     hparams: &Hparams,
     options: Options,
@@ -112,7 +112,7 @@ struct Want<'s, 'a> {
     spec: &'s TensorSpec,
     layer: Option<usize>,
     /// Where the checkpoint has it.
-    found: Option<SourceTensor<'a>>,
+    found: Option<TensorHead<'a>>,
 }
 
 /// What of an architecture goes into a file.
@@ -127,7 +127,7 @@ struct Wanted<'s, 'a> {
 impl<'s, 'a> Wanted<'s, 'a> {
     fn find(
         arch: &'s Arch,
-        checkpoint: &'a Checkpoint,
+        checkpoint: &'a CheckpointHead,
         hparams: &Hparams,
         options: Options,
     ) -> Wanted<'s, 'a> {
@@ -169,8 +169,8 @@ impl<'s, 'a> Wanted<'s, 'a> {
 }
 
 /// What to do where a tensor stands under a prefix that is not known.
-fn prefix_hint(checkpoint: &Checkpoint, name: &str) -> Option<String> {
-    let prefix = |tensor: &SourceTensor| {
+fn prefix_hint(checkpoint: &CheckpointHead, name: &str) -> Option<String> {
+    let prefix = |tensor: &TensorHead| {
         let prefix = tensor.name.strip_suffix(name)?;
         prefix.ends_with('.').then(|| escape(prefix.as_bytes()))
     };
@@ -183,8 +183,8 @@ fn prefix_hint(checkpoint: &Checkpoint, name: &str) -> Option<String> {
 /// Why a source tensor that no rule wants may be left out.
 fn reason_to_ignore(
     arch: &Arch,
-    checkpoint: &Checkpoint,
-    tensor: &SourceTensor,
+    checkpoint: &CheckpointHead,
+    tensor: &TensorHead,
 ) -> Result<Option<String>, ConvertError> {
     for rule in &arch.ignored {
         let is_called = |name: &Pattern| tensor.is_called(|found| name.matches(found).is_some());
@@ -194,8 +194,13 @@ fn reason_to_ignore(
         }
         if let Some(same_as) = &rule.same_as {
             let twin = checkpoint.tensor(same_as);
+            // Where the data of either lies elsewhere, the conversion of what is here will tell.
+            let is_other = |twin: TensorHead| match (twin.here(), tensor.here()) {
+                (Some((_, theirs)), Some((_, ours))) => theirs != ours,
+                _ => false,
+            };
             if twin.is_none_or(|twin| {
-                (twin.dtype, twin.shape, twin.data) != (tensor.dtype, tensor.shape, tensor.data)
+                (twin.dtype, twin.shape) != (tensor.dtype, tensor.shape) || is_other(twin)
             }) {
                 return Err(ConvertError::NotTied {
                     path: tensor.path.to_owned(),

@@ -18,7 +18,7 @@ pub use tensors::{Data, Form, NumberDifference, TensorDifference};
 use crate::arch::Registry;
 use crate::gguf::{Endian, Gguf};
 use crate::io::kind::FileKind;
-use crate::storage::ModelFile;
+use crate::storage::{ModelFile, WeightFile};
 use crate::text::Glob;
 use rayon::prelude::*;
 use side::{Converted, Side};
@@ -166,19 +166,22 @@ fn container(a: &ModelFile, b: &ModelFile) -> Vec<ContainerDifference> {
 fn are_identical(a: &ModelFile, b: &ModelFile) -> bool {
     const PIECE: usize = 1 << 20;
     let (a, b) = (a.files(), b.files());
-    let same_lengths = || a.iter().zip(&b).all(|((_, a), (_, b))| a.len() == b.len());
-    let same_bytes = |(a, b): (&[u8], &[u8])| {
+    let pairs = || a.iter().zip(&b);
+    let has_same_bytes = |(a, b): (&WeightFile, &WeightFile)| {
+        let (Ok(a), Ok(b)) = (a.bytes(), b.bytes()) else {
+            return false;
+        };
         let pieces = a.par_chunks(PIECE).zip(b.par_chunks(PIECE));
         pieces.all(|(a, b)| a == b)
     };
-    a.len() == b.len() && same_lengths() && a.iter().zip(&b).all(|((_, a), (_, b))| same_bytes((a, b)))
+    a.len() == b.len() && pairs().all(|(a, b)| a.len == b.len) && pairs().all(has_same_bytes)
 }
 
 /// For models that say the same though their bytes differ: that it is so, where nothing else tells.
 fn unused_bytes(a: &ModelFile, b: &ModelFile, is_unexplained: bool) -> Option<ContainerDifference> {
     let length = |model: &ModelFile| -> u64 {
         let files = model.files();
-        files.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+        files.iter().map(|file| file.len).sum()
     };
     let words = |model| format!("{} bytes in all", length(model));
     is_unexplained.then(|| ContainerDifference {

@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::arch::{Arch, Match};
-use crate::checkpoint::{Checkpoint, plain_name};
+use crate::checkpoint::{CheckpointHead, plain_name};
 use crate::convert::{self, Conversion};
 use crate::gguf::{Gguf, Metadata};
 use crate::plan::PlannedTensor;
@@ -101,10 +101,11 @@ impl<'a> Entry<'a> {
     /// `ordered` are the source's numbers in the order of the output, where it is another.
     fn of_planned(tensor: &'a PlannedTensor, ordered: Option<&'a Vec<u8>>) -> Entry<'a> {
         let source = &tensor.source;
-        let data = ordered.map_or(&*source.data, Vec::as_slice);
-        let content = match Numbers::new(source.ty, tensor.elements(), data) {
-            Some(numbers) => Content::Numbers(numbers),
-            None => Content::None(format!("{} does not have the bytes of its shape", source.origin)),
+        let data = ordered.map(Vec::as_slice).or_else(|| source.data.here());
+        let content = match data.map(|data| Numbers::new(source.ty, tensor.elements(), data)) {
+            None => Content::Elsewhere,
+            Some(Some(numbers)) => Content::Numbers(numbers),
+            Some(None) => Content::None(format!("{} does not have the bytes of its shape", source.origin)),
         };
         Entry {
             name: tensor.name.as_str().into(),
@@ -119,7 +120,7 @@ impl<'a> Entry<'a> {
 /// A checkpoint beside a GGUF, as what a conversion would make of it.
 pub(super) struct Converted<'a> {
     arch: &'a Arch,
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a CheckpointHead,
     /// `None` where a conversion is not possible; then names are all that is known.
     plan: Option<Conversion<'a>>,
     /// Of tensors whose rows a conversion puts in another order: the data in that order, by name.
@@ -129,7 +130,7 @@ pub(super) struct Converted<'a> {
 impl<'a> Converted<'a> {
     /// Plans a conversion to the type of the GGUF. Where there can be none, a note tells why.
     pub(super) fn new(
-        checkpoint: &'a Checkpoint,
+        checkpoint: &'a CheckpointHead,
         gguf: &Gguf,
         options: Options<'a>,
         notes: &mut Vec<String>,

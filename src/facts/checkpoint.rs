@@ -2,14 +2,14 @@
 
 use super::{Facts, Target};
 use crate::arch::{Arch, Pattern};
-use crate::checkpoint::{Checkpoint, SourceTensor};
+use crate::checkpoint::{CheckpointHead, TensorHead};
 use serde_json::Value as Json;
 
 /// A checkpoint, its config, and the target's GGUF.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CheckpointFacts<'a> {
     pub arch: &'a Arch,
-    pub checkpoint: &'a Checkpoint,
+    pub checkpoint: &'a CheckpointHead,
     pub config: Option<&'a Json>,
     /// `generation_config.json`.
     pub generation: Option<&'a Json>,
@@ -39,7 +39,7 @@ impl<'a> Facts<'a> for CheckpointFacts<'a> {
         let instead = spec.iter().flat_map(|spec| &spec.instead);
         let names: Vec<&Pattern> = std::iter::once(hf_name).chain(instead).collect();
         let tensors = self.checkpoint.tensors();
-        let is_one = |tensor: &SourceTensor| {
+        let is_one = |tensor: &TensorHead| {
             names
                 .iter()
                 .any(|name| tensor.is_called(|found| name.matches(found).is_some()))

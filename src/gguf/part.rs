@@ -57,7 +57,10 @@ impl Part {
             ReadError::Folder => wrong(FileKind::Folder),
             error => GgufError::new(path, error),
         })?;
-        if let Some(found) = FileKind::of_bytes(&map).filter(|found| *found != FileKind::Gguf) {
+        let front = map
+            .front(0)
+            .map_err(|error| GgufError::new(path, ReadError::from(error)))?;
+        if let Some(found) = FileKind::of_bytes(front).filter(|found| *found != FileKind::Gguf) {
             return Err(wrong(found));
         }
         let (header, fingerprint) = header(&map, long_arrays).map_err(|e| GgufError::new(path, e))?;
@@ -76,7 +79,8 @@ impl Part {
         let mut last = Part::open(inputs, path, LongArrays::Kept)?;
         while let Some(at) = last.another_behind() {
             let (before, rest) = (last.within.start..at, at..last.within.end);
-            let header = Header::parse(last.map.get(rest.clone()).unwrap_or_default())
+            let file = last.map.whole().map_err(|e| GgufError::new(path, e))?;
+            let header = Header::parse(file.get(rest.clone()).unwrap_or_default())
                 .map_err(|e| GgufError::new(path, e))?;
             let next = Part {
                 path: path.to_owned(),
@@ -101,7 +105,8 @@ impl Part {
         let places = [Some(end), aligned].into_iter().flatten();
         let mut places = places.filter_map(|at| self.within.start.checked_add(usize::try_from(at).ok()?));
         places.find(|&at| {
-            let rest = self.map.get(at..self.within.end);
+            let file = self.map.whole().unwrap_or_default();
+            let rest = file.get(at..self.within.end);
             rest.is_some_and(|rest| rest.starts_with(&MAGIC))
         })
     }
@@ -122,9 +127,10 @@ impl Part {
         self.map.is_distant()
     }
 
-    /// The whole file. Of one that lies elsewhere only the header is sure to be there.
-    pub fn bytes(&self) -> &[u8] {
-        self.map.get(self.within.clone()).unwrap_or_default()
+    /// All of it. Refused where it lies elsewhere.
+    pub fn bytes(&self) -> Result<&[u8], GgufError> {
+        let file = self.map.whole().map_err(|error| GgufError::new(&self.path, error))?;
+        Ok(file.get(self.within.clone()).unwrap_or_default())
     }
 
     /// A tensor of this file with its bytes. Unknown types are errors, as are tensors that lie outside the file.
@@ -147,14 +153,13 @@ impl Part {
         };
         let first = self.header.range(info).0;
         let (start, end) = (first.saturating_add(bytes.start), first.saturating_add(bytes.end));
-        // Only whole files lie elsewhere, so that places in the part are places in the file.
-        self.map
-            .fetch(start..end)
-            .map_err(|error| GgufError::new(&self.path, ReadError::from(error)))?;
-        let data = usize::try_from(start)
-            .ok()
-            .zip(usize::try_from(end).ok())
-            .and_then(|(start, end)| self.bytes().get(start..end))
+        let in_file = |at: u64| at.saturating_add(self.within.start as u64);
+        let is_within = end <= self.file_len();
+        let data = self
+            .map
+            .bytes(in_file(start)..in_file(end))
+            .map_err(|error| GgufError::new(&self.path, ReadError::from(error)))?
+            .filter(|_| is_within)
             .ok_or_else(|| {
                 let (name, file) = (name(), self.file_len());
                 fail(FormatError::OutOfFile {
@@ -179,8 +184,8 @@ impl Part {
 fn header(map: &MappedFile, long_arrays: LongArrays) -> Result<(Header, Option<u64>), GgufErrorKind> {
     let mut front = map.front(0).map_err(ReadError::from)?;
     loop {
-        match Header::parse_front(&map[..front], map.len(), long_arrays) {
-            Err(FormatError::Truncated { offset, need, .. }) if front < map.len().min(MAX_HEADER_LEN) => {
+        match Header::parse_front(front, map.len(), long_arrays) {
+            Err(FormatError::Truncated { offset, need, .. }) if front.len() < map.len().min(MAX_HEADER_LEN) => {
                 let least = usize::try_from(need).unwrap_or(usize::MAX).saturating_add(offset);
                 // Behind the end, or beyond any header: then the parser says so of a front that has all that it may.
                 let least = least.min(map.len()).min(MAX_HEADER_LEN);

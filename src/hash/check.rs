@@ -104,7 +104,10 @@ impl<'l> Checklist<'l> {
             None => Err("was not opened".to_owned()),
         };
         match subject.as_ref().map_err(String::clone)? {
-            Subject::File(path, map) => Ok(Job::File(path, map)),
+            Subject::File(path, map) => {
+                let bytes = map.whole().map_err(|error| error.to_string())?;
+                Ok(Job::File(path, bytes))
+            },
             Subject::Metadata(path) => Ok(Job::Metadata(path, model(path)?.metadata())),
             Subject::Tensor(path, name) => {
                 model(path)?;
@@ -145,7 +148,7 @@ fn subject<'l>(inputs: &Inputs, name: &'l [u8]) -> Result<Subject<'l>, String> {
 
 fn tensors(model: &ModelFile) -> Tensors<'_> {
     let files = model.files();
-    let file_name = |tensor: &ModelTensor| files.get(tensor.file)?.0.file_name().map(OsString::from);
+    let file_name = |tensor: &ModelTensor| files.get(tensor.file)?.path.file_name().map(OsString::from);
     let tensors = model.tensors().into_iter();
     tensors
         .map(|tensor| ((file_name(&tensor), escape(tensor.name)), tensor))

@@ -19,7 +19,7 @@ pub use check::{Checklist, Verdict};
 pub use list::{Line, line, parse_line};
 
 use crate::gguf::Metadata;
-use crate::storage::{ModelFile, ModelTensor};
+use crate::storage::{ModelFile, ModelTensor, StorageError};
 use crate::text::Glob;
 use bstr::BStr;
 use sha2::{Digest, Sha256};
@@ -68,21 +68,21 @@ enum Job<'a> {
 
 impl<'a> Hashes<'a> {
     /// Everything: the files, the metadata, then the tensors, in the order of the headers.
-    pub fn of(model: &'a ModelFile) -> Hashes<'a> {
+    pub fn of(model: &'a ModelFile) -> Result<Hashes<'a>, StorageError> {
         let files = model.files();
-        let mut jobs: Vec<Job> = files
-            .iter()
-            .map(|&(path, bytes)| Job::File(path, bytes))
-            .collect();
-        if let Some(&(path, _)) = files.first() {
-            jobs.push(Job::Metadata(path, model.metadata()));
+        let mut jobs = Vec::new();
+        for file in &files {
+            jobs.push(Job::File(file.path, file.bytes()?));
+        }
+        if let Some(file) = files.first() {
+            jobs.push(Job::Metadata(file.path, model.metadata()));
         }
         for tensor in model.tensors() {
-            if let Some(&(path, _)) = files.get(tensor.file) {
-                jobs.push(Job::Tensor(path, tensor));
+            if let Some(file) = files.get(tensor.file) {
+                jobs.push(Job::Tensor(file.path, tensor));
             }
         }
-        Hashes { jobs }
+        Ok(Hashes { jobs })
     }
 
     /// Of this the tensors whose name fits, and nothing else.

@@ -5,7 +5,7 @@ mod get;
 pub use get::{GetError, Got, MOST_NUMBERS, get};
 
 use crate::arch::{Arch, LayerKind, Numbers, Registry};
-use crate::checkpoint::{Checkpoint, kind_of_config};
+use crate::checkpoint::{CheckpointHead, kind_of_config};
 use crate::convert;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
 use crate::gguf::{Array, Gguf, Value};
@@ -162,7 +162,7 @@ impl Summary {
         }
     }
 
-    fn read_checkpoint(&mut self, checkpoint: &Checkpoint, registry: &Registry) {
+    fn read_checkpoint(&mut self, checkpoint: &CheckpointHead, registry: &Registry) {
         let config = checkpoint.config().ok().flatten();
         let arch = registry.of_checkpoint(checkpoint, config);
         let model_type = config.and_then(|json| json.get("model_type")?.as_str());

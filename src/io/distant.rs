@@ -82,6 +82,12 @@ impl Fetched {
         self.source.file_len()
     }
 
+    /// How many bytes are here: so many travelled.
+    pub(super) fn travelled(&self) -> u64 {
+        let here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        here.iter().map(|part| part.end - part.start).sum()
+    }
+
     /// Fetches what is not here of a range, which may reach behind the end.
     pub(super) fn fetch(&self, range: Range<u64>) -> Result<(), FetchError> {
         let range = range.start..range.end.min(self.file_len());
@@ -191,7 +197,9 @@ mod tests {
         assert_eq!(fetched.front(2_999_990).unwrap(), 3_000_000);
         assert_eq!(travelled(), 3_000_000);
         let map = super::super::mapped::MappedFile::distant(Arc::new(fetched)).unwrap();
-        assert!(*map == bytes);
+        assert!(map.bytes(0..3_000_000).unwrap() == Some(&bytes));
+        assert!(matches!(map.whole(), Err(super::super::ReadError::Distant)));
+        assert!(map.bytes(1..3_000_001).unwrap().is_none());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use super::changed::ChangedInput;
 use super::distant::{Distant, FetchError, Fetched};
-use super::mapped::MappedFile;
+use super::mapped::{MappedFile, MappedText};
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -95,7 +96,15 @@ struct Known {
     /// Files that belong to an input, read or not.
     kept: Vec<Identity>,
     /// Files elsewhere, by the names that stand for paths.
-    distant: Vec<(PathBuf, Arc<Fetched>)>,
+    distant: BTreeMap<PathBuf, Attached>,
+}
+
+/// A file elsewhere.
+#[derive(Debug)]
+struct Attached {
+    source: Arc<dyn Distant>,
+    /// What is here of it, once it was read.
+    fetched: Option<Arc<Fetched>>,
 }
 
 #[derive(Debug)]
@@ -126,38 +135,67 @@ impl Inputs {
         Inputs::default()
     }
 
-    /// Has `name` stand for a file elsewhere, wherever a path is mapped.
-    pub fn attach(&self, name: &Path, source: Arc<dyn Distant>) -> Result<(), ReadError> {
-        let fetched = Arc::new(Fetched::new(source)?);
-        self.known().distant.push((name.to_owned(), fetched));
-        Ok(())
+    /// Has `name` stand for a file elsewhere, wherever a path is read; names within another stand for files in a folder.
+    /// Nothing travels yet.
+    pub fn attach(&self, name: &Path, source: Arc<dyn Distant>) {
+        let fetched = None;
+        let attached = Attached { source, fetched };
+        self.known().distant.insert(name.to_owned(), attached);
     }
 
-    fn distant(&self, path: &Path) -> Option<Arc<Fetched>> {
+    /// The files elsewhere of which something was read: the bytes that travelled, and the length.
+    pub fn travelled(&self) -> Vec<(PathBuf, u64, u64)> {
         let known = self.known();
-        let found = known.distant.iter().find(|(name, _)| name == path);
-        found.map(|(_, fetched)| fetched.clone())
+        let read = known.distant.iter().filter_map(|(name, attached)| {
+            let fetched = attached.fetched.as_ref()?;
+            Some((name.clone(), fetched.travelled(), fetched.file_len()))
+        });
+        read.collect()
     }
 
-    /// Maps the file at `path`, following symlinks. Of a file elsewhere the front is there at once.
+    /// The files on this machine that were opened, each with its length.
+    pub fn opened(&self) -> Vec<(PathBuf, u64)> {
+        let known = self.known();
+        let file = |input: &Input| (input.path.clone(), input.state.len);
+        known.read.iter().map(file).collect()
+    }
+
+    fn distant(&self, path: &Path) -> Result<Option<Arc<Fetched>>, ReadError> {
+        let mut known = self.known();
+        let Some(attached) = known.distant.get_mut(path) else {
+            return Ok(None);
+        };
+        let fetched = match &attached.fetched {
+            Some(fetched) => fetched.clone(),
+            None => Arc::new(Fetched::new(attached.source.clone())?),
+        };
+        attached.fetched = Some(fetched.clone());
+        Ok(Some(fetched))
+    }
+
+    /// Maps the file at `path`, following symlinks. Of a file elsewhere nothing travels yet.
     pub fn map(&self, path: &Path) -> Result<MappedFile, ReadError> {
-        if let Some(fetched) = self.distant(path) {
-            fetched.front(0)?;
+        if let Some(fetched) = self.distant(path)? {
             return Ok(MappedFile::distant(fetched)?);
         }
         let (file, len) = self.open(path)?;
         Ok(MappedFile::map(file, len, path)?)
     }
 
-    /// Maps a text of at most this length.
-    pub fn map_text(&self, path: &Path, limit: TextLimit) -> Result<MappedFile, ReadError> {
+    /// Maps a text of at most this length, all of which travels where it lies elsewhere.
+    pub fn map_text(&self, path: &Path, limit: TextLimit) -> Result<MappedText, ReadError> {
         let map = self.map(path)?;
         limit.check(map.len() as u64)?;
-        Ok(map)
+        Ok(MappedText::of(map)?)
     }
 
-    /// A whole file of at most this length.
+    /// A whole file of at most this length, wherever it lies.
     pub fn read(&self, path: &Path, limit: TextLimit) -> Result<Vec<u8>, ReadError> {
+        if let Some(fetched) = self.distant(path)? {
+            limit.check(fetched.file_len())?;
+            let map = MappedFile::distant(fetched)?;
+            return Ok(map.front(map.len())?.to_owned());
+        }
         let (file, len) = self.open(path)?;
         limit.check(len)?;
         // One byte more than there was shows a file that grows.
@@ -184,14 +222,48 @@ impl Inputs {
 
     /// Whether a folder is at `path`, or else a file that can be opened.
     pub fn is_folder(&self, path: &Path) -> Result<bool, ReadError> {
-        if self.distant(path).is_some() {
-            return Ok(false);
+        if let Some(is_folder) = self.is_distant_folder(path) {
+            return Ok(is_folder);
         }
         match metadata(path) {
             Ok(_) => Ok(false),
             Err(ReadError::Folder) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    /// Of a name that stands for what lies elsewhere: whether that is a folder.
+    fn is_distant_folder(&self, path: &Path) -> Option<bool> {
+        let known = self.known();
+        let mut from_here = known.distant.range(path.to_owned()..).map(|(name, _)| name);
+        let first = from_here.find(|name| name.starts_with(path))?;
+        Some(first != path)
+    }
+
+    /// Whether anything is at the path, a link that leads nowhere too: whoever opens it tells why it cannot be read.
+    pub fn is_there(&self, path: &Path) -> bool {
+        let gone = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        let is_here = || {
+            path.symlink_metadata()
+                .map_or_else(|error| !gone.contains(&error.kind()), |_| true)
+        };
+        self.is_distant_folder(path).is_some() || is_here()
+    }
+
+    /// The paths of what is in a folder, in order.
+    pub fn in_folder(&self, folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+        let mut paths = Vec::new();
+        if self.is_distant_folder(folder) == Some(true) {
+            let known = self.known();
+            let within = known.distant.keys().filter(|name| name.parent() == Some(folder));
+            paths.extend(within.cloned());
+        } else {
+            for entry in std::fs::read_dir(folder)? {
+                paths.push(entry?.path());
+            }
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// Keeps outputs from replacing the file at `path`, if there is one, though it is not read.

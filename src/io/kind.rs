@@ -144,10 +144,12 @@ impl fmt::Display for FileKind {
 }
 
 impl FileKind {
+    /// Bytes that tell the kind of a file, at most.
+    pub const LOOKED_AT: usize = 16 << 10;
+
     /// What the first bytes tell, if they tell anything. A dozen are enough; more tell settings from other JSON. Only so
     /// many are looked at.
     pub fn of_bytes(file: &[u8]) -> Option<FileKind> {
-        const LOOKED_AT: usize = 16 << 10;
         const MAGIC: &[(&[u8], FileKind)] = &[
             (b"GGUF", FileKind::Gguf),
             (b"version https://git-lfs", FileKind::LfsPointer),
@@ -163,7 +165,7 @@ impl FileKind {
             (b"fmgg", FileKind::BeforeGguf),
             (b"tjgg", FileKind::BeforeGguf),
         ];
-        let start = &file[..file.len().min(LOOKED_AT)];
+        let start = &file[..file.len().min(FileKind::LOOKED_AT)];
         let text = super::without_mark(start).trim_ascii_start();
         match start {
             [] => return Some(FileKind::Empty),

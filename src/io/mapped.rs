@@ -1,8 +1,10 @@
 //! Read-only memory maps of files, and of what is here of files elsewhere. `unsafe` stands here and in [`guard`](super::guard) only.
 #![allow(unsafe_code)]
 
+use super::ReadError;
 use super::distant::{FetchError, Fetched};
 use super::guard::{Watched, watch};
+use super::kind::FileKind;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io;
@@ -10,7 +12,8 @@ use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A whole file as a byte slice. Pages are read when touched.
+/// A file, mapped: pages are read when touched. It hands out no byte that is not here, so that none is taken for a zero
+/// that was never fetched.
 #[derive(Debug)]
 pub struct MappedFile {
     file: File,
@@ -47,7 +50,7 @@ impl MappedFile {
         })
     }
 
-    /// Maps what is here of a file elsewhere. Bytes that were not fetched are zeros.
+    /// Maps what is here of a file elsewhere.
     pub(super) fn distant(fetched: Arc<Fetched>) -> io::Result<MappedFile> {
         let file = fetched.file().try_clone()?;
         // The name is told if the file shrinks, which one without a name does not.
@@ -56,26 +59,59 @@ impl MappedFile {
         Ok(map)
     }
 
-    /// Whether the file lies elsewhere, so that only what [`MappedFile::fetch`] asked for can be read.
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.map.as_ref().map_or(0, |map| map.len())
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the file lies elsewhere, so that its bytes travel when they are asked for.
     pub fn is_distant(&self) -> bool {
         self.fetched.is_some()
     }
 
-    /// Makes sure that these bytes are here. Of a local file all are.
-    pub fn fetch(&self, range: Range<u64>) -> Result<(), FetchError> {
-        match &self.fetched {
-            Some(fetched) => fetched.fetch(range),
-            None => Ok(()),
+    /// All of it. Refused where the file lies elsewhere.
+    pub fn whole(&self) -> Result<&[u8], ReadError> {
+        match self.fetched {
+            Some(_) => Err(ReadError::Distant),
+            None => Ok(self.mapped()),
         }
     }
 
-    /// Makes sure that the front is here up to this length; how much of it is. Of a local file it is all.
-    pub fn front(&self, least: usize) -> Result<usize, FetchError> {
-        match &self.fetched {
-            // No longer than the file, which is mapped.
-            Some(fetched) => Ok(fetched.front(least as u64)? as usize),
-            None => Ok(self.len()),
+    /// These bytes, fetched if need be; `None` where they are not within the file.
+    pub fn bytes(&self, range: Range<u64>) -> Result<Option<&[u8]>, FetchError> {
+        let places = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let Some(bytes) = places.and_then(|(start, end)| self.mapped().get(start..end)) else {
+            return Ok(None);
+        };
+        if let Some(fetched) = &self.fetched {
+            fetched.fetch(range)?;
         }
+        Ok(Some(bytes))
+    }
+
+    /// The front, at least of this length if the file is that long; of a local file all of it.
+    pub fn front(&self, least: usize) -> Result<&[u8], FetchError> {
+        let here = match &self.fetched {
+            Some(fetched) => usize::try_from(fetched.front(least as u64)?).unwrap_or(usize::MAX),
+            None => self.len(),
+        };
+        Ok(self.mapped().get(..here).unwrap_or(self.mapped()))
+    }
+
+    /// The first bytes, by which the kind of the file is told.
+    pub fn start(&self) -> Result<&[u8], FetchError> {
+        let len = self.len().min(FileKind::LOOKED_AT);
+        Ok(self.bytes(0..len as u64)?.unwrap_or_default())
+    }
+
+    /// What is mapped, whether it is here or not.
+    fn mapped(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
     }
 
     /// The file itself, open for reading.
@@ -85,18 +121,30 @@ impl MappedFile {
 
     /// Where in the file these bytes stand, if they are a part of this map.
     pub fn position(&self, part: &[u8]) -> Option<u64> {
-        let whole = self.as_ptr_range();
+        let whole = self.mapped().as_ptr_range();
         let part = part.as_ptr_range();
         let inside = whole.start <= part.start && part.end <= whole.end;
         inside.then(|| (part.start.addr() - whole.start.addr()) as u64)
     }
 }
 
-impl Deref for MappedFile {
+/// A mapped file of which everything is here.
+#[derive(Debug)]
+pub struct MappedText(MappedFile);
+
+impl MappedText {
+    /// Fetches what is not here.
+    pub(super) fn of(map: MappedFile) -> Result<MappedText, FetchError> {
+        map.front(map.len())?;
+        Ok(MappedText(map))
+    }
+}
+
+impl Deref for MappedText {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        self.0.mapped()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::arch::Registry;
 use crate::check;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::CheckpointHead;
 use crate::gguf::{Gguf, Value};
 use crate::inspect::{Role, Summary};
 use crate::io::Inputs;
@@ -190,7 +190,7 @@ fn is_later_part(name: &str) -> bool {
 fn look(inputs: &Inputs, candidate: Candidate, registry: &Registry) -> Listed {
     let Candidate { name, path, place } = candidate;
     let opened = match path.is_dir() {
-        true => Checkpoint::look_at_part(inputs, &path)
+        true => CheckpointHead::look_at_part(inputs, &path)
             .map(ModelFile::Safetensors)
             .map_err(|error| error.kind.to_string()),
         false => Gguf::skim(inputs, &path)
@@ -198,7 +198,7 @@ fn look(inputs: &Inputs, candidate: Candidate, registry: &Registry) -> Listed {
             .map_err(|error| error.kind.to_string()),
     };
     let bytes = match &opened {
-        Ok(file) => file.files().iter().map(|(_, bytes)| bytes.len() as u64).sum(),
+        Ok(file) => file.files().iter().map(|file| file.len).sum(),
         Err(_) => path.metadata().map_or(0, |meta| meta.len()),
     };
     let fingerprint = match &opened {

@@ -1,5 +1,6 @@
 //! Why a planned file cannot be written.
 
+use crate::io::ReadError;
 use crate::io::output::OutputError;
 use crate::quant::{GgmlType, QuantError};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub enum WriteError {
     #[error(transparent)]
     Output(#[from] OutputError),
+    #[error("{}: {}", path.display(), ReadError::Distant)]
+    Elsewhere { path: PathBuf },
     #[error(
         "{}: tensor {name} holds {value} at {position}, which is no weight; the file is damaged, get it again",
         path.display()
@@ -53,7 +56,8 @@ impl WriteError {
     pub fn path(&self) -> Option<&Path> {
         match self {
             WriteError::Output(error) => error.path(),
-            WriteError::NonFinite { path, .. }
+            WriteError::Elsewhere { path }
+            | WriteError::NonFinite { path, .. }
             | WriteError::Overflow { path, .. }
             | WriteError::Encode { path, .. }
             | WriteError::Integer { path, .. } => Some(path),

@@ -221,10 +221,13 @@ fn encode_chunk<'a>(
             },
         )
     };
+    let data = tensor.source.data.here().ok_or_else(|| WriteError::Elsewhere {
+        path: tensor.source.path.to_owned(),
+    })?;
     if let Some(rows) = tensor.source.rows {
         let mut gathered = std::mem::take(&mut buffers.gathered);
         gathered.clear();
-        let found = rows.gather(&tensor.source.data, from, len, &mut gathered);
+        let found = rows.gather(data, from, len, &mut gathered);
         let made = found.ok_or_else(too_short).and_then(|()| {
             if tensor.source.ty == tensor.ty {
                 buffers.bytes.clone_from(&gathered);
@@ -236,7 +239,7 @@ fn encode_chunk<'a>(
         buffers.gathered = gathered;
         return Ok((Piece::Made(&buffers.bytes), made?));
     }
-    let source = tensor.source.data.get(from..from + len).ok_or_else(too_short)?;
+    let source = data.get(from..from + len).ok_or_else(too_short)?;
     if let Some((file, from)) = verbatim(tensor, source) {
         let bytes = source;
         return Ok((Piece::InFile { file, from, bytes }, Q4Grid::default()));

@@ -7,7 +7,6 @@ use crate::quant::GgmlType;
 use crate::text::escape;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::path::Path;
 
 /// Where the numbers of an output tensor come from.
@@ -55,13 +54,14 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The elements in the order of the output.
+    /// The elements in the order of the output, where they are here.
     pub(crate) fn in_order(&self) -> Option<Cow<'_, [u8]>> {
+        let data = self.data.here()?;
         let Some(rows) = self.rows else {
-            return Some(Cow::Borrowed(&self.data));
+            return Some(Cow::Borrowed(data));
         };
-        let mut bytes = Vec::with_capacity(self.data.len());
-        rows.gather(&self.data, 0, self.data.len(), &mut bytes)?;
+        let mut bytes = Vec::with_capacity(data.len());
+        rows.gather(data, 0, data.len(), &mut bytes)?;
         Some(Cow::Owned(bytes))
     }
 }
@@ -78,15 +78,17 @@ pub enum Data<'a> {
     },
     /// Made for this output.
     Computed(Vec<u8>),
+    /// Not here: such a plan can be looked at, and not be carried out.
+    Elsewhere,
 }
 
-impl Deref for Data<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
+impl Data<'_> {
+    /// The bytes, where they are here.
+    pub fn here(&self) -> Option<&[u8]> {
         match self {
-            Data::Mapped { bytes, .. } => bytes,
-            Data::Computed(bytes) => bytes,
+            Data::Mapped { bytes, .. } => Some(bytes),
+            Data::Computed(bytes) => Some(bytes),
+            Data::Elsewhere => None,
         }
     }
 }

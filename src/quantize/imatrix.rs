@@ -71,18 +71,20 @@ impl ImportanceError {
 impl ImportanceMatrix {
     /// Reads the file at `path`, of either format.
     pub fn open(inputs: &Inputs, path: &Path) -> Result<ImportanceMatrix, ImportanceError> {
-        let file = inputs.map(path).map_err(|source| ImportanceError::Read {
+        let read = |source| ImportanceError::Read {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        let map = inputs.map(path).map_err(read)?;
+        let file = map.whole().map_err(read)?;
         let content = |message| ImportanceError::Content {
             path: path.to_owned(),
             message,
         };
-        let mut matrix = match FileKind::of_bytes(&file) {
+        let mut matrix = match FileKind::of_bytes(file) {
             Some(FileKind::Gguf) => from_gguf(&Gguf::open(inputs, path)?, content)?,
             Some(kind) => return Err(content(format!("this is {kind}, {NO_MATRIX}"))),
-            None => Legacy { left: &file }.read().map_err(content)?,
+            None => Legacy { left: file }.read().map_err(content)?,
         };
         if matrix.entries.is_empty() {
             return Err(content("it holds no entries".to_owned()));

@@ -50,7 +50,7 @@ impl<'a> InPlace<'a> {
 
     /// Writes the old header to `backup`, then the new one over it.
     pub fn write(&self, backup: &Path, inputs: &Inputs) -> Result<(), SetError> {
-        let old = self.part.bytes().get(..self.front.len()).unwrap_or_default();
+        let old = self.part.bytes()?.get(..self.front.len()).unwrap_or_default();
         let file = OutputFile::create(backup, old.len() as u64, inputs, false)?;
         file.write_at(old, 0)?;
         file.commit()?;
@@ -84,23 +84,24 @@ pub fn restore(path: &Path, backup: &Path, inputs: &Inputs) -> Result<(), SetErr
         path: backup.to_owned(),
         why,
     };
-    let map = |path: &Path| {
-        inputs.map(path).map_err(|source| SetError::Backup {
-            path: path.to_owned(),
-            source,
-        })
+    let fail = |path: &Path, source| SetError::Backup {
+        path: path.to_owned(),
+        source,
     };
+    let map = |path: &Path| inputs.map(path).map_err(|source| fail(path, source));
     let (front, file) = (map(backup)?, map(path)?);
-    let old = Header::parse(&front).map_err(|error| other(error.to_string()))?;
+    let front = front.whole().map_err(|source| fail(backup, source))?;
+    let file = file.whole().map_err(|source| fail(path, source))?;
+    let old = Header::parse(front).map_err(|error| other(error.to_string()))?;
     let is_whole = old.data_offset == front.len() as u64;
     if !is_whole || old.check_ranges(file.len() as u64).is_err() {
         return Err(other(format!("it is no header of {}", path.display())));
     }
     // Of a file whose header is broken nothing more can be told.
-    if let Ok(now) = Header::parse(&file)
+    if let Ok(now) = Header::parse(file)
         && (now.tensors != old.tensors || now.data_offset != old.data_offset)
     {
         return Err(other(format!("it names other tensors than {}", path.display())));
     }
-    Ok(output::overwrite(path, &front, inputs)?)
+    Ok(output::overwrite(path, front, inputs)?)
 }

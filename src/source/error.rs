@@ -59,8 +59,6 @@ pub enum SourceError {
         wanted: &'static str,
         what: String,
     },
-    #[error("{0} is a checkpoint, of which all is read; get it with --download, or name a GGUF file of it")]
-    WholeOnly(String),
     #[error("there is no home folder to look for {0} in; set the variable HOME")]
     NoHome(&'static str),
     #[error("{}: {source}", path.display())]

@@ -7,7 +7,7 @@ pub mod stats;
 
 pub use error::StorageError;
 
-use crate::checkpoint::{Checkpoint, CheckpointError, SourceTensor};
+use crate::checkpoint::{CheckpointError, CheckpointHead, SafetensorsFile, TensorHead};
 use crate::gguf::{
     Array, Endian, Gguf, GgufError, Metadata, Part, TensorInfo, ValueType, can_swap, little_endian_scalars,
     swap_blocks,
@@ -27,7 +27,7 @@ pub enum ModelFile {
     /// GGUF: one file, or all parts of a split model.
     Gguf(Gguf),
     /// Safetensors: one file, shards, or a checkpoint folder.
-    Safetensors(Checkpoint),
+    Safetensors(CheckpointHead),
 }
 
 /// A tensor of either container.
@@ -53,26 +53,52 @@ pub struct ModelTensor<'a> {
 #[derive(Debug, Clone, Copy)]
 enum Source<'a> {
     Gguf(&'a Part, &'a TensorInfo),
-    Safetensors(SourceTensor<'a>),
+    Safetensors(TensorHead<'a>),
+}
+
+/// One of the files that hold a model's weights.
+#[derive(Debug, Clone, Copy)]
+pub struct WeightFile<'a> {
+    /// Where it lies.
+    pub path: &'a Path,
+    /// Its length in bytes.
+    pub len: u64,
+    container: Container<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Container<'a> {
+    Gguf(&'a Part),
+    Safetensors(&'a SafetensorsFile),
+}
+
+impl<'a> WeightFile<'a> {
+    /// All of it. Refused where it lies elsewhere.
+    pub fn bytes(&self) -> Result<&'a [u8], StorageError> {
+        Ok(match self.container {
+            Container::Gguf(part) => part.bytes()?,
+            Container::Safetensors(file) => file.bytes()?,
+        })
+    }
 }
 
 impl ModelFile {
     /// Opens a file or checkpoint folder and checks where its tensors lie.
     pub fn open(inputs: &Inputs, path: &Path) -> Result<ModelFile, StorageError> {
-        ModelFile::open_with(inputs, path, Gguf::open, Checkpoint::open)
+        ModelFile::open_with(inputs, path, Gguf::open, CheckpointHead::open)
     }
 
     /// [`ModelFile::open`], but with tensor ranges of a GGUF as they are, and of a model in several files no more than
-    /// what is there; see [`Gguf::look_at_part`] and [`Checkpoint::look_at_part`].
+    /// what is there; see [`Gguf::look_at_part`] and [`CheckpointHead::look_at_part`].
     pub fn look(inputs: &Inputs, path: &Path) -> Result<ModelFile, StorageError> {
-        ModelFile::open_with(inputs, path, Gguf::look_at_part, Checkpoint::look_at_part)
+        ModelFile::open_with(inputs, path, Gguf::look_at_part, CheckpointHead::look_at_part)
     }
 
     fn open_with(
         inputs: &Inputs,
         path: &Path,
         gguf: impl Fn(&Inputs, &Path) -> Result<Gguf, GgufError>,
-        checkpoint: impl Fn(&Inputs, &Path) -> Result<Checkpoint, CheckpointError>,
+        checkpoint: impl Fn(&Inputs, &Path) -> Result<CheckpointHead, CheckpointError>,
     ) -> Result<ModelFile, StorageError> {
         let fail = |source| StorageError::Read {
             path: path.to_owned(),
@@ -80,7 +106,10 @@ impl ModelFile {
         };
         let kind = match inputs.is_folder(path).map_err(fail)? {
             true => Some(FileKind::Folder),
-            false => FileKind::of_bytes(&inputs.map(path).map_err(fail)?),
+            false => {
+                let map = inputs.map(path).map_err(fail)?;
+                FileKind::of_bytes(map.start().map_err(|error| fail(error.into()))?)
+            }
         };
         match kind {
             Some(FileKind::Gguf) => Ok(ModelFile::Gguf(gguf(inputs, path)?)),
@@ -113,7 +142,7 @@ impl ModelFile {
     pub fn is_distant(&self) -> bool {
         match self {
             ModelFile::Gguf(gguf) => gguf.is_distant(),
-            ModelFile::Safetensors(_) => false,
+            ModelFile::Safetensors(checkpoint) => checkpoint.is_distant(),
         }
     }
 
@@ -125,19 +154,27 @@ impl ModelFile {
         }
     }
 
-    /// The files that hold the weights, with their bytes.
-    pub fn files(&self) -> Vec<(&Path, &[u8])> {
+    /// The files that hold the weights.
+    pub fn files(&self) -> Vec<WeightFile<'_>> {
         match self {
-            ModelFile::Gguf(gguf) => gguf
-                .parts()
-                .iter()
-                .map(|part| (part.path.as_path(), part.bytes()))
-                .collect(),
-            ModelFile::Safetensors(checkpoint) => checkpoint
-                .files()
-                .iter()
-                .map(|file| (file.path(), file.bytes()))
-                .collect(),
+            ModelFile::Gguf(gguf) => {
+                let parts = gguf.parts().iter();
+                let files = parts.map(|part| WeightFile {
+                    path: &part.path,
+                    len: part.file_len(),
+                    container: Container::Gguf(part),
+                });
+                files.collect()
+            }
+            ModelFile::Safetensors(checkpoint) => {
+                let files = checkpoint.files().iter();
+                let files = files.map(|file| WeightFile {
+                    path: file.path(),
+                    len: file.file_len(),
+                    container: Container::Safetensors(file),
+                });
+                files.collect()
+            }
         }
     }
 
@@ -197,7 +234,7 @@ impl<'a> ModelTensor<'a> {
         }
     }
 
-    fn of_safetensors(file: usize, data_start: u64, tensor: SourceTensor<'a>) -> ModelTensor<'a> {
+    fn of_safetensors(file: usize, data_start: u64, tensor: TensorHead<'a>) -> ModelTensor<'a> {
         ModelTensor {
             name: BStr::new(tensor.name),
             type_name: tensor.dtype.to_string(),
@@ -205,7 +242,7 @@ impl<'a> ModelTensor<'a> {
             file,
             offset: tensor.offset - data_start,
             file_offset: tensor.offset,
-            size: Some(tensor.data.len() as u64),
+            size: Some(tensor.size),
             source: Source::Safetensors(tensor),
         }
     }
@@ -214,7 +251,7 @@ impl<'a> ModelTensor<'a> {
     pub fn is_distant(&self) -> bool {
         match self.source {
             Source::Gguf(part, _) => part.is_distant(),
-            Source::Safetensors(_) => false,
+            Source::Safetensors(tensor) => tensor.is_distant(),
         }
     }
 
@@ -235,7 +272,7 @@ impl<'a> ModelTensor<'a> {
     pub fn bytes(&self) -> Result<&'a [u8], StorageError> {
         match self.source {
             Source::Gguf(part, info) => Ok(part.raw_tensor(info)?.data),
-            Source::Safetensors(tensor) => Ok(tensor.data),
+            Source::Safetensors(tensor) => Ok(tensor.data()?),
         }
     }
 
@@ -263,7 +300,7 @@ impl<'a> ModelTensor<'a> {
             elements: ((blocks.end - blocks.start) * len) as usize,
             data: match self.source {
                 Source::Gguf(part, info) => part.raw_range(info, range)?.data,
-                Source::Safetensors(tensor) => &tensor.data[range.start as usize..range.end as usize],
+                Source::Safetensors(tensor) => tensor.data_in(range)?,
             },
         };
         let first = (places.start - blocks.start * len) as usize;

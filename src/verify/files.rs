@@ -5,7 +5,7 @@ use super::options::Options;
 use crate::arch::{Arch, Registry};
 use crate::checkpoint::Checkpoint;
 use crate::facts::drafter::{Kind, kind_of};
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Part};
 use crate::io::Inputs;
 use crate::io::kind::{FileKind, Wanted};
 use crate::model::{Compute, Config, DrafterConfig, Head, ModelError, Weights, Window};
@@ -59,7 +59,7 @@ impl<'a> Files<'a> {
     /// Size of the target.
     pub fn target_bytes(&self) -> u64 {
         let parts = self.target.parts().iter();
-        parts.map(|part| part.bytes().len() as u64).sum()
+        parts.map(Part::file_len).sum()
     }
 
     pub fn drafter_config(&self) -> Result<DrafterConfig, ModelError> {

@@ -303,7 +303,11 @@ fn what_the_hub_refuses_is_told_with_the_way_out() {
         &["Q2_K", "mini-it-BF16.gguf"],
         &["inspect", "hf:ggml-org/mini-it-GGUF:Q2_K"],
     );
-    it.refuse(3, &["--download"], &["inspect", "hf:google/mini-it-assistant"]);
+    it.refuse(
+        3,
+        &["--download"],
+        &["inspect", "--stats", "hf:google/mini-it-assistant"],
+    );
     let mut program = it.program();
     program.env("HF_ENDPOINT", "http://127.0.0.1:1");
     let (_, err) = it.run_as(program, 4, &args);
@@ -433,6 +437,110 @@ fn only_what_is_needed_travels() {
     it.refuse(3, &["whole files only", "--download"], &["inspect", target]);
     // A download does without.
     it.run(0, &["inspect", target, "--download"]);
+}
+
+/// A checkpoint in two shards of 4 MB: config, index, and tensors that hold no zeros.
+fn sharded(it: &Setting) -> PathBuf {
+    const LEN: usize = 1 << 21;
+    let folder = it.home.path("model");
+    std::fs::create_dir_all(&folder).unwrap();
+    let shard = |names: [&str; 2]| {
+        let entry = |(at, name): (usize, &&str)| {
+            let range = [at * LEN, (at + 1) * LEN];
+            format!(r#""{name}":{{"dtype":"F32","shape":[512,1024],"data_offsets":{range:?}}}"#)
+        };
+        let header = names.iter().enumerate().map(entry).collect::<Vec<_>>().join(",");
+        let header = format!("{{{header}}}");
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        let numbers = (0..2 * LEN / 4).flat_map(|n| (n as f32 + 1.0).to_le_bytes());
+        bytes.extend(numbers);
+        bytes
+    };
+    let shards = [["a.weight", "b.weight"], ["c.weight", "d.weight"]];
+    let mut map = serde_json::Map::new();
+    for (at, names) in shards.into_iter().enumerate() {
+        let name = format!("model-{:05}-of-00002.safetensors", at + 1);
+        std::fs::write(folder.join(&name), shard(names)).unwrap();
+        for tensor in names {
+            map.insert(tensor.to_owned(), name.clone().into());
+        }
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    std::fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
+    let config = r#"{"model_type": "other", "num_hidden_layers": 7, "hidden_size": 1024}"#;
+    std::fs::write(folder.join("config.json"), config).unwrap();
+    let files = it.files(&folder).into_iter();
+    it.hub.add(
+        "a/model",
+        files.map(|name| (name.clone(), read(&folder.join(&name)))),
+    );
+    folder
+}
+
+#[test]
+fn of_a_checkpoint_headers_travel_and_no_zeros_stand_for_the_rest() {
+    let it = Setting::new();
+    let folder = sharded(&it);
+    let travelled = |code: i32, args: &[&str]| {
+        it.hub.sent();
+        let (out, err) = it.run(code, args);
+        assert!(it.files(&it.home.path("hf")).is_empty(), "nothing is kept");
+        let sent = it.hub.sent();
+        // Of 8 MB the fronts of two files.
+        assert!(sent < 200_000, "{args:?}: {sent}");
+        (out, err)
+    };
+    let (remote, _) = travelled(0, &["inspect", "hf:a/model"]);
+    let (here, _) = travelled(0, &["inspect", path_str(&folder)]);
+    let lines = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(&remote), lines(&here));
+    assert!(here.contains("d.weight") && here.contains("7 layers"), "{here}");
+    // Numbers that are asked for are fetched.
+    let asked = ["inspect", "--get", "d.weight[3..6]", "hf:a/model"];
+    let first = (1 << 19) + 4;
+    let numbers = format!("{first}\n{}\n{}\n", first + 1, first + 2);
+    assert_eq!(travelled(0, &asked).0, numbers);
+    // One shard by its name stands for all of them.
+    let (shard, _) = travelled(0, &["inspect", "hf:a/model:model-00002-of-00002.safetensors"]);
+    assert!(shard.contains("a.weight"), "{shard}");
+    let (out, _) = travelled(0, &["diff", "hf:a/model", path_str(&folder)]);
+    assert!(out.contains("only headers"), "{out}");
+    // What needs all of it says so, and asks the server for nothing.
+    for args in [
+        &["hash", "hf:a/model"][..],
+        &["inspect", "--stats", "hf:a/model"],
+        &["convert", "hf:a/model", "-o", "x.gguf"],
+    ] {
+        it.hub.seen();
+        it.refuse(3, &["hf:a/model", "--download"], args);
+        assert!(it.hub.seen().is_empty(), "{args:?}");
+    }
+    it.hub.trouble().no_ranges = true;
+    it.refuse(3, &["whole files only", "--download"], &["inspect", "hf:a/model"]);
+}
+
+#[test]
+fn a_conversion_of_what_lies_on_the_hub_can_be_looked_at() {
+    let it = Setting::new();
+    let (name, folder) = (format!("hf:{ASSISTANT}"), dense("drafter"));
+    let size = folder.join("model.safetensors").metadata().unwrap().len();
+    let plan = |drafter: &str| {
+        it.hub.sent();
+        let (out, _) = it.run(0, &[drafter, "--dry-run", "--outtype", "q8_0"]);
+        let tensors = out.lines().filter(|line| line.contains(" from "));
+        (tensors.map(str::to_owned).collect::<Vec<_>>(), it.hub.sent())
+    };
+    let (remote, sent) = plan(&name);
+    assert!(sent < size / 2, "{sent} of {size}");
+    assert_eq!(remote, plan(path_str(&folder)).0);
+    assert!(remote.len() > 20, "{remote:?}");
+    assert!(it.files(&it.home.path("hf")).is_empty());
+    let (out, _) = it.run(1, &["diff", &name, path_str(&dense("drafter-q8_0.gguf"))]);
+    assert!(
+        out.contains("only headers") && out.contains("general.name") && !out.contains("blk."),
+        "{out}"
+    );
 }
 
 #[test]

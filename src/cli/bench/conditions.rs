@@ -262,7 +262,7 @@ pub(super) fn files(inputs: &Inputs, args: &Args, pair: &Pair) -> Result<Vec<Mod
                 role: role.to_owned(),
                 path: part.path.clone(),
                 bytes: part.file_len(),
-                sha256: hash::sum(part.bytes(), &|_| ()).to_string(),
+                sha256: hash::sum(part.bytes()?, &|_| ()).to_string(),
             });
         }
     }

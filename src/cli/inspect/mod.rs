@@ -321,7 +321,7 @@ fn stats_rows(one: &Inspected) -> Vec<Vec<String>> {
 fn headline(one: &Inspected) -> Vec<String> {
     let summary = &one.summary;
     let files = one.file.files();
-    let size: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let size: u64 = files.iter().map(|file| file.len).sum();
     let mut container = match one.file {
         ModelFile::Gguf(gguf) => {
             let header = &gguf.parts()[0].header;

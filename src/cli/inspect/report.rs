@@ -5,9 +5,8 @@ use crate::cli::json::{KeyReport, Text};
 use crate::gguf::Endian;
 use crate::inspect::{Role, Summary};
 use crate::storage::stats::{Figures, Histogram, STEPS};
-use crate::storage::{ModelFile, ModelTensor};
+use crate::storage::{ModelFile, ModelTensor, WeightFile};
 use serde::Serialize;
-use std::path::Path;
 
 /// The JSON report on one model.
 #[derive(Serialize)]
@@ -97,9 +96,9 @@ struct StatsReport {
 pub(super) fn of<'a>(one: &'a Inspected, args: &Args) -> Report<'a> {
     let summary = &one.summary;
     let parts = |data_offsets: Vec<u64>| {
-        let part = |((path, bytes), data_offset): ((&Path, &[u8]), u64)| PartReport {
-            path: path.display().to_string(),
-            size_bytes: bytes.len() as u64,
+        let part = |(file, data_offset): (WeightFile, u64)| PartReport {
+            path: file.path.display().to_string(),
+            size_bytes: file.len,
             data_offset,
         };
         one.file.files().into_iter().zip(data_offsets).map(part).collect()
