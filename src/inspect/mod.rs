@@ -179,6 +179,9 @@ impl Summary {
             self.read_numbers(arch, &numbers);
             return;
         }
+        if is_known {
+            self.role = Role::Target;
+        }
         self.kind = config
             .and_then(kind_of_config)
             .filter(|kind| matches!(kind, FileKind::OtherDrafter(_)));

@@ -7,13 +7,17 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes by which the front of a file is fetched.
+/// Bytes by which the front of a file is fetched where nothing tells better.
 const STEP: u64 = 512 << 10;
 
 /// A file elsewhere. Its length and content do not change.
 pub trait Distant: Debug + Send + Sync {
     /// Its length in bytes.
     fn file_len(&self) -> u64;
+    /// Bytes by which its front is fetched.
+    fn step(&self) -> u64 {
+        STEP
+    }
     /// Hands these bytes of it to `take`, in order, all of them or an error.
     fn read(
         &self,
@@ -111,7 +115,8 @@ impl Fetched {
 
     /// Fetches the front up to this length or somewhat more; how much is here of it.
     pub(super) fn front(&self, least: u64) -> Result<u64, FetchError> {
-        let least = least.max(1).next_multiple_of(STEP).min(self.file_len());
+        let step = self.source.step().max(1);
+        let least = least.max(1).next_multiple_of(step).min(self.file_len());
         self.fetch(0..least)?;
         let here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(here.first().map_or(0, |first| first.end))

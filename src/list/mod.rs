@@ -1,9 +1,10 @@
 //! The models on this machine, wherever programs keep them, and which drafter fits which target. Headers are read, no
-//! tensor.
+//! tensor. A checkpoint fits as the GGUF does that a conversion would make of it.
 
 use crate::arch::Registry;
 use crate::check;
 use crate::checkpoint::CheckpointHead;
+use crate::convert;
 use crate::gguf::{Gguf, Value};
 use crate::inspect::{Role, Summary};
 use crate::io::Inputs;
@@ -56,7 +57,7 @@ pub struct Listed {
     pub bytes: u64,
     /// What it is, or why it cannot be read.
     pub content: Result<Content, String>,
-    /// Of a GGUF: see [`fingerprint`].
+    /// Of a GGUF: see [`fingerprint`]. Of a checkpoint, which is like no other: its place.
     fingerprint: Option<u64>,
 }
 
@@ -73,7 +74,7 @@ pub struct Content {
     pub ty: Option<String>,
     /// What part it plays.
     pub role: Role,
-    /// For a drafter in GGUF the names of the targets here that it fits; for a target the drafters that fit it.
+    /// For a drafter the names of the targets here that it fits; for a target the drafters that fit it.
     pub fits: Vec<String>,
 }
 
@@ -86,7 +87,10 @@ struct Candidate {
 
 /// Lists the models, those of a place together, in order of name.
 pub fn list(inputs: &Inputs, places: &Places, registry: &Registry) -> Vec<Listed> {
-    let candidates = candidates(inputs, places);
+    list_of(inputs, candidates(inputs, places), registry)
+}
+
+fn list_of(inputs: &Inputs, candidates: Vec<Candidate>, registry: &Registry) -> Vec<Listed> {
     let mut models: Vec<Listed> = candidates
         .into_par_iter()
         .map(|candidate| look(inputs, candidate, registry))
@@ -189,9 +193,9 @@ fn is_later_part(name: &str) -> bool {
 
 fn look(inputs: &Inputs, candidate: Candidate, registry: &Registry) -> Listed {
     let Candidate { name, path, place } = candidate;
-    let opened = match path.is_dir() {
+    let opened = match inputs.is_folder(&path).unwrap_or(false) {
         true => CheckpointHead::look_at_part(inputs, &path)
-            .map(ModelFile::Safetensors)
+            .map(|head| ModelFile::Safetensors(head.without_data()))
             .map_err(|error| error.kind.to_string()),
         false => Gguf::skim(inputs, &path)
             .map(ModelFile::Gguf)
@@ -203,7 +207,8 @@ fn look(inputs: &Inputs, candidate: Candidate, registry: &Registry) -> Listed {
     };
     let fingerprint = match &opened {
         Ok(ModelFile::Gguf(gguf)) => fingerprint(gguf, registry),
-        _ => None,
+        Ok(ModelFile::Safetensors(checkpoint)) => Some(hashed(&checkpoint.path())),
+        Err(_) => None,
     };
     let content = opened.map(|file| {
         let summary = Summary::of(&file, registry);
@@ -233,18 +238,18 @@ fn pair_up(inputs: &Inputs, models: &mut [Listed], registry: &Registry) {
     if drafters.is_empty() || targets.is_empty() {
         return;
     }
-    let open = |group: &Vec<usize>| Gguf::look(inputs, &models[*group.first()?].path).ok();
-    let drafters: Vec<(Vec<usize>, Gguf)> = drafters
+    let open = |group: &Vec<usize>| Header::open(inputs, models.get(*group.first()?)?);
+    let drafters: Vec<(Vec<usize>, Header)> = drafters
         .into_par_iter()
         .filter_map(|group| Some((open(&group)?, group)))
-        .map(|(gguf, group)| (group, gguf))
+        .map(|(header, group)| (group, header))
         .collect();
     // Targets are opened one by one: a vocabulary takes some 20 MB.
     let pairs: Vec<(&Vec<usize>, &Vec<usize>)> = targets
         .par_iter()
-        .filter_map(|group| Some((group, open(group)?)))
+        .filter_map(|group| Some((group, open(group)?.into_target(registry)?)))
         .flat_map_iter(|(targets, target)| {
-            let fits = |drafter: &&(_, Gguf)| check::fits(registry.of_gguf(&drafter.1), &drafter.1, &target);
+            let fits = |drafter: &&(_, Header)| drafter.1.fits(&target, registry);
             let fitting: Vec<_> = drafters.iter().filter(fits).collect();
             fitting.into_iter().map(move |(drafters, _)| (drafters, targets))
         })
@@ -268,7 +273,52 @@ fn pair_up(inputs: &Inputs, models: &mut [Listed], registry: &Registry) {
     }
 }
 
-/// The GGUF models of a role, those together that fit the same others.
+/// What is read of one of a pair.
+enum Header {
+    Gguf(Gguf),
+    Checkpoint(CheckpointHead),
+}
+
+impl Header {
+    fn open(inputs: &Inputs, model: &Listed) -> Option<Header> {
+        match model.content.as_ref().ok()?.is_checkpoint {
+            true => {
+                let head = CheckpointHead::open(inputs, &model.path).ok()?;
+                Some(Header::Checkpoint(head.without_data()))
+            }
+            false => Gguf::look(inputs, &model.path).ok().map(Header::Gguf),
+        }
+    }
+
+    /// Of a target the GGUF that it is or would become.
+    fn into_target(self, registry: &Registry) -> Option<Gguf> {
+        match self {
+            Header::Gguf(gguf) => Some(gguf),
+            Header::Checkpoint(checkpoint) => converted(&checkpoint, None, registry),
+        }
+    }
+
+    /// Whether it is a drafter for this target.
+    fn fits(&self, target: &Gguf, registry: &Registry) -> bool {
+        let fits = |drafter: &Gguf| check::fits(registry.of_gguf(drafter), drafter, target);
+        match self {
+            Header::Gguf(drafter) => fits(drafter),
+            Header::Checkpoint(checkpoint) => {
+                let drafter = converted(checkpoint, Some(target), registry);
+                drafter.is_some_and(|drafter| fits(&drafter))
+            }
+        }
+    }
+}
+
+/// The GGUF that a conversion would make of a checkpoint beside this target, if it can be one.
+fn converted(checkpoint: &CheckpointHead, target: Option<&Gguf>, registry: &Registry) -> Option<Gguf> {
+    let arch = registry.of_checkpoint(checkpoint, checkpoint.config().ok()?);
+    let conversion = convert::plan(arch, checkpoint, target, convert::Options::default()).ok()?;
+    conversion.plan.outline(checkpoint.path()).ok()
+}
+
+/// The models of a role, those together that fit the same others.
 fn alike(models: &[Listed], role: Role) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (at, model) in models.iter().enumerate() {
@@ -304,24 +354,11 @@ fn fingerprint(gguf: &Gguf, registry: &Registry) -> Option<u64> {
     Some(hasher.finish())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What makes a list quick: of the types of a model one is read with its vocabulary.
-    #[test]
-    fn types_of_a_model_are_alike_and_other_models_are_not() {
-        let (inputs, registry) = (Inputs::new(), Registry::builtin().unwrap());
-        let of = |file: &str| {
-            let path = Path::new("fixtures").join(file);
-            fingerprint(&Gguf::skim(&inputs, &path).unwrap(), &registry).unwrap()
-        };
-        let dense = of("mini-dense/drafter-q8_0.gguf");
-        assert_eq!(dense, of("mini-dense/drafter-lq-q4_0.gguf"));
-        assert_ne!(dense, of("mini-edge/drafter-q8_0.gguf"));
-        assert_ne!(dense, of("mini-dense/target-bf16.gguf"));
-        // Of a header that was not skimmed there is none.
-        let read = Gguf::look(&inputs, Path::new("fixtures/mini-dense/drafter-q8_0.gguf")).unwrap();
-        assert_eq!(fingerprint(&read, &registry), None);
-    }
+fn hashed(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 mod error;
 mod execute;
 mod order;
+mod outline;
 mod tensor;
 
 pub use error::WriteError;

@@ -61,9 +61,11 @@ fn pairs_are_those_that_check_finds_nothing_against() {
     let d = folder.join("d.gguf");
     assert_eq!(
         fits("ollama:mini:dense"),
-        ["ollama:mini:dense (DRAFT)", path_str(&d)]
+        ["a/mini-assistant", "ollama:mini:dense (DRAFT)", path_str(&d)]
     );
     assert_eq!(fits("d.gguf"), ["ollama:mini:dense"]);
+    // It has no tokenizer, and would be given the target's.
+    assert_eq!(fits("a/mini-assistant"), ["ollama:mini:dense"]);
     assert_eq!(fits("mtp-edge.gguf"), ["hf:a/edge-GGUF:edge.gguf"]);
     let target = named(&models, "ollama:mini:dense");
     assert_eq!(

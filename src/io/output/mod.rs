@@ -427,7 +427,7 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
         std::fs::write(&source, &bytes).unwrap();
         let map = Inputs::new().map(&source).unwrap();
-        let part = &map[1234..60_000];
+        let part = map.bytes(1234..60_000).unwrap().unwrap();
         let from = map.position(part).unwrap();
         assert_eq!(from, 1234);
         assert_eq!(map.position(&bytes[1234..60_000]), None);
