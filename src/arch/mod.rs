@@ -120,6 +120,11 @@ impl Arch {
         }
     }
 
+    /// The file that describes it; of one that is compiled in, its path in the sources.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether models of this architecture draft for those of another.
     pub(crate) fn is_drafter(&self) -> bool {
         self.target != self.architecture

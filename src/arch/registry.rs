@@ -78,18 +78,19 @@ impl Registry {
             .or_else(|| by(Arch::has_model_type))
     }
 
-    /// The one of a checkpoint: as its config says, or where it has none, the one whose tensors it has.
+    /// The one of a checkpoint: as its config says, or where it has none, the one whose tensors it has. A config says what
+    /// a drafter's target is where it was copied from there; the tensors tell.
     pub fn by_checkpoint(&self, checkpoint: &CheckpointHead, config: Option<&Json>) -> Option<&Arch> {
-        if let Some(config) = config {
-            return self.by_config(config);
+        let fit = |arch: &Arch| arch.fit_checkpoint(checkpoint);
+        let fitting = || self.iter().filter(|arch| fit(arch).missing == Reverse(0));
+        match config.map(|config| self.by_config(config)) {
+            None => best(fitting(), fit),
+            Some(Some(target)) if !target.is_drafter() => {
+                let is_for_it = |arch: &&Arch| arch.is_drafter() && arch.target == target.architecture;
+                best(fitting().filter(is_for_it), fit).or(Some(target))
+            }
+            Some(stated) => stated,
         }
-        let fit = |arch: &Arch| {
-            arch.fit(|spec| {
-                let mut names = spec.source_names(0);
-                names.any(|name| checkpoint.tensor(&name).is_some())
-            })
-        };
-        best(self.iter().filter(|arch| fit(arch).missing == Reverse(0)), fit)
     }
 
     /// The architecture to read a GGUF by: what was given, what the file says, or else what is usual. Of several that go
@@ -152,6 +153,18 @@ impl Arch {
 
     fn has_model_type(&self, config: &Json) -> bool {
         model_type(config).is_some_and(|name| self.model_types.iter().any(|known| known == name))
+    }
+
+    /// Whether a checkpoint has every tensor that this architecture needs.
+    pub(crate) fn fits_tensors(&self, checkpoint: &CheckpointHead) -> bool {
+        self.fit_checkpoint(checkpoint).missing == Reverse(0)
+    }
+
+    fn fit_checkpoint(&self, checkpoint: &CheckpointHead) -> Fit {
+        self.fit(|spec| {
+            let mut names = spec.source_names(0);
+            names.any(|name| checkpoint.tensor(&name).is_some())
+        })
     }
 
     fn fit(&self, has: impl Fn(&TensorSpec) -> bool) -> Fit {

@@ -1,7 +1,8 @@
 //! The container: byte order, where tensors lie, what llama.cpp's reader does not take.
 
 use super::{Findings, MIGRATE};
-use crate::gguf::{Array, Endian, Gguf, Part, Value};
+use crate::finding::Finding;
+use crate::gguf::{Array, Endian, FormatError, Gguf, Part, Value};
 use crate::text::escape;
 
 pub(super) fn check(gguf: &Gguf, findings: &mut Findings) {
@@ -22,18 +23,24 @@ pub(super) fn check(gguf: &Gguf, findings: &mut Findings) {
             );
         }
     }
+    findings.0.extend(ranges(gguf));
     for part in gguf.parts() {
-        check_ranges(part, findings);
         check_order(part, findings);
     }
 }
 
-/// Tensors lie within the file, aligned and apart.
-fn check_ranges(part: &Part, findings: &mut Findings) {
-    for fault in part.header.range_faults(part.file_len()) {
+/// Where tensors do not lie within their file, aligned and apart.
+pub(super) fn ranges(gguf: &Gguf) -> Vec<Finding> {
+    let faults = gguf
+        .parts()
+        .iter()
+        .flat_map(|part| part.header.range_faults(part.file_len()));
+    let finding = |fault: FormatError| {
         let tensor = fault.misplaced().map(str::to_owned);
-        findings.error("data-range", tensor, fault.to_string(), fault.hint());
-    }
+        let finding = Finding::error("data-range", fault.to_string());
+        finding.about(tensor).hint(fault.hint())
+    };
+    faults.map(finding).collect()
 }
 
 /// llama.cpp wants each tensor right behind the one that the header lists before it, up to the alignment.

@@ -138,6 +138,11 @@ pub struct Examined {
     pub checked: Vec<Checked>,
 }
 
+/// Where the tensors of a GGUF lie wrong in their files.
+pub(crate) fn ranges(gguf: &Gguf) -> Vec<Finding> {
+    container::ranges(gguf)
+}
+
 /// What the headers of a model tell, drafter or target, as far as its architecture is known.
 pub(crate) fn headers(arch: &Arch, gguf: &Gguf) -> Vec<Finding> {
     if !matches!(kind_of(gguf, arch), Ok(Kind::Target)) {

@@ -20,7 +20,7 @@ use serde_json::Value;
 use shards::{Absent, Shards};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What is known of a checkpoint by the headers of its weights, and where the files beside them lie. The weights may lie
 /// elsewhere; of a [`Checkpoint`] they are here.
@@ -37,6 +37,8 @@ pub struct CheckpointHead {
     plain: HashMap<String, String>,
     missing: Vec<PathBuf>,
     config: OnceLock<Option<Value>>,
+    /// The other files of settings, once they were read.
+    jsons: Mutex<HashMap<String, Option<Arc<Value>>>>,
 }
 
 impl CheckpointHead {
@@ -112,6 +114,7 @@ impl CheckpointHead {
             files,
             missing,
             config: OnceLock::new(),
+            jsons: Mutex::default(),
             index,
             plain,
         })
@@ -185,12 +188,22 @@ impl CheckpointHead {
         if let Some(config) = self.config.get() {
             return Ok(config.as_ref());
         }
-        let config = self.json("config.json")?.map(with_text_config);
+        let config = self.parsed("config.json")?.map(with_text_config);
         Ok(self.config.get_or_init(|| config).as_ref())
     }
 
-    /// A JSON file beside the weights, if it is there.
-    pub fn json(&self, name: &str) -> Result<Option<Value>, CheckpointError> {
+    /// A JSON file beside the weights, if it is there. It is read once.
+    pub fn json(&self, name: &str) -> Result<Option<Arc<Value>>, CheckpointError> {
+        let known = || self.jsons.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(json) = known().get(name) {
+            return Ok(json.clone());
+        }
+        let json = self.parsed(name)?.map(Arc::new);
+        known().insert(name.to_owned(), json.clone());
+        Ok(json)
+    }
+
+    fn parsed(&self, name: &str) -> Result<Option<Value>, CheckpointError> {
         let path = self.folder.join(name);
         let Some(text) = self.text(name)? else {
             return Ok(None);

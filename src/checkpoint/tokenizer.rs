@@ -85,15 +85,16 @@ impl Tokenizer {
                 "model type {kind} is no BPE with byte fallback, as Gemma 4's tokenizers are"
             )));
         }
-        let config = checkpoint.json("tokenizer_config.json")?.unwrap_or(Value::Null);
+        let config = checkpoint.json("tokenizer_config.json")?;
+        let config = config.as_deref().unwrap_or(&Value::Null);
         let model_config = checkpoint.config()?.unwrap_or(&Value::Null);
 
-        let names = SpecialNames::read(&config);
+        let names = SpecialNames::read(config);
         let mut tokenizer = Tokenizer::default();
         tokenizer.read_tokens(&file, &names).map_err(fail)?;
-        tokenizer.read_templates(checkpoint, &config)?;
-        tokenizer.read_added_flags(&file, &names, &config);
-        tokenizer.read_special_ids(&file, &config, model_config);
+        tokenizer.read_templates(checkpoint, config)?;
+        tokenizer.read_added_flags(&file, &names, config);
+        tokenizer.read_special_ids(&file, config, model_config);
         tokenizer.merges = file.model.merges.0;
         if tokenizer.merges.is_empty() {
             return Err(fail(
@@ -166,11 +167,7 @@ impl Tokenizer {
     }
 
     /// The chat template of `tokenizer_config.json`, else the file beside it.
-    fn read_templates(
-        &mut self,
-        checkpoint: &CheckpointHead,
-        config: &Value,
-    ) -> Result<(), CheckpointError> {
+    fn read_templates(&mut self, checkpoint: &CheckpointHead, config: &Value) -> Result<(), CheckpointError> {
         match config.get("chat_template") {
             Some(Value::String(template)) => self.chat_template = Some(template.clone()),
             Some(Value::Array(templates)) => {

@@ -1,6 +1,7 @@
 //! `gguf-conv advise`: arguments of an advice and how it is printed.
 
 use super::page::Page;
+use super::shared::FormatArgs;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{Outcome, json, print, write};
 use crate::advise::memory::Load;
@@ -81,9 +82,8 @@ pub(super) struct Args {
     force: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
 }
 
 /// A number of bytes: `24G` is 24 · 2^30.
@@ -142,7 +142,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         let page = report::advise(&advice, &sentences, &write::command_line());
         write::text(html, &page, inputs, args.force).map_err(BenchError::from)?;
     }
-    match args.json {
+    match args.format.json {
         true => json::write(
             inputs,
             "advise",

@@ -1,10 +1,12 @@
 //! `gguf-conv check`: arguments and report of a check.
 
+use super::findings::Told;
 use super::json;
 use super::page::Page;
 use super::print;
+use super::shared::{ArchArgs, FormatArgs};
 use super::sources::{Finder, Reach, SourceArgs, source};
-use super::{Outcome, registry};
+use super::{Outcome, of_gguf};
 use crate::Error;
 use crate::arch::Run;
 use crate::check::{self, Checked, Examined};
@@ -14,7 +16,6 @@ use crate::io::Inputs;
 use crate::io::kind::Wanted;
 use crate::source::Source;
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// Arguments of a check.
 #[derive(Debug, clap::Args)]
@@ -33,17 +34,15 @@ pub(super) struct Args {
     strict: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Architecture file to use instead of the one compiled in
-    #[arg(long, value_name = "FILE")]
-    arch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+    #[command(flatten)]
+    arch: ArchArgs,
 }
 
 /// Checks the file, and the pair if there is a target, and lists what was found.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
-    let registry = registry(inputs, args.arch.as_deref())?;
+    let registry = args.arch.registry(inputs)?;
     let finder = Finder::new(inputs, args.sources.download);
     let drafter = Gguf::look(
         inputs,
@@ -73,11 +72,12 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     };
     let total = elements(&drafter).saturating_add(target.as_ref().map_or(0, elements));
     let bar = print::progress_bar(total, print::NUMBERS_BAR);
-    let arch = registry.of_gguf(&drafter);
+    let arch = of_gguf(&registry, &drafter);
     let examined = check::examine(arch, &drafter, target.as_ref(), options, &|read| bar.inc(read));
     bar.finish_and_clear();
+    print::detail("checked");
     let run = arch.run(|name| drafter.info(name).is_some());
-    if args.json {
+    if args.format.json {
         json::write(inputs, "check", &[report(args, &examined, run)], &[])?;
     } else {
         print::stdout(&text(args, &examined, run), inputs)?;
@@ -91,11 +91,8 @@ fn text(args: &Args, examined: &Examined, run: Option<&Run>) -> Page {
     let told = findings
         .iter()
         .filter(|finding| !print::is_quiet() || finding.is_error());
-    let kinds = kinds(told);
-    let is_short = kinds.iter().any(|kind| kind.is_short());
-    for kind in &kinds {
-        kind.lines().into_iter().for_each(|line| page.line(line));
-    }
+    let Told { lines, is_short } = Told::of(told);
+    lines.into_iter().for_each(|line| page.line(line));
     if print::is_quiet() {
         return page;
     }
@@ -141,62 +138,6 @@ fn group(checked: &Checked) -> String {
             "{group} ({count} of {}, the others cannot be read)",
             print::many(count + unread, of)
         ),
-    }
-}
-
-/// Findings of a kind that are told one by one: of a file that was cut off, nearly every tensor is one.
-const TOLD: usize = 4;
-/// Names of the others that are told.
-const NAMED: usize = 3;
-
-/// Findings of the same severity and code that the same helps against, in order.
-struct Kind<'a>(Vec<&'a Finding>);
-
-fn kinds<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Kind<'a>> {
-    let mut kinds: Vec<Kind> = Vec::new();
-    for finding in findings {
-        let is_same = |other: &&Finding| {
-            (other.severity, other.code, &other.hint) == (finding.severity, finding.code, &finding.hint)
-        };
-        match kinds
-            .iter_mut()
-            .find(|Kind(kind)| kind.first().is_some_and(is_same))
-        {
-            Some(Kind(kind)) => kind.push(finding),
-            None => kinds.push(Kind(vec![finding])),
-        }
-    }
-    kinds
-}
-
-impl Kind<'_> {
-    /// Whether not each is told.
-    fn is_short(&self) -> bool {
-        self.0.len() > TOLD && !print::is_verbose()
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let Kind(findings) = self;
-        let [first, others @ ..] = findings.as_slice() else {
-            return Vec::new();
-        };
-        if !self.is_short() {
-            return findings.iter().map(|finding| print::finding(finding)).collect();
-        }
-        let names: Vec<&str> = others
-            .iter()
-            .filter_map(|finding| finding.subject.as_deref())
-            .take(NAMED)
-            .collect();
-        let such = match names.is_empty() {
-            true => String::new(),
-            false => format!(": {}, …", names.join(", ")),
-        };
-        let message = format!("{}, and {} more{such}", first.message, others.len());
-        vec![print::finding(&Finding {
-            message,
-            ..(*first).clone()
-        })]
     }
 }
 

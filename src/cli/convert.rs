@@ -6,7 +6,7 @@ use super::page::Page;
 use super::print;
 use super::sources::{Finder, Reach, source};
 use super::write::{self, TensorReport, grid_line, tensors};
-use super::{Outcome, outtypes, registry};
+use super::{Outcome, outtypes, registry, tell_of_arch};
 use crate::Error;
 use crate::checkpoint::CheckpointHead;
 use crate::convert::{self, Conversion, ConvertError, Derived, Draft, Options, TokenizerSource};
@@ -124,13 +124,11 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         write::check(path, inputs, force)?;
     }
     let config = checkpoint.config().map_err(ConvertError::from)?;
-    let conversion = convert::plan(
-        registry.of_checkpoint(&checkpoint, config),
-        &checkpoint,
-        target.as_ref(),
-        options,
-    )?;
+    let arch = registry.of_checkpoint(&checkpoint, config);
+    tell_of_arch(checkpoint.path(), arch, "");
+    let conversion = convert::plan(arch, &checkpoint, target.as_ref(), options)?;
     let plan = &conversion.plan;
+    print::detail("planned");
     let name = || default_name(&conversion);
     let installed = match &args.install {
         Some(install) => install.output(&name())?,

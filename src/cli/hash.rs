@@ -5,6 +5,7 @@ use super::json;
 use super::page::Page;
 use super::print;
 use super::several::Opened;
+use super::shared::FormatArgs;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use crate::Error;
 use crate::hash::{Checklist, Entry, Hashes, Line, Part, Verdict, line, parse_line};
@@ -57,9 +58,8 @@ pub(super) struct Args {
     filter: Option<Glob>,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
 }
 
 impl Args {
@@ -102,13 +102,14 @@ fn list(inputs: &Inputs, args: &Args) -> Result<Outcome, Error> {
         .map(|one| one.compute(&|bytes| bar.inc(bytes)))
         .collect();
     bar.finish_and_clear();
+    print::detail("hashed");
     for (part, _) in entries.iter().flatten().filter(|(_, sum)| sum.is_none()) {
         let name = String::from_utf8_lossy(&part.name()).into_owned();
         print::warn(&format!(
             "{name}: its type is not known, nor then its length; it is left out"
         ));
     }
-    if args.json {
+    if args.format.json {
         let reports: Vec<Report> = files
             .iter()
             .zip(&entries)
@@ -165,7 +166,7 @@ fn check(inputs: &Inputs, list: &Path, args: &Args) -> Result<Outcome, Error> {
         print::say(&format!("warning: {failed} of {lines} did not agree"));
     }
     let results = lines.iter().zip(&verdicts);
-    if args.json {
+    if args.format.json {
         let results = results.map(|(line, verdict)| LineReport::new(line, verdict));
         let report = CheckReport {
             list: list.display().to_string(),

@@ -1,7 +1,8 @@
 //! `gguf-conv list`: the models on this machine, and which drafter fits which target.
 
 use super::page::Page;
-use super::{Outcome, json, print, registry};
+use super::shared::{ArchArgs, FormatArgs};
+use super::{Outcome, json, print};
 use crate::Error;
 use crate::inspect::Role;
 use crate::io::Inputs;
@@ -10,7 +11,6 @@ use crate::source::Places;
 use crate::text;
 use indicatif::HumanBytes;
 use serde::Serialize;
-use std::path::PathBuf;
 
 const ABOUT: &str = "\
 Looks into the cache of the Hugging Face Hub (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME), the store of Ollama \
@@ -25,23 +25,22 @@ pub(super) struct Args {
     /// Only drafters and targets
     #[arg(long)]
     pairs: bool,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Architecture file to use instead of the one compiled in
-    #[arg(long, value_name = "FILE")]
-    arch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+    #[command(flatten)]
+    arch: ArchArgs,
 }
 
 /// Lists what is here.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
-    let registry = registry(inputs, args.arch.as_deref())?;
+    let registry = args.arch.registry(inputs)?;
     let places = Places::of_environment();
     let mut models = list::list(inputs, &places, &registry);
+    print::detail(&format!("looked at {}", print::many(models.len(), "model")));
     let is_of_pair = |model: &Listed| matches!(&model.content, Ok(content) if content.role != Role::Other);
     models.retain(|model| !args.pairs || is_of_pair(model));
     // What changes meanwhile, as a model that is being fetched does, is listed as it was found.
-    if args.json {
+    if args.format.json {
         let reports: Vec<Report> = models.iter().map(Report::of).collect();
         json::write(&Inputs::new(), "list", &reports, &[])?;
     } else {

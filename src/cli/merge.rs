@@ -3,6 +3,7 @@
 use super::json;
 use super::page::Page;
 use super::print;
+use super::shared::{FormatArgs, WritingArgs};
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, tensors};
 use super::{Outcome, whole_name};
@@ -36,17 +37,12 @@ pub(super) struct Args {
     /// Output file, a folder to write it into, or - for standard output
     #[arg(short, long, value_name = "OUT.gguf", required_unless_present = "dry_run")]
     pub(super) output: Option<PathBuf>,
-    /// Show what would be written and write nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Replace the output file if it exists
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    writing: WritingArgs,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
 }
 
 /// Plans the file, then writes it or shows the plan.
@@ -55,18 +51,18 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let find = |part| finder.find(part, Wanted::Gguf, Reach::Whole);
     let paths: Vec<PathBuf> = args.parts.iter().map(find).collect::<Result<_, Error>>()?;
     let gguf = Gguf::assemble(inputs, &paths)?;
-    let output = args.output.as_deref().filter(|_| !args.dry_run);
+    let output = args.output.as_deref().filter(|_| !args.writing.dry_run);
     let output = output.map(|path| write::place(path, || whole_name(gguf.path())));
     if let Some(path) = output.as_deref() {
-        write::check(path, inputs, args.force)?;
+        write::check(path, inputs, args.writing.force)?;
     }
     let plan = split::merge(&gguf)?;
     plan.warnings().iter().for_each(|warning| print::warn(warning));
     if let Some(path) = output.as_deref() {
-        write::write(&plan, path, inputs, args.force)?;
+        write::write(&plan, path, inputs, args.writing.force)?;
     }
     let output = output.as_deref();
-    if args.json {
+    if args.format.json {
         json::write_beside(inputs, output, "merge", &[report(&gguf, &plan, output)], &[])?;
     } else {
         let page = text(&gguf, &plan, output);

@@ -3,9 +3,10 @@
 use super::json::{self, KeyReport};
 use super::page::Page;
 use super::print;
+use super::shared::{ArchArgs, FormatArgs};
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, tensors};
-use super::{Outcome, registry, whole_name};
+use super::{Outcome, of_gguf, whole_name};
 use crate::Error;
 use crate::gguf::{Endian, Gguf};
 use crate::io::Inputs;
@@ -49,12 +50,10 @@ pub(super) struct Args {
     force: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Architecture file to use instead of the one compiled in
-    #[arg(long, value_name = "FILE")]
-    arch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+    #[command(flatten)]
+    arch: ArchArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -65,7 +64,7 @@ enum EndianArg {
 
 /// Plans the migration, then writes the file or shows what would change.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
-    let registry = registry(inputs, args.arch.as_deref())?;
+    let registry = args.arch.registry(inputs)?;
     let finder = Finder::new(inputs, args.sources.download);
     let old = Gguf::open(inputs, &finder.find(&args.old, Wanted::Drafter, Reach::Whole)?)?;
     let target = finder.find_if(args.target.as_ref(), Wanted::Target, Reach::Whole)?;
@@ -86,14 +85,15 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             EndianArg::Big => Endian::Big,
         },
     };
-    let migration = migrate::plan(registry.of_gguf(&old), &old, target.as_ref(), options)?;
+    let migration = migrate::plan(of_gguf(&registry, &old), &old, target.as_ref(), options)?;
+    print::detail("planned");
     for warning in migration.plan.warnings() {
         print::warn(warning);
     }
     if let Some(path) = output {
         write::write(&migration.plan, path, inputs, args.force)?;
     }
-    if args.json {
+    if args.format.json {
         json::write_beside(inputs, output, "migrate", &[report(&migration, output)], &[])?;
     } else {
         let page = text(&migration, output);

@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod convert;
 mod diff;
+mod findings;
 mod hash;
 mod inspect;
 mod install;
@@ -21,6 +22,7 @@ mod print;
 mod quantize;
 mod set;
 mod several;
+mod shared;
 mod signals;
 mod sources;
 mod split;
@@ -31,14 +33,16 @@ mod write;
 
 use crate::arch::{Arch, Registry};
 use crate::convert::ConvertError;
+use crate::facts::drafter::{Kind, kind_of};
 use crate::finding::{self, Finding};
-use crate::gguf::part_prefix;
+use crate::gguf::{Gguf, part_prefix};
 use crate::io::{Inputs, guard};
 use crate::quant::recipe::FileType;
 use crate::text::{escape, is_hidden};
 use crate::{Error, Fault};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, Parser, Subcommand};
+use indicatif::HumanBytes;
 use json::ErrorReport;
 use print::Loudness;
 use std::ffi::OsString;
@@ -46,7 +50,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
-use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -123,7 +126,8 @@ struct TerminalArgs {
     /// Only errors and the result: of a file that was written its path
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also where a model was found, each of many findings of a kind, and how long it took
+    /// Also what helps to see why: where each model was found, which files were opened and how much travelled, by which
+    /// architecture file and dialect, each of many findings of a kind, and when each step was done
     #[arg(short, long, global = true)]
     verbose: bool,
     /// Colours; NO_COLOR and CLICOLOR_FORCE are heeded
@@ -216,6 +220,30 @@ fn registry(inputs: &Inputs, file: Option<&Path>) -> Result<Registry, Error> {
     Ok(registry.map_err(ConvertError::from)?)
 }
 
+/// The architecture by which a GGUF is read; told to those who ask.
+fn of_gguf<'r>(registry: &'r Registry, gguf: &Gguf) -> &'r Arch {
+    let arch = registry.of_gguf(gguf);
+    if print::is_verbose() {
+        let dialect = kind_of(gguf, arch).ok().and_then(|kind| match kind {
+            Kind::Drafter(dialect) => dialect,
+            _ => None,
+        });
+        let dialect = dialect.map(|dialect| format!(", in the dialect of {}", dialect.of));
+        tell_of_arch(gguf.path(), arch, &dialect.unwrap_or_default());
+    }
+    arch
+}
+
+/// By which architecture file a model is read.
+fn tell_of_arch(model: &Path, arch: &Arch, how: &str) {
+    print::detail(&format!(
+        "{} is read as {} by {}{how}",
+        print::path(model),
+        arch.architecture,
+        print::path(arch.path())
+    ));
+}
+
 /// The name of a GGUF, of a part of a split one the name of the whole.
 fn whole_name(path: &Path) -> PathBuf {
     let whole = part_prefix(path).map(|mut prefix| {
@@ -239,19 +267,19 @@ impl Command {
     fn json(&self) -> (&'static str, bool) {
         match self {
             Command::Convert(args) => ("convert", args.json),
-            Command::Quantize(args) => ("quantize", args.json),
-            Command::Inspect(args) => ("inspect", args.json),
-            Command::Diff(args) => ("diff", args.json),
-            Command::Hash(args) => (args.command(), args.json),
-            Command::Check(args) => ("check", args.json),
-            Command::Migrate(args) => ("migrate", args.json),
-            Command::Split(args) => ("split", args.json),
-            Command::Merge(args) => ("merge", args.json),
-            Command::Set(args) => ("set", args.json),
-            Command::Verify(args) => ("verify", args.json),
-            Command::Bench(args) => ("bench", args.json),
-            Command::Advise(args) => ("advise", args.json),
-            Command::List(args) => ("list", args.json),
+            Command::Quantize(args) => ("quantize", args.format.json),
+            Command::Inspect(args) => ("inspect", args.format.json),
+            Command::Diff(args) => ("diff", args.format.json),
+            Command::Hash(args) => (args.command(), args.format.json),
+            Command::Check(args) => ("check", args.format.json),
+            Command::Migrate(args) => ("migrate", args.format.json),
+            Command::Split(args) => ("split", args.format.json),
+            Command::Merge(args) => ("merge", args.format.json),
+            Command::Set(args) => ("set", args.format.json),
+            Command::Verify(args) => ("verify", args.format.json),
+            Command::Bench(args) => ("bench", args.format.json),
+            Command::Advise(args) => ("advise", args.format.json),
+            Command::List(args) => ("list", args.format.json),
             Command::Completions(_) => ("completions", false),
         }
     }
@@ -325,6 +353,7 @@ fn arranged(mut given: impl Iterator<Item = OsString>) -> Vec<OsString> {
 /// a document on standard output.
 pub fn main() -> ExitCode {
     guard::arm();
+    print::begin();
     let arguments = arranged(std::env::args_os());
     style::When::of(&arguments).choose();
     let cli = match Cli::try_parse_from(&arguments) {
@@ -344,14 +373,12 @@ pub fn main() -> ExitCode {
     if let (name, true) = command.json() {
         json::write_sudden_failures(command.output(), name);
     }
-    let begun = Instant::now();
     let result = threads::limit(command.threads()).and_then(|()| {
+        let threads = print::many(rayon::current_num_threads(), "thread");
+        print::detail(&format!("gguf-conv {} on {threads}", *VERSION));
         let result = command.run(&inputs);
-        print::detail(&format!(
-            "took {:.2} s on {}",
-            begun.elapsed().as_secs_f64(),
-            print::many(rayon::current_num_threads(), "thread")
-        ));
+        tell_of_files(&inputs);
+        print::detail("done");
         result
     });
     match result {
@@ -362,6 +389,22 @@ pub fn main() -> ExitCode {
             let (name, json) = command.json();
             fail(&error, name, json, command.output())
         }
+    }
+}
+
+/// Which files were read, and of those elsewhere how much travelled.
+fn tell_of_files(inputs: &Inputs) {
+    for (path, len) in inputs.opened() {
+        print::detail(&format!("opened {}, {}", print::path(&path), HumanBytes(len)));
+    }
+    for (path, travelled, len) in inputs.travelled() {
+        print::detail(&format!(
+            "read {} of {}, {} of {} by ranges",
+            print::many(usize::try_from(travelled).unwrap_or(usize::MAX), "byte"),
+            print::path(&path),
+            HumanBytes(travelled),
+            HumanBytes(len)
+        ));
     }
 }
 

@@ -11,7 +11,8 @@ use bstr::BStr;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
+use std::time::Instant;
 
 /// How much is told beside the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,10 +118,18 @@ pub(super) fn tell(message: &str) {
     }
 }
 
-/// Writes to standard error what only those want to know who ask for it.
+/// When the program began.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Counts from now on.
+pub(super) fn begin() {
+    LazyLock::force(&BEGUN);
+}
+
+/// Writes to standard error what only those want to know who ask for it, and when it was so.
 pub(super) fn detail(message: &str) {
     if is_verbose() {
-        say(message);
+        say(&format!("[{:7.3} s] {message}", BEGUN.elapsed().as_secs_f64()));
     }
 }
 

@@ -3,6 +3,7 @@
 use super::json;
 use super::page::Page;
 use super::print;
+use super::shared::{FormatArgs, WritingArgs};
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, grid_line, tensors};
 use super::{Outcome, outtypes};
@@ -75,17 +76,12 @@ pub(super) struct Args {
     /// Encode tensors anew that are quantized already, which loses twice
     #[arg(long)]
     allow_requantize: bool,
-    /// Show what would be written and write nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Replace the output file if it exists
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    writing: WritingArgs,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
 }
 
 /// The type that leaves every tensor as it is, by `llama-quantize`'s name.
@@ -234,10 +230,11 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         // Nothing is written into a cache.
         None => name(),
     };
-    if !args.dry_run {
-        write::check(&output, inputs, args.force)?;
+    if !args.writing.dry_run {
+        write::check(&output, inputs, args.writing.force)?;
     }
     let plan = quantize::plan(&gguf, options)?;
+    print::detail("planned");
     plan.warnings().iter().for_each(|warning| print::warn(warning));
     if args.imatrix.is_some() {
         for tensor in quantize::without_importance(plan.tensors()) {
@@ -246,10 +243,10 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         }
     }
     let mut grid = Q4Grid::default();
-    if !args.dry_run {
-        grid = write::write(&plan, &output, inputs, args.force)?;
+    if !args.writing.dry_run {
+        grid = write::write(&plan, &output, inputs, args.writing.force)?;
     }
-    if args.json {
+    if args.format.json {
         json::write_beside(
             inputs,
             Some(&output),
@@ -280,7 +277,7 @@ fn default_name(input: &Path, outtype: &str) -> PathBuf {
 
 fn text(args: &Args, output: &Path, plan: &Plan) -> Page {
     let mut page = Page::new();
-    if args.dry_run {
+    if args.writing.dry_run {
         let rows: Vec<Vec<String>> = plan
             .tensors()
             .iter()
@@ -298,7 +295,11 @@ fn text(args: &Args, output: &Path, plan: &Plan) -> Page {
     }
     page.line(format!(
         "{} {}: {}, {} parameters, {:.2} bits per weight, {} of {} tensors changed their type",
-        if args.dry_run { "would write" } else { "wrote" },
+        if args.writing.dry_run {
+            "would write"
+        } else {
+            "wrote"
+        },
         print::output(output),
         HumanBytes(plan.file_len()),
         print::count(plan.parameters()),
@@ -322,7 +323,7 @@ struct Report<'a> {
 
 fn report<'a>(args: &'a Args, outtype: &'a str, output: &Path, plan: &'a Plan) -> Report<'a> {
     Report {
-        dry_run: args.dry_run,
+        dry_run: args.writing.dry_run,
         output: output.display().to_string(),
         size_bytes: plan.file_len(),
         outtype,

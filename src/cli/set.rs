@@ -3,9 +3,10 @@
 use super::json::{self, Whole};
 use super::page::Page;
 use super::print;
+use super::shared::{ArchArgs, FormatArgs};
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write;
-use super::{Outcome, registry, whole_name};
+use super::{Outcome, of_gguf, whole_name};
 use crate::Error;
 use crate::gguf::{Gguf, Value};
 use crate::io::kind::Wanted;
@@ -69,17 +70,15 @@ pub(super) struct Args {
     /// Show what would change and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Replace the output file if it exists, and write what would not load
+    /// Replace the output file if it exists, or write one that would not load; not both at once
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Architecture file to use instead of the one compiled in
-    #[arg(long, value_name = "FILE")]
-    arch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+    #[command(flatten)]
+    arch: ArchArgs,
 }
 
 /// `KEY=VALUE`, where the value may hold further signs of equality.
@@ -115,7 +114,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     if let Some(backup) = &args.restore {
         return restored(args, &input, backup, inputs);
     }
-    let registry = registry(inputs, args.arch.as_deref())?;
+    let registry = args.arch.registry(inputs)?;
     let edits = edits(args, inputs)?;
     let gguf = Gguf::open(inputs, &input)?;
     let output = args.output.as_deref().filter(|_| !args.dry_run);
@@ -125,9 +124,13 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let named = args.input.file_name().map(PathBuf::from);
     let name = || whole_name(named.as_deref().unwrap_or(&input));
     let output = output.map(|path| write::place(path, name));
+    of_gguf(&registry, &gguf);
     let edited = set::edit(&registry, &gguf, &edits)?;
-    if !args.force {
-        edited.loadable(&gguf)?;
+    print::detail("checked what would change");
+    match (args.force, output.as_deref()) {
+        (false, _) => edited.loadable(&gguf)?,
+        (true, Some(path)) => edited.replaces(path)?,
+        (true, None) => {}
     }
     let mut warnings: Vec<String> = edited.faults.iter().map(|fault| fault.message.clone()).collect();
     let in_place = args
@@ -157,7 +160,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         Done::InPlace(_) => Inputs::new(),
         _ => inputs.clone(),
     };
-    if args.json {
+    if args.format.json {
         let report = report(args, gguf.path(), &edited.changes, &done, warnings);
         json::write_beside(&unchanged, output.as_deref(), "set", &[report], &[])?;
     } else {
@@ -172,7 +175,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 
 fn restored(args: &Args, input: &Path, backup: &Path, inputs: &Inputs) -> Result<Outcome, Error> {
     set::restore(input, backup, inputs)?;
-    if args.json {
+    if args.format.json {
         let done = Done::Nothing;
         json::write(
             &Inputs::new(),

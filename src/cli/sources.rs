@@ -57,33 +57,40 @@ impl<'a> Finder<'a> {
     /// Where a model lies, as what is wanted of it. A connection is opened only for what is not here, and only where the
     /// words begin with `hf:` or a download is asked for.
     pub(super) fn find(&self, source: &Source, wanted: Wanted, reach: Reach) -> Result<PathBuf, Error> {
-        let path = self.place(source, wanted, reach)?;
-        if path != source.typed() {
-            print::detail(&format!(
-                "{} is {}",
-                print::path(source.typed()),
-                print::path(&path)
-            ));
-        }
+        let (path, why) = self.place(source, wanted, reach)?;
+        let typed = print::path(source.typed());
+        print::detail(&format!("{typed} is {}, {why}", print::path(&path)));
         Ok(path)
     }
 
-    fn place(&self, source: &Source, wanted: Wanted, reach: Reach) -> Result<PathBuf, Error> {
+    /// Where a model lies, and why there.
+    fn place(&self, source: &Source, wanted: Wanted, reach: Reach) -> Result<(PathBuf, &'static str), Error> {
         let missing = match source.find(self.inputs, &self.places, wanted) {
             Err(error) if error.is_missing_here() => error,
-            found => return Ok(found?),
+            found => {
+                let path = found?;
+                let why = match (source.ollama_name(), path == source.typed()) {
+                    (Some(_), _) => "in the store of Ollama",
+                    (None, true) => "a path",
+                    (None, false) => "in the cache of Hugging Face",
+                };
+                return Ok((path, why));
+            }
         };
         let Some(name) = source.hub_name() else {
             return Err(missing.into());
         };
         let in_parts = source.asks_the_hub() && reach != Reach::Whole;
+        let attach = || Ok((self.attach(name, wanted)?, "read by ranges from the Hub"));
+        let download = |ask| {
+            let path = self.download(source, name, wanted, ask)?;
+            Ok((path, "fetched from the Hub into its cache"))
+        };
         match (self.download, in_parts) {
-            (true, true) if reach == Reach::NoMoreThanParts => self.attach(name, wanted),
-            (true, _) => self.download(source, name, wanted, false),
-            (false, true) => self.attach(name, wanted),
-            (false, false) if io::stdin().is_terminal() && io::stderr().is_terminal() => {
-                self.download(source, name, wanted, true)
-            }
+            (true, true) if reach == Reach::NoMoreThanParts => attach(),
+            (true, _) => download(false),
+            (false, true) => attach(),
+            (false, false) if io::stdin().is_terminal() && io::stderr().is_terminal() => download(true),
             (false, false) => Err(missing.into()),
         }
     }

@@ -3,6 +3,7 @@
 use super::json;
 use super::page::Page;
 use super::print;
+use super::shared::FormatArgs;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::write::{self, TensorReport, tensors};
 use super::{Outcome, whole_name};
@@ -57,9 +58,8 @@ pub(super) struct Args {
     force: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
 }
 
 /// `2G` is 2 · 10^9, as `llama-gguf-split` counts.
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         }
         write::write_all(&parts, inputs, args.force)?;
     }
-    if args.json {
+    if args.format.json {
         json::write(inputs, "split", &[report(args, &parts, warnings)], &[])?;
     } else {
         let paths: Vec<&Path> = parts.iter().map(|(_, path)| path.as_path()).collect();

@@ -5,6 +5,7 @@ mod text;
 
 use super::Outcome;
 use super::print;
+use super::shared::FormatArgs;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{json, write};
 use crate::Error;
@@ -108,9 +109,8 @@ pub(super) struct Args {
     strict: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
     /// Architecture file to use for the drafter instead of the one compiled in
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
@@ -246,6 +246,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     };
     warn_of_memory(&options.target);
     let report = verify::verify(inputs, &options)?;
+    print::detail("verified");
     // With the last of its watcher the bar goes.
     drop(options);
     if report.is_partial {
@@ -255,7 +256,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         let page = report::verify(&report, &write::command_line());
         write::text(html, &page, inputs, args.force).map_err(VerifyError::from)?;
     }
-    match args.json {
+    match args.format.json {
         true => json::write_beside(inputs, args.dump.as_deref(), "verify", &[&report], &[])?,
         false => print::report(&text::text(&report), args.dump.as_deref(), inputs)?,
     }

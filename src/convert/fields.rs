@@ -1,6 +1,6 @@
 //! Fields of the drafter's JSON files that have another type than they are read as: they are left out, and that is told.
 
-use crate::checkpoint::{CheckpointHead, CheckpointError, SPECIAL_TYPES};
+use crate::checkpoint::{CheckpointError, CheckpointHead, SPECIAL_TYPES};
 use serde_json::Value as Json;
 
 /// Sampling parameters: key, the names that `generation_config.json` may use, and whether the number is whole.
@@ -109,15 +109,18 @@ pub(super) fn wrong_types(checkpoint: &CheckpointHead) -> Result<Vec<String>, Ch
     let config = special(&|name| format!("{name}_token_id"), Kind::Ids);
     let template = vec![("chat_template".to_owned(), Kind::Text)];
     let mut found = Vec::new();
-    for (file, fields) in [
+    let beside = [
         ("generation_config.json", generation),
         ("tokenizer_config.json", tokenizer),
-        ("config.json", config),
         ("chat_template.json", template),
-    ] {
+    ];
+    for (file, fields) in beside {
         if let Some(json) = checkpoint.json(file)? {
             found.extend(misfits(file, &json, &fields));
         }
+    }
+    if let Some(json) = checkpoint.config()? {
+        found.extend(misfits("config.json", json, &config));
     }
     Ok(found)
 }

@@ -4,11 +4,12 @@
 use super::card::Card;
 use super::fields::{SAMPLING, whole};
 use super::model_id::{ModelId, size_label_of, title};
-use crate::checkpoint::{CheckpointHead, CheckpointError};
+use crate::checkpoint::{CheckpointError, CheckpointHead};
 use crate::gguf::{Array, Metadata, Value};
 use crate::plan::PlannedTensor;
 use serde_json::Value as Json;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 /// Keys that a model card can fill: `general.` key, the card's names for it.
 const FROM_CARD: [(&str, &[&str]); 15] = [
@@ -33,7 +34,7 @@ const FROM_CARD: [(&str, &[&str]); 15] = [
 #[derive(Debug)]
 pub(super) struct General {
     card: Card,
-    generation: Option<Json>,
+    generation: Option<Arc<Json>>,
     /// `_name_or_path` of `config.json`, where it is a name.
     config_name: Option<String>,
     folder_name: String,
@@ -61,7 +62,7 @@ impl General {
 
     /// `generation_config.json`, where it was there.
     pub(super) fn generation(&self) -> Option<&Json> {
-        self.generation.as_ref()
+        self.generation.as_deref()
     }
 
     /// The folder's name (of the file, where it has one of its own), as it is.

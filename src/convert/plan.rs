@@ -10,7 +10,7 @@ use super::tensors::Ignored;
 use super::tensors::source_tensors;
 use super::types::{assign_types, settle};
 use crate::arch::{Arch, FILE_TYPE, MetadataSpec, Number, TokenizerOf};
-use crate::checkpoint::{CheckpointHead, CheckpointError, kind_of_config};
+use crate::checkpoint::{CheckpointError, CheckpointHead, kind_of_config};
 use crate::facts::{CheckpointFacts, Derived, Mismatch, MismatchKind, Target, broken_rules, mismatches};
 use crate::gguf::{Endian, Gguf, Metadata};
 use crate::io::kind::{FileKind, Wanted, WrongKind};
@@ -77,11 +77,7 @@ pub fn plan<'a>(
         }
         None => {}
     }
-    if let Some(beside) = arch
-        .beside
-        .iter()
-        .find(|beside| checkpoint.has(&beside.file))
-    {
+    if let Some(beside) = arch.beside.iter().find(|beside| checkpoint.has(&beside.file)) {
         return Err(ConvertError::Beside {
             path: checkpoint.folder().join(&beside.file),
             why: beside.refused.clone(),
@@ -179,8 +175,16 @@ fn check_config(
     warnings: &mut Vec<String>,
 ) -> Result<(), ConvertError> {
     let path = || checkpoint.folder().join("config.json");
-    if !arch.fits_config(config) {
-        return Err(match kind_of_config(config) {
+    let kind = kind_of_config(config);
+    let is_copied =
+        kind == Some(FileKind::TargetCheckpoint) && arch.is_drafter() && arch.fits_tensors(checkpoint);
+    if is_copied {
+        warnings.push(format!(
+            "config.json says that this is a target; it is converted as a drafter ({}), whose tensors it has",
+            arch.name
+        ));
+    } else if !arch.fits_config(config) {
+        return Err(match kind {
             None => ConvertError::NoModelType { path: path() },
             Some(FileKind::OtherCheckpoint(found)) => ConvertError::ModelType {
                 path: path(),

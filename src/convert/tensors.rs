@@ -199,9 +199,9 @@ fn reason_to_ignore(
                 (Some((_, theirs)), Some((_, ours))) => theirs != ours,
                 _ => false,
             };
-            if twin.is_none_or(|twin| {
-                (twin.dtype, twin.shape) != (tensor.dtype, tensor.shape) || is_other(twin)
-            }) {
+            if twin
+                .is_none_or(|twin| (twin.dtype, twin.shape) != (tensor.dtype, tensor.shape) || is_other(twin))
+            {
                 return Err(ConvertError::NotTied {
                     path: tensor.path.to_owned(),
                     name: tensor.name.to_owned(),

@@ -129,7 +129,10 @@ impl Part {
 
     /// All of it. Refused where it lies elsewhere.
     pub fn bytes(&self) -> Result<&[u8], GgufError> {
-        let file = self.map.whole().map_err(|error| GgufError::new(&self.path, error))?;
+        let file = self
+            .map
+            .whole()
+            .map_err(|error| GgufError::new(&self.path, error))?;
         Ok(file.get(self.within.clone()).unwrap_or_default())
     }
 
@@ -185,7 +188,9 @@ fn header(map: &MappedFile, long_arrays: LongArrays) -> Result<(Header, Option<u
     let mut front = map.front(0).map_err(ReadError::from)?;
     loop {
         match Header::parse_front(front, map.len(), long_arrays) {
-            Err(FormatError::Truncated { offset, need, .. }) if front.len() < map.len().min(MAX_HEADER_LEN) => {
+            Err(FormatError::Truncated { offset, need, .. })
+                if front.len() < map.len().min(MAX_HEADER_LEN) =>
+            {
                 let least = usize::try_from(need).unwrap_or(usize::MAX).saturating_add(offset);
                 // Behind the end, or beyond any header: then the parser says so of a front that has all that it may.
                 let least = least.min(map.len()).min(MAX_HEADER_LEN);

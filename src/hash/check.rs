@@ -107,7 +107,7 @@ impl<'l> Checklist<'l> {
             Subject::File(path, map) => {
                 let bytes = map.whole().map_err(|error| error.to_string())?;
                 Ok(Job::File(path, bytes))
-            },
+            }
             Subject::Metadata(path) => Ok(Job::Metadata(path, model(path)?.metadata())),
             Subject::Tensor(path, name) => {
                 model(path)?;

@@ -6,6 +6,7 @@
 
 use super::changed::ChangedInput;
 use super::distant::{Distant, FetchError, Fetched};
+use super::kind::FileKind;
 use super::mapped::{MappedFile, MappedText};
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -334,6 +335,19 @@ impl Inputs {
     fn known(&self) -> MutexGuard<'_, Known> {
         // Entries are only added, whole, so that a thread that panicked leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MappedFile {
+    /// All of it. Refused where the file lies elsewhere.
+    pub fn whole(&self) -> Result<&[u8], ReadError> {
+        self.local().ok_or(ReadError::Distant)
+    }
+
+    /// The first bytes, by which the kind of the file is told.
+    pub fn start(&self) -> Result<&[u8], FetchError> {
+        let len = self.len().min(FileKind::LOOKED_AT);
+        Ok(self.bytes(0..len as u64)?.unwrap_or_default())
     }
 }
 

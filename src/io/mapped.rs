@@ -1,10 +1,8 @@
 //! Read-only memory maps of files, and of what is here of files elsewhere. `unsafe` stands here and in [`guard`](super::guard) only.
 #![allow(unsafe_code)]
 
-use super::ReadError;
 use super::distant::{FetchError, Fetched};
 use super::guard::{Watched, watch};
-use super::kind::FileKind;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io;
@@ -74,17 +72,16 @@ impl MappedFile {
         self.fetched.is_some()
     }
 
-    /// All of it. Refused where the file lies elsewhere.
-    pub fn whole(&self) -> Result<&[u8], ReadError> {
-        match self.fetched {
-            Some(_) => Err(ReadError::Distant),
-            None => Ok(self.mapped()),
-        }
+    /// All of it, where the file does not lie elsewhere.
+    pub(super) fn local(&self) -> Option<&[u8]> {
+        self.fetched.is_none().then(|| self.mapped())
     }
 
     /// These bytes, fetched if need be; `None` where they are not within the file.
     pub fn bytes(&self, range: Range<u64>) -> Result<Option<&[u8]>, FetchError> {
-        let places = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let places = usize::try_from(range.start)
+            .ok()
+            .zip(usize::try_from(range.end).ok());
         let Some(bytes) = places.and_then(|(start, end)| self.mapped().get(start..end)) else {
             return Ok(None);
         };
@@ -101,12 +98,6 @@ impl MappedFile {
             None => self.len(),
         };
         Ok(self.mapped().get(..here).unwrap_or(self.mapped()))
-    }
-
-    /// The first bytes, by which the kind of the file is told.
-    pub fn start(&self) -> Result<&[u8], FetchError> {
-        let len = self.len().min(FileKind::LOOKED_AT);
-        Ok(self.bytes(0..len as u64)?.unwrap_or_default())
     }
 
     /// What is mapped, whether it is here or not.

@@ -46,7 +46,9 @@ impl Front {
         let mut end = 0;
         for info in gguf.tensors() {
             let name = info.name.to_string();
-            let fit = specs.iter().find_map(|spec| Some((spec, spec.gguf.matches(&name)?)));
+            let fit = specs
+                .iter()
+                .find_map(|spec| Some((spec, spec.gguf.matches(&name)?)));
             let (spec, fit) = fit.unwrap();
             let layer = match fit {
                 Match::Whole => 0,
@@ -113,7 +115,10 @@ fn no_tensor_is_read_to_tell_pairs() {
     let attach = |name: &str, front: Front| inputs.attach(Path::new(name), Arc::new(front));
     attach("t.gguf", Front::of_gguf(target));
     attach("d.gguf", Front::of_gguf("fixtures/mini-dense/drafter-q8_0.gguf"));
-    attach("other.gguf", Front::of_gguf("fixtures/mini-edge/target-bf16.gguf"));
+    attach(
+        "other.gguf",
+        Front::of_gguf("fixtures/mini-edge/target-bf16.gguf"),
+    );
     attach("target/model.safetensors", Front::of_target(&gguf, &registry));
     attach("target/config.json", text("target-config.json"));
     attach("target/tokenizer.json", text("drafter/tokenizer.json"));

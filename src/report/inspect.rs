@@ -3,6 +3,7 @@
 use super::svg::{Grid, Plot, Point, Series, bars};
 use super::tables::{Table, bytes, number};
 use super::{Standing, page, section};
+use crate::finding::Finding;
 use crate::inspect::Summary;
 use crate::storage::ModelTensor;
 use crate::storage::stats::Figures;
@@ -28,7 +29,7 @@ pub struct Held<'a> {
     /// The same in figures.
     pub summary: &'a Summary,
     /// What is wrong with it, in words.
-    pub faults: &'a [String],
+    pub faults: &'a [Finding],
     /// Keys with their types and values, as they can be shown.
     pub keys: Vec<Vec<String>>,
     /// The tensors, with their figures where data was read.
@@ -42,7 +43,7 @@ pub fn inspect(held: &Held, rerun: &str) -> String {
         false => Standing::Bad,
     };
     let mut sentences = held.sentences.clone();
-    sentences.extend(held.faults.first().cloned());
+    sentences.extend(held.faults.first().map(|fault| fault.message.clone()));
     if let more @ 1.. = held.faults.len().saturating_sub(1) {
         sentences.push(format!("{more} more faults; gguf-conv check lists them"));
     }

@@ -95,6 +95,11 @@ pub enum SetError {
     #[error("{}: with that it would not load: {message}; pass --force to write it all the same", path.display())]
     Unloadable { path: PathBuf, message: String },
     #[error(
+        "{}: exists already, and what would replace it would not load: {message}; name another file with -o",
+        path.display()
+    )]
+    OverExisting { path: PathBuf, message: String },
+    #[error(
         "{}: the header would take {} bytes, and in front of the data there is room for {least} to {most}; \
          write another file with -o", path.display(), header
     )]
@@ -118,6 +123,7 @@ impl SetError {
             | SetError::OtherBackup { path, .. }
             | SetError::NoKey { path, .. }
             | SetError::Unloadable { path, .. }
+            | SetError::OverExisting { path, .. }
             | SetError::NoRoom { path, .. }
             | SetError::NotInPlace { path, .. } => Some(path),
             SetError::Layout(_)
@@ -203,17 +209,31 @@ pub fn edit(registry: &Registry, gguf: &Gguf, edits: &[Edit]) -> Result<Edited, 
 impl Edited {
     /// An error where it would not load.
     pub fn loadable(&self, gguf: &Gguf) -> Result<(), SetError> {
-        let Some(first) = self.faults.first() else {
-            return Ok(());
+        let unloadable = |message| SetError::Unloadable {
+            path: gguf.path().to_owned(),
+            message,
         };
+        self.in_words().map_or(Ok(()), |message| Err(unloadable(message)))
+    }
+
+    /// An error where it would not load and would take the place of a file that is at `path`.
+    pub fn replaces(&self, path: &Path) -> Result<(), SetError> {
+        let over_existing = |message| SetError::OverExisting {
+            path: path.to_owned(),
+            message,
+        };
+        let message = self.in_words().filter(|_| path.is_file());
+        message.map_or(Ok(()), |message| Err(over_existing(message)))
+    }
+
+    /// What keeps it from loading.
+    fn in_words(&self) -> Option<String> {
+        let first = self.faults.first()?;
         let more = match self.faults.len() {
             1 => String::new(),
             all => format!(" (and {} more)", all - 1),
         };
-        Err(SetError::Unloadable {
-            path: gguf.path().to_owned(),
-            message: format!("{}{more}", first.message),
-        })
+        Some(format!("{}{more}", first.message))
     }
 }
 

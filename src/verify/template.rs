@@ -4,7 +4,8 @@
 //! `continue` are known, values have Python's methods, and a template may raise an error of its own.
 
 use super::VerifyError;
-use crate::gguf::{Array, Gguf, KeyError};
+use super::tokenize::special;
+use crate::gguf::{Gguf, KeyError};
 use crate::text::escape;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
@@ -22,7 +23,7 @@ pub(super) fn render(gguf: &Gguf, message: &str) -> Result<String, VerifyError> 
         template => gguf.key(template)?,
     };
     let template = std::str::from_utf8(template).map_err(|_| fail("it is no valid UTF-8".to_owned()))?;
-    let (bos, eos) = (special(gguf, "bos")?, special(gguf, "eos")?);
+    let (bos, eos) = (text_of(gguf, "bos")?, text_of(gguf, "eos")?);
     let values = context! {
         messages => [context! { role => "user", content => message }],
         add_generation_prompt => true,
@@ -56,17 +57,8 @@ fn environment() -> Environment<'static> {
 }
 
 /// The text of a special token; empty where the file names none.
-fn special(gguf: &Gguf, name: &str) -> Result<String, VerifyError> {
-    let meta = gguf.metadata();
-    let id = match meta.uint(&format!("tokenizer.ggml.{name}_token_id")) {
-        Err(KeyError::Missing(_)) => return Ok(String::new()),
-        id => gguf.key(id)?,
-    };
-    let tokens = gguf.key(meta.array("tokenizer.ggml.tokens"))?;
-    let Array::String(tokens) = tokens else {
-        return Ok(String::new());
-    };
-    let text = usize::try_from(id).ok().and_then(|id| tokens.get(id));
+fn text_of(gguf: &Gguf, name: &str) -> Result<String, VerifyError> {
+    let text = special(gguf, name)?.and_then(|(_, text)| text);
     Ok(text
         .map(|text| String::from_utf8_lossy(text).into_owned())
         .unwrap_or_default())

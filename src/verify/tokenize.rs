@@ -5,6 +5,7 @@
 //! byte-pair encoding with single bytes (`<0x0A>`) for what the vocabulary lacks. The sequence starts with `<bos>`.
 
 use crate::gguf::{Array, Gguf, GgufError, KeyError, Strings};
+use bstr::BStr;
 use std::collections::HashMap;
 use std::path::Path;
 use tokenizers::Model;
@@ -89,14 +90,8 @@ impl Tokenizer {
             })
             .map(|(left, right)| (left.to_owned(), right.to_owned()))
             .collect();
-        let id = |name: &str| -> Result<Option<u32>, TokenizeError> {
-            match meta.uint(&format!("tokenizer.ggml.{name}_token_id")) {
-                Err(KeyError::Missing(_)) => Ok(None),
-                id => Ok(Some(gguf.key(id)? as u32)),
-            }
-        };
         let mut builder = BPE::builder().byte_fallback(true).fuse_unk(true);
-        let unknown = id("unknown")?.and_then(|id| tokens.get(id as usize));
+        let unknown = special(gguf, "unknown")?.and_then(|(_, text)| text);
         if let Some(Ok(unknown)) = unknown.map(|token| std::str::from_utf8(token)) {
             builder = builder.unk_token(unknown.to_owned());
         }
@@ -108,7 +103,7 @@ impl Tokenizer {
             bpe,
             specials,
             newlines,
-            bos: id("bos")?,
+            bos: special(gguf, "bos")?.map(|(id, _)| id),
             path,
         })
     }
@@ -178,6 +173,17 @@ impl<'a> Part<'a> {
         }
         parts
     }
+}
+
+/// Id and text of a special token, where the file names one; without a text where it has no such token.
+pub(super) fn special<'a>(gguf: &'a Gguf, name: &str) -> Result<Option<(u32, Option<&'a BStr>)>, GgufError> {
+    let id = match gguf.metadata().uint(&format!("tokenizer.ggml.{name}_token_id")) {
+        Err(KeyError::Missing(_)) => return Ok(None),
+        id => gguf.key(id)?,
+    };
+    let tokens = strings(gguf, "tokenizer.ggml.tokens")?;
+    let text = usize::try_from(id).ok().and_then(|id| tokens.get(id));
+    Ok(Some((id as u32, text)))
 }
 
 fn strings<'a>(gguf: &'a Gguf, key: &str) -> Result<&'a Strings, GgufError> {

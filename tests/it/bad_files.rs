@@ -48,8 +48,15 @@ fn read_gguf(path: &Path) -> Result<(), String> {
 
 fn read_checkpoint(path: &Path) -> Result<(), String> {
     let checkpoint = Checkpoint::open(&Inputs::new(), path).map_err(|e| e.kind.to_string())?;
-    let bytes: usize = checkpoint.tensors().map(|tensor| tensor.data().unwrap().len()).sum();
-    let files: usize = checkpoint.files().iter().map(|file| file.bytes().unwrap().len()).sum();
+    let bytes: usize = checkpoint
+        .tensors()
+        .map(|tensor| tensor.data().unwrap().len())
+        .sum();
+    let files: usize = checkpoint
+        .files()
+        .iter()
+        .map(|file| file.bytes().unwrap().len())
+        .sum();
     assert!(bytes <= files);
     Ok(())
 }

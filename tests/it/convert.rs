@@ -544,3 +544,37 @@ fn a_checkpoint_on_the_q4_0_grid_is_told() {
         "{told}"
     );
 }
+
+/// A config that was copied from the target says what the target is; the tensors say what this is.
+#[test]
+fn a_drafter_under_its_targets_config_is_known_by_its_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let converted = |name: &str, edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let path = folder.path().join(name).join("drafter");
+        std::fs::create_dir_all(&path).unwrap();
+        for entry in std::fs::read_dir(fixture("mini-dense/drafter")).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), path.join(entry.file_name())).unwrap();
+        }
+        let config = path.join("config.json");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        edit(json.as_object_mut().unwrap());
+        std::fs::write(&config, json.to_string()).unwrap();
+        let out = folder.path().join(format!("{name}.gguf"));
+        let (_, err) = succeed(&[path_str(&path), "--outtype", "q8_0", "-o", path_str(&out)]);
+        (sha256(&out), err)
+    };
+    let (right, _) = converted("right", &|_| ());
+    let (typed, err) = converted("typed", &|config| {
+        config.insert("model_type".to_owned(), "gemma4".into());
+    });
+    assert!(err.contains("converted as a drafter (assistant)"), "{err}");
+    let (bare, _) = converted("bare", &|config| {
+        config.insert("model_type".to_owned(), "gemma4_text".into());
+        config.remove("architectures");
+    });
+    assert_eq!([&typed, &bare], [&right, &right]);
+    let (out, _) = succeed(&["inspect", path_str(&folder.path().join("typed/drafter"))]);
+    assert!(out.contains("drafter, for a target of width 128"), "{out}");
+}

@@ -491,6 +491,14 @@ fn of_a_checkpoint_headers_travel_and_no_zeros_stand_for_the_rest() {
         assert!(sent < 200_000, "{args:?}: {sent}");
         (out, err)
     };
+    let (_, told) = travelled(0, &["-v", "inspect", "hf:a/model"]);
+    for words in [
+        "hf:a/model is hf:a/model, read by ranges from the Hub",
+        "read 65536 bytes of hf:a/model/model-00001-of-00002.safetensors, 64.00 KiB of 4.00 MiB",
+        "of hf:a/model/config.json",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     let (remote, _) = travelled(0, &["inspect", "hf:a/model"]);
     let (here, _) = travelled(0, &["inspect", path_str(&folder)]);
     let lines = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();

@@ -244,6 +244,25 @@ fn what_would_not_load_is_refused() {
     let out = copy.out("forced.gguf");
     let (_, err) = succeed(&copy.args(&out, &["--remove", "gemma4-assistant.block_count", "--force"]));
     assert!(err.contains("warning: ") && err.contains("block_count"), "{err}");
+    // It is new; over a file that is there only one is written that loads.
+    let before = sha256(&out);
+    for (code, args) in [
+        (
+            INPUT,
+            &["--remove", "gemma4-assistant.block_count", "--force"][..],
+        ),
+        (USAGE, &["--name", "b"]),
+    ] {
+        refuse(code, &["exists already"], &copy.args(&out, args));
+        assert_eq!(sha256(&out), before);
+    }
+    succeed(&copy.args(&out, &["--name", "b", "--force"]));
+    assert_ne!(sha256(&out), before);
+    succeed(&copy.args(
+        &copy.out("again.gguf"),
+        &["--remove", "gemma4-assistant.block_count", "--force"],
+    ));
+    std::fs::rename(copy.out("again.gguf"), &out).unwrap();
     // A target by what its forward pass needs, and of other models at least the architecture.
     let target = fixture("mini-dense/target-bf16.gguf");
     let out = copy.out("refused.gguf");

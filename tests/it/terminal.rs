@@ -142,7 +142,26 @@ fn verbose_tells_more() {
     let file = drafter();
     let (_, usual) = run(&[], &["inspect", &file]);
     let (_, more) = run(&[], &["-v", "inspect", &file]);
-    assert!(usual.is_empty() && more.starts_with("took "), "{more}");
+    assert!(usual.is_empty(), "{usual}");
+    for words in [
+        " on ",
+        &format!("{file} is {file}, a path"),
+        &format!("{file} is read as gemma4-assistant by arch/gemma4_assistant.toml"),
+        &format!("opened {file}, "),
+        "done",
+    ] {
+        assert!(more.contains(words), "{words}: {more}");
+    }
+    // Each line says when it was so.
+    let times: Vec<f64> = more
+        .lines()
+        .map(|line| line[1..8].trim().parse().unwrap())
+        .collect();
+    assert!(times.is_sorted(), "{more}");
+    // And what it was that a migration found.
+    let old = fixture("mini-dense/drafter-lq-q4_0.gguf");
+    let (_, old) = run(&[], &["-v", "migrate", path_str(&old), "--dry-run"]);
+    assert!(old.contains("planned"), "{old}");
 }
 
 #[test]

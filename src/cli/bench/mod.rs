@@ -5,6 +5,7 @@ mod print;
 
 use super::Outcome;
 use super::print as out;
+use super::shared::FormatArgs;
 use super::sources::{Finder, Reach, SourceArgs, source};
 use super::{json, signals, write};
 use crate::Error;
@@ -76,9 +77,8 @@ pub(super) struct Args {
     force: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
 }
 
 /// What is measured: exactly one of them.
@@ -218,7 +218,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
         );
         write::text(html, &page, inputs, args.force).map_err(BenchError::from)?;
     }
-    match args.json {
+    match args.format.json {
         true => json::write(
             inputs,
             "bench",

@@ -2,11 +2,12 @@
 
 mod report;
 
+use super::Outcome;
 use super::json;
 use super::page::Page;
 use super::print;
+use super::shared::{ArchArgs, FormatArgs};
 use super::sources::{Finder, Reach, SourceArgs, source};
-use super::{Outcome, registry};
 use crate::Error;
 use crate::diff::{
     self, Data, Diff, FirstDifference, Form, KeyDifference, NumberDifference, Options, TensorDifference,
@@ -17,7 +18,6 @@ use crate::io::kind::Wanted;
 use crate::source::Source;
 use crate::storage::ModelFile;
 use crate::text::{self, Glob, escape};
-use std::path::PathBuf;
 
 const ABOUT: &str = "\
 Byte order, GGUF version and the cutting of a split model are told, but are no differences: values are compared by what \
@@ -63,17 +63,15 @@ pub(super) struct Args {
     full: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Architecture file to use instead of the one compiled in
-    #[arg(long, value_name = "FILE")]
-    arch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+    #[command(flatten)]
+    arch: ArchArgs,
 }
 
 /// Compares the models and lists what differs.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
-    let registry = registry(inputs, args.arch.as_deref())?;
+    let registry = args.arch.registry(inputs)?;
     let finder = Finder::new(inputs, args.sources.download);
     let open = |source| {
         finder
@@ -96,7 +94,8 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
     let bar = print::progress_bar(elements(&a).min(elements(&b)), print::NUMBERS_BAR);
     let diff = diff::diff(&a, &b, options, &|compared| bar.inc(compared));
     bar.finish_and_clear();
-    if args.json {
+    print::detail("compared");
+    if args.format.json {
         json::write(inputs, "diff", &[report::of(args, &diff)], &[])?;
     } else {
         let page = match print::is_quiet() {

@@ -39,7 +39,7 @@ pub(super) fn run(asked: &str, args: &Args, inputs: &Inputs) -> Result<Outcome, 
         let model = ModelFile::look(inputs, &path)?;
         Ok((model.path().to_owned(), get(&model, asked)?))
     });
-    if args.json {
+    if args.format.json {
         let reports: Vec<Report> = files.iter().map(|file| report(asked, file)).collect();
         json::write(inputs, "inspect", &reports, &failures.reports())?;
     } else {

@@ -3,14 +3,18 @@
 mod get;
 mod report;
 
+use super::findings::Told;
 use super::json;
 use super::page::Page;
 use super::print;
 use super::several::Opened;
+use super::shared::{ArchArgs, FormatArgs};
 use super::sources::{Finder, Reach, SourceArgs, source};
-use super::{Outcome, registry, write};
+use super::{Outcome, of_gguf, tell_of_arch, write};
 use crate::Error;
 use crate::arch::Registry;
+use crate::check;
+use crate::finding::{Finding, Severity};
 use crate::gguf::{Endian, Metadata};
 use crate::inspect::{Role, Summary, TypeShare};
 use crate::io::kind::Wanted;
@@ -75,12 +79,10 @@ pub(super) struct Args {
     force: bool,
     #[command(flatten)]
     sources: SourceArgs,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Architecture file to use instead of the one compiled in
-    #[arg(long, value_name = "FILE")]
-    arch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+    #[command(flatten)]
+    arch: ArchArgs,
 }
 
 impl Args {
@@ -110,12 +112,9 @@ struct Inspected<'a> {
     metadata: Cow<'a, Metadata>,
     summary: Summary,
     /// Where tensor ranges of a GGUF are wrong.
-    faults: Vec<String>,
+    faults: Vec<Finding>,
     tensors: Vec<(ModelTensor<'a>, Option<Figures>)>,
 }
-
-/// Faults of a file that are told one by one: of a file that is cut short, nearly every tensor is one.
-const WARNED: usize = 4;
 
 /// Reads each file's header, and its data where statistics are asked for, and prints it.
 pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
@@ -129,7 +128,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             return Err(Error::Usage(message.to_owned()));
         }
     }
-    let registry = registry(inputs, args.arch.as_deref())?;
+    let registry = args.arch.registry(inputs)?;
     let finder = Finder::new(inputs, args.sources.download);
     let reach = if args.stats { Reach::Whole } else { Reach::Parts };
     let Opened { files, failures } = Opened::each(&args.files, |file| {
@@ -138,6 +137,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
             &finder.find(file, Wanted::Weights, reach)?,
         )?)
     });
+    print::detail("headers read");
     let inspected: Vec<Inspected> = files.iter().map(|file| inspect(file, args, &registry)).collect();
     for one in &inspected {
         let path = print::path(one.file.path());
@@ -147,18 +147,21 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
                 "{missing} is not there; only what is there of the model is shown"
             ));
         }
-        for fault in one.faults.iter().take(WARNED) {
-            print::warn(&format!("{path}: {fault}"));
-        }
-        if let more @ 1.. = one.faults.len().saturating_sub(WARNED) {
-            print::warn(&format!("{path}: {more} more faults; gguf-conv check lists them"));
-        }
+        // What `check` calls errors does not keep a file from being looked at.
+        let warning = |fault: &Finding| Finding {
+            severity: Severity::Warning,
+            message: format!("{path}: {}", fault.message),
+            ..fault.clone()
+        };
+        let warnings: Vec<Finding> = one.faults.iter().map(warning).collect();
+        let told = Told::of(warnings.iter());
+        told.lines.iter().for_each(|line| print::tell(line));
     }
     if let (Some(html), Some(one)) = (&args.html, inspected.first()) {
         let page = crate::report::inspect(&held(one, args), &write::command_line());
         write::text(html, &page, inputs, args.force).map_err(WriteError::from)?;
     }
-    if args.json {
+    if args.format.json {
         let reports: Vec<_> = inspected.iter().map(|one| report::of(one, args)).collect();
         let output = args.html.as_deref();
         json::write_beside(inputs, output, "inspect", &reports, &failures.reports())?;
@@ -182,12 +185,7 @@ pub(super) fn run(args: &Args, inputs: &Inputs) -> Result<Outcome, Error> {
 
 fn inspect<'a>(file: &'a ModelFile, args: &Args, registry: &Registry) -> Inspected<'a> {
     let faults = match file {
-        ModelFile::Gguf(gguf) => gguf
-            .parts()
-            .iter()
-            .flat_map(|part| part.header.range_faults(part.file_len()))
-            .map(|fault| fault.to_string())
-            .collect(),
+        ModelFile::Gguf(gguf) => check::ranges(gguf),
         ModelFile::Safetensors(_) => Vec::new(),
     };
     let mut tensors = file.tensors();
@@ -202,10 +200,24 @@ fn inspect<'a>(file: &'a ModelFile, args: &Args, registry: &Registry) -> Inspect
     Inspected {
         file,
         metadata: file.metadata(),
-        summary: Summary::of(file, registry),
+        summary: summary(file, registry),
         faults,
         tensors: with_stats(tensors, args.stats),
     }
+}
+
+/// What the file is; by which architecture file that was told, for those who ask.
+fn summary(file: &ModelFile, registry: &Registry) -> Summary {
+    match file {
+        ModelFile::Gguf(gguf) => {
+            of_gguf(registry, gguf);
+        }
+        ModelFile::Safetensors(checkpoint) => {
+            let arch = registry.of_checkpoint(checkpoint, checkpoint.config().ok().flatten());
+            tell_of_arch(checkpoint.path(), arch, "");
+        }
+    }
+    Summary::of(file, registry)
 }
 
 fn shown(args: &Args, name: &BStr) -> bool {

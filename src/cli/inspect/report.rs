@@ -19,7 +19,7 @@ pub(super) struct Report<'a> {
     alignment: Option<u64>,
     parts: Vec<PartReport>,
     summary: SummaryReport<'a>,
-    faults: &'a [String],
+    faults: Vec<&'a str>,
     metadata: Vec<KeyReport<'a>>,
     tensors: Vec<TensorReport<'a>>,
 }
@@ -126,7 +126,7 @@ pub(super) fn of<'a>(one: &'a Inspected, args: &Args) -> Report<'a> {
         alignment,
         parts: parts(data_offsets),
         summary: summary_report(summary),
-        faults: &one.faults,
+        faults: one.faults.iter().map(|fault| fault.message.as_str()).collect(),
         metadata: one
             .metadata
             .iter()
