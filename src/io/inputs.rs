@@ -372,11 +372,6 @@ fn text(bytes: Vec<u8>) -> Result<String, ReadError> {
     })
 }
 
-/// The bytes of a text without the byte order mark that some editors put in front.
-pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
-}
-
 /// What can be known of a regular file without opening it.
 fn metadata(path: &Path) -> Result<Metadata, ReadError> {
     if path.as_os_str() == "-" {

@@ -166,7 +166,7 @@ impl FileKind {
             (b"tjgg", FileKind::BeforeGguf),
         ];
         let start = &file[..file.len().min(FileKind::LOOKED_AT)];
-        let text = super::without_mark(start).trim_ascii_start();
+        let text = without_mark(start).trim_ascii_start();
         match start {
             [] => return Some(FileKind::Empty),
             // The header's length, of which half the bytes are always zero, and then JSON.
@@ -261,6 +261,11 @@ fn other_drafter(kind: DrafterKind, wanted: Wanted) -> String {
             "this command knows the drafters of Gemma 4 only; llama-server takes this one with --spec-type {spec_type}"
         ),
     }
+}
+
+/// The bytes of a text without the byte order mark that some editors put in front.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// A file of one kind where a command needs another.

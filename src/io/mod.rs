@@ -13,8 +13,8 @@ pub mod output;
 pub mod partial;
 
 pub use changed::ChangedInput;
-pub(crate) use inputs::without_mark;
 pub use inputs::{Inputs, ReadError, TextLimit};
+pub(crate) use kind::without_mark;
 
 use std::fs::File;
 use std::io;

@@ -240,10 +240,6 @@ fn configs_of_other_models_or_with_unknown_settings() {
         refuse_drafter(&drafter.path, words);
     };
     with(
-        |c| c["model_type"] = json!("gemma4"),
-        &["not part of a gemma4 model", "pre_projection"],
-    );
-    with(
         |c| c["text_config"]["rope_parameters"]["full_attention"]["rope_type"] = json!("yarn"),
         &["rope_type is \"yarn\"; expected \"proportional\""],
     );

@@ -240,10 +240,10 @@ fn what_is_no_drafter_is_named() {
     );
 
     let configs = [
-        // Gemma 4 itself, which is converted too, but has settings.
+        // Gemma 4 itself, were it not for the tensors, and without settings.
         (
             json!({"model_type": "gemma4", "architectures": ["Gemma4ForConditionalGeneration"]}),
-            "download config.json again",
+            "pass --target",
         ),
         (json!({"model_type": "gemma4_text"}), "layers is not to be found"),
         (
