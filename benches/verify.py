@@ -24,7 +24,7 @@ ap.add_argument("drafter", type=pathlib.Path)
 ap.add_argument("--speculative", type=pathlib.Path, help="llama.cpp's llama-speculative-simple")
 ap.add_argument("--speculative-arg", action="append", default=[], help="passed on, such as --speculative-arg=-nr")
 ap.add_argument("--runs", type=int, default=3)
-ap.add_argument("--generate", type=int, default=32)
+ap.add_argument("--generate", type=int, help="tokens to write; without it verify's quick form, which writes 32")
 ap.add_argument("--words", type=int, default=299, help="length of the prompt")
 ap.add_argument("--threads", type=int, default=os.cpu_count())
 ap.add_argument("--gguf-conv", type=pathlib.Path,
@@ -69,12 +69,12 @@ prompt = tempfile.NamedTemporaryFile("w", suffix=".txt")
 prompt.write(" ".join(random.choice(words) for _ in range(args.words)))
 prompt.flush()
 ours = [args.gguf_conv, "verify", args.drafter, "--target", args.target, "--prompt-file", prompt.name,
-        "--generate", str(args.generate), "--threads", str(args.threads)]
+        "--threads", str(args.threads), *(["--generate", str(args.generate)] if args.generate else ["--quick"])]
 programs = {"verify, f32": ours, "verify, llama.cpp's arithmetic": ours + ["--arithmetic", "llama.cpp"]}
 if args.speculative:
     programs["llama-speculative-simple"] = [
         args.speculative, "-m", args.target, "-md", args.drafter, "--spec-type", "draft-mtp", "--spec-draft-n-max", "3",
-        "-t", str(args.threads), "-tb", str(args.threads), "-c", "4096", "-n", str(args.generate), "--temp", "0",
+        "-t", str(args.threads), "-tb", str(args.threads), "-c", "4096", "-n", str(args.generate or 32), "--temp", "0",
         "-f", prompt.name, *args.speculative_arg]
 figures = {name: [] for name in programs}
 for _ in range(args.runs):
