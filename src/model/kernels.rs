@@ -407,19 +407,18 @@ fn step_part<S: Simd, const T: usize, const R: usize>(
     let mut held = [[S::f32s::splat(simd, 0.0); T]; R];
     for (r, held) in held.iter_mut().enumerate() {
         for (held, sums) in held.iter_mut().zip(&*sums) {
-            *held = S::f32s::from_slice(simd, &sums.0[first + r][part.clone()]);
+            *held = some(simd, &sums.0[first + r], &part);
         }
     }
-    let load = |from: &StepStrip, c: usize| S::f32s::from_slice(simd, &from[c][part.clone()]);
     for c in 0..chunks.min(STEP_CHUNKS) {
         // The fewer ones stay in registers while the others come by.
         if R < T {
             let mut columns = [S::f32s::splat(simd, 0.0); R];
             for (column, row) in columns.iter_mut().zip(rows) {
-                *column = load(row, c);
+                *column = some(simd, &row[c], &part);
             }
             for (t, x) in x.iter().enumerate() {
-                let token = load(x, c);
+                let token = some(simd, &x[c], &part);
                 for (held, column) in held.iter_mut().zip(columns) {
                     held[t] = column.mul_add(token, held[t]);
                 }
@@ -427,10 +426,10 @@ fn step_part<S: Simd, const T: usize, const R: usize>(
         } else {
             let mut tokens = [S::f32s::splat(simd, 0.0); T];
             for (token, x) in tokens.iter_mut().zip(x) {
-                *token = load(x, c);
+                *token = some(simd, &x[c], &part);
             }
             for (held, row) in held.iter_mut().zip(rows) {
-                let column = load(row, c);
+                let column = some(simd, &row[c], &part);
                 for (held, token) in held.iter_mut().zip(tokens) {
                     *held = column.mul_add(token, *held);
                 }
@@ -442,4 +441,10 @@ fn step_part<S: Simd, const T: usize, const R: usize>(
             held.store_slice(&mut sums.0[first + r][part.clone()]);
         }
     }
+}
+
+/// A vector of some of a chunk's columns.
+#[inline(always)]
+fn some<S: Simd>(simd: S, chunk: &[f32; CHUNK], part: &Range<usize>) -> S::f32s {
+    S::f32s::from_slice(simd, &chunk[part.clone()])
 }
