@@ -89,16 +89,13 @@ fn draft_step(path: &Path, args: &Args) -> Result<()> {
     drafter.check_shared(kv)?;
     let input = numbers(2 * drafter.backbone());
 
-    let bytes: usize = gguf.parts().iter().map(|part| part.bytes().len()).sum();
+    let parts = gguf.parts().iter().map(|part| part.bytes());
+    let parts: Vec<&[u8]> = parts.collect::<std::result::Result<_, _>>()?;
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
     let (mut steps, mut reads) = (Vec::new(), Vec::new());
     for run in 0..=args.runs {
         let step = seconds(|| drafter.forward(&input, &[POSITION], kv, Pass::Step));
-        let read = seconds(|| {
-            gguf.parts()
-                .iter()
-                .map(|part| stream(part.bytes()))
-                .fold(0, u64::wrapping_add)
-        });
+        let read = seconds(|| parts.iter().map(|part| stream(part)).fold(0, u64::wrapping_add));
         // The first brings the file into memory.
         if run > 0 {
             steps.push(step);
@@ -140,7 +137,7 @@ fn prompt_pass(path: &Path, args: &Args, flops: f64) -> Result<()> {
             theirs.push(llama_bench(program, path, args.prompt)?);
         }
     }
-    let bytes: usize = gguf.parts().iter().map(|part| part.bytes().len()).sum();
+    let bytes: u64 = gguf.parts().iter().map(|part| part.file_len()).sum();
     let ours = median(ours);
     let share = ours * 2.0 * in_layers(&gguf, |elements, _| elements) / flops;
     print!(

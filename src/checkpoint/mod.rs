@@ -38,7 +38,7 @@ pub struct CheckpointHead {
     missing: Vec<PathBuf>,
     config: OnceLock<Option<Value>>,
     /// The other files of settings, once they were read.
-    jsons: Mutex<HashMap<String, Option<Arc<Value>>>>,
+    jsons: Box<Mutex<HashMap<String, Option<Arc<Value>>>>>,
 }
 
 impl CheckpointHead {
@@ -114,7 +114,7 @@ impl CheckpointHead {
             files,
             missing,
             config: OnceLock::new(),
-            jsons: Mutex::default(),
+            jsons: Box::default(),
             index,
             plain,
         })
