@@ -121,7 +121,7 @@ impl Arch {
     }
 
     /// The file that describes it; of one that is compiled in, its path in the sources.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

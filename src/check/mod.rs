@@ -139,7 +139,7 @@ pub struct Examined {
 }
 
 /// Where the tensors of a GGUF lie wrong in their files.
-pub(crate) fn ranges(gguf: &Gguf) -> Vec<Finding> {
+pub fn ranges(gguf: &Gguf) -> Vec<Finding> {
     container::ranges(gguf)
 }
 
