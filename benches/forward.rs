@@ -128,7 +128,7 @@ fn prompt_pass(path: &Path, args: &Args, flops: f64) -> Result<()> {
     for _ in 0..args.runs {
         let mut state = target.state(0);
         let pass = seconds(|| {
-            target.read_prompt(&mut state, &prompt, prompt.len(), |hidden, _| {
+            target.read_prompt(&mut state, &prompt, |hidden| {
                 black_box(hidden);
             })
         });

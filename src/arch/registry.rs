@@ -82,7 +82,7 @@ impl Registry {
     /// a drafter's target is where it was copied from there; the tensors tell.
     pub fn by_checkpoint(&self, checkpoint: &CheckpointHead, config: Option<&Json>) -> Option<&Arch> {
         let fit = |arch: &Arch| arch.fit_checkpoint(checkpoint);
-        let fitting = || self.iter().filter(|arch| fit(arch).missing == Reverse(0));
+        let fitting = || self.iter().filter(|arch| arch.fits_tensors(checkpoint));
         match config.map(|config| self.by_config(config)) {
             None => best(fitting(), fit),
             Some(Some(target)) if !target.is_drafter() => {

@@ -29,8 +29,8 @@ pub(super) fn check(gguf: &Gguf, findings: &mut Findings) {
     }
 }
 
-/// Where tensors do not lie within their file, aligned and apart.
-pub(super) fn ranges(gguf: &Gguf) -> Vec<Finding> {
+/// Where tensors of a GGUF do not lie within their file, aligned and apart.
+pub fn ranges(gguf: &Gguf) -> Vec<Finding> {
     let faults = gguf
         .parts()
         .iter()

@@ -8,6 +8,8 @@ mod target;
 mod tensors;
 mod vocabulary;
 
+pub use container::ranges;
+
 use crate::arch::Arch;
 use crate::facts::Target;
 use crate::facts::drafter::{DrafterGguf, Kind, kind_of};
@@ -136,11 +138,6 @@ pub struct Examined {
     pub findings: Vec<Finding>,
     /// The groups of checks that ran.
     pub checked: Vec<Checked>,
-}
-
-/// Where the tensors of a GGUF lie wrong in their files.
-pub fn ranges(gguf: &Gguf) -> Vec<Finding> {
-    container::ranges(gguf)
 }
 
 /// What the headers of a model tell, drafter or target, as far as its architecture is known.

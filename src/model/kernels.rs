@@ -344,17 +344,16 @@ fn step_tokens<S: Simd>(
     chunks: usize,
     sums: &mut [StepSums],
 ) {
-    let mut token = 0;
     let mut rest = sums;
     if has_many_registers(simd) {
-        rest = step_groups::<S, 4, 6>(simd, tile, x, strip, chunks, &mut token, rest);
+        rest = step_groups::<S, 4, 6>(simd, tile, x, strip, chunks, rest);
     }
-    rest = step_groups::<S, 4, 3>(simd, tile, x, strip, chunks, &mut token, rest);
-    rest = step_groups::<S, 2, 6>(simd, tile, x, strip, chunks, &mut token, rest);
-    step_groups::<S, 1, 6>(simd, tile, x, strip, chunks, &mut token, rest);
+    rest = step_groups::<S, 4, 3>(simd, tile, x, strip, chunks, rest);
+    rest = step_groups::<S, 2, 6>(simd, tile, x, strip, chunks, rest);
+    step_groups::<S, 1, 6>(simd, tile, x, strip, chunks, rest);
 }
 
-/// `T` tokens after the other, from `token` on; gives the sums of those that are left over.
+/// The last tokens, of which these are the sums, `T` after the other; gives the sums of those that are left over.
 #[inline(always)]
 fn step_groups<'s, S: Simd, const T: usize, const R: usize>(
     simd: S,
@@ -362,13 +361,12 @@ fn step_groups<'s, S: Simd, const T: usize, const R: usize>(
     x: &StepTokens,
     strip: usize,
     chunks: usize,
-    token: &mut usize,
     sums: &'s mut [StepSums],
 ) -> &'s mut [StepSums] {
+    let first = x.count() - sums.len();
     let (groups, rest) = sums.as_chunks_mut::<T>();
-    for sums in groups {
-        step_block::<S, T, R>(simd, tile, x.strips(*token, strip), chunks, sums);
-        *token += T;
+    for (token, sums) in (first..).step_by(T).zip(groups) {
+        step_block::<S, T, R>(simd, tile, x.strips(token, strip), chunks, sums);
     }
     rest
 }
@@ -403,7 +401,8 @@ fn step_part<S: Simd, const T: usize, const R: usize>(
     part: usize,
 ) {
     // As it always is: what is known is not checked in the loop.
-    let part = part.min(CHUNK - S::f32s::LEN)..part.min(CHUNK - S::f32s::LEN) + S::f32s::LEN;
+    let part = part.min(CHUNK - S::f32s::LEN);
+    let part = part..part + S::f32s::LEN;
     let mut held = [[S::f32s::splat(simd, 0.0); T]; R];
     for (r, held) in held.iter_mut().enumerate() {
         for (held, sums) in held.iter_mut().zip(&*sums) {

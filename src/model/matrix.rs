@@ -11,6 +11,7 @@ use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
 use crate::quant::{Decoder, GgmlType, Isa};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Multiplications below which a step's work is not split further: some tiles, for the first of a task comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
@@ -160,8 +161,7 @@ impl<'a> Matrix<'a> {
     /// Asks for columns of rows that will be needed next, as far as there are any.
     #[inline]
     pub(super) fn foresee(&self, row: usize, rows: usize, first: usize, count: usize) {
-        let first = first.min(self.cols);
-        let blocks = self.bytes(first)..self.bytes((first + count).min(self.cols));
+        let blocks = self.blocks(first.min(self.cols), count);
         let next = self.data.chunks_exact(self.row_bytes).skip(row);
         for row in next.take(rows) {
             prefetch(&row[blocks.clone()]);
@@ -182,7 +182,7 @@ impl<'a> Matrix<'a> {
     pub(super) fn levels(&self, span: usize, out: &mut [Levels]) {
         let first = span * SPAN;
         let count = SPAN.min(self.cols - first);
-        let blocks = self.bytes(first)..self.bytes(first + count);
+        let blocks = self.blocks(first, SPAN);
         for (row, out) in self.each_row().zip(out) {
             self.decoder.levels(&row[blocks.clone()], count == SPAN, out);
         }
@@ -192,9 +192,10 @@ impl<'a> Matrix<'a> {
         self.data.chunks_exact(self.row_bytes).take(self.rows)
     }
 
-    /// Bytes of a row's first columns, whole blocks.
-    fn bytes(&self, columns: usize) -> usize {
-        columns * self.row_bytes / self.cols
+    /// The bytes of a row's columns from `first` on, whole blocks, `count` columns or as many as are left.
+    fn blocks(&self, first: usize, count: usize) -> Range<usize> {
+        let bytes = |columns: usize| columns * self.row_bytes / self.cols;
+        bytes(first)..bytes((first + count).min(self.cols))
     }
 
     /// Decodes the columns from `first` on, a multiple of every block's length, `depth` of them or as many as are left.
@@ -208,8 +209,8 @@ impl<'a> Matrix<'a> {
         tile: &mut [Strip<N>],
     ) {
         let count = depth.min(self.cols - first);
-        let blocks = self.bytes(first)..self.bytes(first + count);
-        let ahead = self.bytes(next.1)..self.bytes((next.1 + depth).min(self.cols));
+        let blocks = self.blocks(first, depth);
+        let ahead = self.blocks(next.1, depth);
         let mut next = self.data.chunks_exact(self.row_bytes).skip(next.0);
         for (row, strip) in self.each_row().zip(tile) {
             if let Some(next) = next.next() {

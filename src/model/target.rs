@@ -256,22 +256,16 @@ impl<'a> Target<'a> {
         self.output
     }
 
-    /// Takes in a prompt batch by batch and hands the hidden states of its `newest` positions to `each`, those of a batch
-    /// (`[tokens, width]`, maybe none) with the number of tokens that it took in.
-    pub fn read_prompt(
-        &self,
-        state: &mut State,
-        prompt: &[u32],
-        newest: usize,
-        mut each: impl FnMut(&[f32], usize),
-    ) {
-        self.read_prompt_while(state, prompt, newest, |hidden, tokens| {
-            each(hidden, tokens);
+    /// Takes in a prompt batch by batch and hands each batch's hidden states (`[tokens, width]`) to `each`.
+    pub fn read_prompt(&self, state: &mut State, prompt: &[u32], mut each: impl FnMut(&[f32])) {
+        self.read_prompt_while(state, prompt, prompt.len(), |hidden, _| {
+            each(hidden);
             true
         });
     }
 
-    /// [`Target::read_prompt`], until `each` says that it goes on no more.
+    /// [`Target::read_prompt`] for the hidden states of the `newest` positions, until `each` says that it goes on no more.
+    /// It is given those of a batch, maybe none, and the number of tokens that were taken in.
     pub fn read_prompt_while(
         &self,
         state: &mut State,

@@ -48,9 +48,7 @@ pub fn run(target: &Target, drafter: &dyn Drafter, prompt: &[u32], steps: usize,
     let (width, vocab) = (target.config().width, target.vocab());
     let mut state = target.tapped_state(usize::MAX, drafter.taps());
     let mut hidden = Vec::new();
-    target.read_prompt(&mut state, prompt, prompt.len(), |rows, _| {
-        hidden.extend_from_slice(rows)
-    });
+    target.read_prompt(&mut state, prompt, |rows| hidden.extend_from_slice(rows));
     let logits = target.logits(&hidden, Pass::Prompt);
     let newest = (prompt.len() - 1) * width;
     let kv = target.shared_kv(&state);

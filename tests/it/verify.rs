@@ -50,8 +50,9 @@ fn hidden_states_of_the_newest_positions_are_those_of_a_whole_pass() {
         let read = |newest: usize, layers: &[usize]| {
             let mut state = target.tapped_state(usize::MAX, layers);
             let mut hidden = Vec::new();
-            target.read_prompt(&mut state, &prompt, newest, |rows, _| {
-                hidden.extend_from_slice(rows)
+            target.read_prompt_while(&mut state, &prompt, newest, |rows, _| {
+                hidden.extend_from_slice(rows);
+                true
             });
             let kv = target.shared_kv(&state);
             let mut taps = Vec::new();

@@ -59,6 +59,10 @@ fn a_prompt_goes_through_the_chat_template_as_jinja2_renders_it() {
 fn a_template_that_cannot_be_used_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let drafter = fixture(DRAFTER);
+    let refused = |target: &Path, words: &[&str]| {
+        let (drafter, target) = (path_str(&drafter), path_str(target));
+        refuse(3, words, &["verify", drafter, "--target", target, "--template"]);
+    };
     for (template, words) in [
         ("{{ raise_exception('no users here') }}", "no users here"),
         ("{% if %}", "syntax error"),
@@ -68,34 +72,18 @@ fn a_template_that_cannot_be_used_is_told() {
         ),
     ] {
         let target = with_template(template, folder.path());
-        let args = [
-            "verify",
-            path_str(&drafter),
-            "--target",
-            path_str(&target),
-            "--template",
-        ];
-        refuse(
-            3,
+        refused(
+            &target,
             &["target.gguf", "chat template", words, "leave --template out"],
-            &args,
         );
     }
     let mut parts = Parts::read(&fixture(TARGET));
     parts.remove("tokenizer.chat_template");
     let target = folder.path().join("none.gguf");
     parts.write(&target);
-    let args = [
-        "verify",
-        path_str(&drafter),
-        "--target",
-        path_str(&target),
-        "--template",
-    ];
-    refuse(
-        3,
+    refused(
+        &target,
         &["none.gguf", "tokenizer.chat_template", "leave --template out"],
-        &args,
     );
 }
 
