@@ -98,7 +98,7 @@ mod unix {
     use crate::text::line;
     use std::ptr;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
+    use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 
     /// A mapped file, for the handler: a list that only grows, so that it can be walked at any moment.
     #[derive(Debug)]
@@ -121,6 +121,8 @@ mod unix {
     /// What answered SIGBUS before; set once the handler stands.
     static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
     static DOCUMENT: OnceLock<Document> = OnceLock::new();
+    /// Whether a thread is about to leave: several may meet the same fault at once.
+    static LEAVES: AtomicBool = AtomicBool::new(false);
 
     /// A document in which only the message is open.
     struct Document {
@@ -212,6 +214,13 @@ mod unix {
     /// Tells on standard error and leaves with exit code 4. May run where nothing can be allocated. `json` is the message
     /// as a JSON string, where it is not just the message in quotes.
     pub(super) fn leave(message: &[&[u8]], json: Option<&[u8]>) -> ! {
+        if LEAVES.swap(true, SeqCst) {
+            // Another thread tells, whose end is this one's too.
+            loop {
+                // SAFETY: allowed in a signal handler.
+                unsafe { libc::pause() };
+            }
+        }
         if let Some(document) = DOCUMENT.get() {
             write(document.stream, &document.before);
             match json {
