@@ -5,7 +5,6 @@
 //! Weights come as tiles: some columns of some rows, decoded once for all tokens and small enough to stay in the cache
 //! while these go by.
 
-use super::prefetch::prefetch;
 use crate::quant::Isa;
 use crate::quant::product::{CHUNK, Product};
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
@@ -23,8 +22,10 @@ pub type PanelStrip = Strip<{ PANEL_DEPTH + LINE }>;
 /// One of nothing.
 pub const EMPTY_STRIP: PanelStrip = [0.0; PANEL_DEPTH + LINE];
 
-/// The activations of many tokens, `[tokens, cols]`, laid out for products with many rows: panels of two vectors of
-/// tokens, each `[cols, panel]`, the last one of a single vector where that is enough, and filled up with zeros.
+/// The activations of many tokens, `[tokens, cols]`, laid out for products with many rows: the columns of one tile behind
+/// those of the other, so that what a tile meets lies together and fills all of the cache's sets. Of a tile's columns
+/// panels of two vectors of tokens, each `[cols, panel]`, the last one of a single vector where that is enough, and filled
+/// up with zeros.
 #[derive(Debug)]
 pub struct Panels {
     isa: Isa,
@@ -75,20 +76,24 @@ impl Panels {
     pub fn new(isa: Isa, x: &[f32], cols: usize) -> Panels {
         let tokens = x.len() / cols;
         let lanes = dispatch!(isa.level(), simd => lanes(simd));
-        let mut data = Aligned::zeros(tokens.next_multiple_of(lanes) * cols);
-        data.par_chunks_mut(2 * lanes * cols)
-            .zip(x.par_chunks(2 * lanes * cols))
-            .for_each(|(panel, x)| {
-                let width = panel.len() / cols;
+        let padded = tokens.next_multiple_of(lanes);
+        let mut data = Aligned::zeros(padded * cols);
+        let blocks = data.par_chunks_mut(PANEL_DEPTH * padded).enumerate();
+        blocks.for_each(|(block, data)| {
+            let (first, depth) = (block * PANEL_DEPTH, data.len() / padded);
+            let panels = data.chunks_mut(2 * lanes * depth);
+            for (panel, x) in panels.zip(x.chunks(2 * lanes * cols)) {
+                let width = panel.len() / depth;
                 // A few columns at a time, so that what is written stays in the cache until it is whole.
-                for (first, columns) in (0..).step_by(LINE).zip(panel.chunks_mut(LINE * width)) {
+                for (first, columns) in (first..).step_by(LINE).zip(panel.chunks_mut(LINE * width)) {
                     for (token, row) in x.chunks_exact(cols).enumerate() {
                         for (column, v) in columns.chunks_exact_mut(width).zip(&row[first..]) {
                             column[token] = *v;
                         }
                     }
                 }
-            });
+            }
+        });
         Panels {
             isa,
             tokens,
@@ -112,22 +117,14 @@ impl Panels {
     #[inline(always)]
     fn add_products_on<S: Simd>(&self, simd: S, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
         let (lanes, depth) = (S::f32s::LEN, PANEL_DEPTH.min(self.cols - first));
-        let columns = |panel: &'_ [f32]| -> Range<usize> {
-            let width = panel.len() / self.cols;
-            first * width..(first + depth) * width
-        };
-        let mut sums = sums;
-        let mut panels = self.data.chunks(2 * lanes * self.cols).peekable();
-        while let Some(panel) = panels.next() {
-            let width = panel.len() / self.cols;
-            let next = panels.peek().map_or(&[][..], |next| &next[columns(next)]);
-            let (panel_sums, rest) = sums.split_at_mut(tile.len() * width);
-            let panel = &panel[columns(panel)];
-            match width == lanes {
-                true => panel_rows::<S, 1>(simd, tile, panel, next, panel_sums),
-                false => panel_rows::<S, 2>(simd, tile, panel, next, panel_sums),
+        let padded = self.padded_tokens();
+        let columns = &self.data[first * padded..][..depth * padded];
+        let panels = columns.chunks(2 * lanes * depth);
+        for (panel, sums) in panels.zip(sums.chunks_mut(2 * lanes * tile.len())) {
+            match panel.len() / depth == lanes {
+                true => panel_rows::<S, 1>(simd, tile, panel, sums),
+                false => panel_rows::<S, 2>(simd, tile, panel, sums),
             }
-            sums = rest;
         }
     }
 
@@ -166,23 +163,22 @@ fn has_many_registers<S: Simd>(_simd: S) -> bool {
     S::f32s::LEN == 16 || cfg!(target_arch = "aarch64")
 }
 
-/// All rows of a tile with a panel of `V` vectors of tokens, while the `next` one is fetched. So many rows at once that the
-/// sums fill the registers with what is multiplied: of 32 or of 16.
+/// All rows of a tile with a panel of `V` vectors of tokens, so many at once that the sums fill the registers with what is
+/// multiplied: of 32 or of 16.
 #[inline(always)]
 fn panel_rows<S: Simd, const V: usize>(
     simd: S,
     tile: &[PanelStrip],
     columns: &[f32],
-    next: &[f32],
     sums: &mut [f32],
 ) {
     let rest = match S::f32s::LEN {
-        16 => panel_groups::<S, 12, V>(simd, tile, columns, next, sums),
-        _ if has_many_registers(simd) => panel_groups::<S, 8, V>(simd, tile, columns, next, sums),
-        _ => panel_groups::<S, 6, V>(simd, tile, columns, next, sums),
+        16 => panel_groups::<S, 12, V>(simd, tile, columns, sums),
+        _ if has_many_registers(simd) => panel_groups::<S, 8, V>(simd, tile, columns, sums),
+        _ => panel_groups::<S, 6, V>(simd, tile, columns, sums),
     };
     let done = tile.len() - rest.len();
-    panel_groups::<S, 1, V>(simd, rest, columns, &[], &mut sums[done * V * S::f32s::LEN..]);
+    panel_groups::<S, 1, V>(simd, rest, columns, &mut sums[done * V * S::f32s::LEN..]);
 }
 
 /// `R` rows after the other; gives those that are left over.
@@ -191,15 +187,10 @@ fn panel_groups<'t, S: Simd, const R: usize, const V: usize>(
     simd: S,
     tile: &'t [PanelStrip],
     columns: &[f32],
-    next: &[f32],
     sums: &mut [f32],
 ) -> &'t [PanelStrip] {
     let (groups, rest) = tile.as_chunks::<R>();
-    // A few lines with each group: of too many requests at once the last ones would wait.
-    let lines = next.len().div_ceil(groups.len().max(1)).next_multiple_of(LINE);
-    let mut next = next.chunks(lines.max(1));
     for (rows, sums) in groups.iter().zip(sums.chunks_exact_mut(R * V * S::f32s::LEN)) {
-        prefetch(next.next().unwrap_or(&[]));
         panel_block::<S, R, V>(simd, rows, columns, sums);
     }
     rest
