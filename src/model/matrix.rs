@@ -103,12 +103,12 @@ impl<'a> Matrix<'a> {
             }
             Pass::Step => {
                 let task_rows = (STEP_TASK / (self.cols * tokens.max(1))).next_multiple_of(STEP_ROWS);
+                if tokens == 1 {
+                    return self.by_tasks(1, task_rows, |rows, out| rows.dot(x, out));
+                }
                 let x = StepTokens::new(x, self.cols);
                 let product = self.by_tasks(tokens, task_rows, |rows, out| rows.step(&x, out));
-                match tokens {
-                    1 => product,
-                    _ => transpose(&product, tokens),
-                }
+                transpose(&product, tokens)
             }
         }
     }
@@ -141,16 +141,16 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Streams the rows once for one token.
+    fn dot(&self, x: &[f32], out: &mut [f32]) {
+        for ((i, row), out) in self.each_row().enumerate().zip(out) {
+            self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, 0, self.cols);
+            *out = self.decoder.dot(row, x);
+        }
+    }
+
     /// Streams the rows once, whatever the number of tokens.
     fn step(&self, x: &StepTokens, out: &mut [f32]) {
-        if x.count() == 1 {
-            let x = x.token(0);
-            for ((i, row), out) in self.each_row().enumerate().zip(out) {
-                self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, 0, self.cols);
-                *out = self.decoder.dot(row, x);
-            }
-            return;
-        }
         kernels::step(self.decoder.isa(), x, out, |row, first, tile| {
             let count = tile.len().min(self.rows - row);
             let rows = self.slice(row, count);

@@ -58,6 +58,12 @@ impl<S: Simd> Product<S> {
     }
 }
 
+/// A block as long as these, for numbers that are written over.
+#[inline(always)]
+pub(crate) fn block_like<const LEN: usize>(_: &[[f32; LEN]]) -> [f32; LEN] {
+    [0.0; LEN]
+}
+
 /// Sum of the products of two rows.
 #[inline(always)]
 pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {

@@ -39,7 +39,7 @@ pub(in crate::quant) static IQ4_XS: Codec = Codec {
 
 #[inline(always)]
 fn decode_nl<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; NL_BYTES], out: &mut [f32; GROUP]) {
-    planes::scaled(simd, &points(simd, levels), 0, read_f16([d0, d1]), out);
+    planes::scaled_signed(simd, &points(simd, levels), read_f16([d0, d1]), out);
 }
 
 #[inline(always)]
@@ -53,7 +53,7 @@ fn decode_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], out: &mut [f32; LEN]) {
     each_group(
         block,
         #[inline(always)]
-        |g, levels, scale| planes::scaled(simd, &points(simd, levels), 0, scale, &mut out[g]),
+        |g, levels, scale| planes::scaled_signed(simd, &points(simd, levels), scale, &mut out[g]),
     );
 }
 

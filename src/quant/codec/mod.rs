@@ -61,9 +61,9 @@ macro_rules! decode_blocks {
             dot: |isa, blocks, x| {
                 fearless_simd::dispatch!(isa.level(), simd => {
                     let mut product = $crate::quant::product::Product::new(simd);
-                    for (block, x) in blocks.as_chunks().0.iter().zip(x.as_chunks().0) {
-                        // As long as `x`, and all written over.
-                        let mut numbers = *x;
+                    let x = x.as_chunks().0;
+                    let mut numbers = $crate::quant::product::block_like(x);
+                    for (block, x) in blocks.as_chunks().0.iter().zip(x) {
                         $decode(simd, block, &mut numbers);
                         product.add_all(&numbers, x);
                     }

@@ -3,9 +3,6 @@
 use fearless_simd::{Bytes, Simd, f32x16, i32x16};
 use std::hint::select_unpredictable;
 
-/// 2^-24, the smallest f16 above zero.
-const SMALLEST: f32 = f32::from_bits((127 - 24) << 23);
-
 /// An f16's bits to its value; a NaN keeps its payload.
 #[inline(always)]
 pub(super) fn f16_value(bits: u16) -> f32 {
@@ -14,7 +11,9 @@ pub(super) fn f16_value(bits: u16) -> f32 {
     let placed = u32::from(bits & 0x7fff) << 13;
     // Subnormal, as the scales of K-quants often are. As an f32 it is normal, and must not be a subnormal one on the way:
     // to calculate with these costs a processor more time than to decode a block.
-    let subnormal = (f32::from(bits & 0x03ff) * SMALLEST).to_bits();
+    // Beside 1/2 the last place of an f32 is the smallest f16; converting an integer would wait for the register that it is
+    // put into.
+    let subnormal = (f32::from_bits(0.5f32.to_bits() | u32::from(bits & 0x03ff)) - 0.5).to_bits();
     let normal = select_unpredictable(
         bits & 0x7c00 == 0x7c00,
         placed | 0x7f80_0000,

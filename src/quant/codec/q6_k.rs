@@ -14,7 +14,7 @@ const LEN: usize = 256;
 const BYTES: usize = 210;
 const GROUP: usize = 16;
 /// The level of 0.
-const ZERO: i8 = 32;
+const ZERO: u8 = 32;
 /// Elements whose levels share their stripes.
 const HALF: usize = LEN / 2;
 
@@ -54,7 +54,7 @@ fn each_group<S: Simd>(simd: S, block: &[u8; BYTES], mut show: impl FnMut(usize,
     // All at once: one by one they would take longer than the levels.
     let scales: [u8; LEN / GROUP] = std::array::from_fn(|g| rest[g]);
     let scales: [f32; LEN / GROUP] =
-        (planes::sixteen(simd, &scales, 0) * read_f16([rest[16], rest[17]])).into();
+        (planes::signed(simd, &scales) * read_f16([rest[16], rest[17]])).into();
     let halves = low.as_chunks::<64>().0.iter().zip(high.as_chunks::<32>().0);
     for (half, (low, high)) in halves.enumerate() {
         let high = planes::unpack::<2, 32, HALF>(high);

@@ -35,7 +35,7 @@ pub(in crate::quant) static Q8_K: Codec = Codec {
 
 #[inline(always)]
 fn decode_q8_0<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; 34], out: &mut [f32; LEN]) {
-    planes::scaled(simd, levels, 0, read_f16([d0, d1]), out);
+    planes::scaled_signed(simd, levels, read_f16([d0, d1]), out);
 }
 
 #[inline(always)]
@@ -47,12 +47,12 @@ fn levels<S: Simd>(_: S, &[d0, d1, ref levels @ ..]: &[u8; 34], place: usize, ou
 
 #[inline(always)]
 fn decode_q8_1<S: Simd>(simd: S, &[d0, d1, _, _, ref levels @ ..]: &[u8; 36], out: &mut [f32; LEN]) {
-    planes::scaled(simd, levels, 0, read_f16([d0, d1]), out);
+    planes::scaled_signed(simd, levels, read_f16([d0, d1]), out);
 }
 
 #[inline(always)]
 fn decode_q8_k<S: Simd>(simd: S, &[d0, d1, d2, d3, ref rest @ ..]: &[u8; 292], out: &mut [f32; 256]) {
-    planes::scaled(simd, &rest[..256], 0, f32::from_le_bytes([d0, d1, d2, d3]), out);
+    planes::scaled_signed(simd, &rest[..256], f32::from_le_bytes([d0, d1, d2, d3]), out);
 }
 
 #[inline(always)]
