@@ -40,7 +40,7 @@ impl Kernels {
     fn step_span(self, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
         match self {
             Kernels::Avx512(avx512) => avx512::step_span(avx512, rows, x, sums),
-            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape.bits, x, sums),
+            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape, x, sums),
         }
     }
 

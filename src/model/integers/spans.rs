@@ -14,12 +14,15 @@ pub const PANEL_ROWS: usize = 4;
 
 /// A token's columns of a span, for products with one row after the other.
 #[derive(Clone)]
+#[repr(align(64))]
 pub struct StepSpan {
     pub levels: [i8; SPAN],
     /// By lane.
     pub scales: [f32; SPAN / LANE],
     /// The scale times the sum of the levels, by group.
     pub sums: [f32; SPAN / GROUP],
+    /// The sum of the levels, by group.
+    pub totals: [i16; SPAN / GROUP],
 }
 
 impl StepSpan {
@@ -27,6 +30,7 @@ impl StepSpan {
         levels: [0; SPAN],
         scales: [0.0; SPAN / LANE],
         sums: [0.0; SPAN / GROUP],
+        totals: [0; SPAN / GROUP],
     };
 
     /// The spans of a row.
@@ -37,9 +41,10 @@ impl StepSpan {
             let (span, at) = (&mut spans[i * SCALED / SPAN], i * SCALED % SPAN);
             span.levels[at..][..SCALED].copy_from_slice(levels);
             span.scales[at / LANE..][..SCALED / LANE].fill(scale);
-            for (sum, levels) in span.sums[at / GROUP..].iter_mut().zip(levels.chunks_exact(GROUP)) {
-                let total: i32 = levels.iter().map(|level| i32::from(*level)).sum();
-                *sum = scale * total as f32;
+            for (g, levels) in (at / GROUP..).zip(levels.chunks_exact(GROUP)) {
+                let total = levels.iter().map(|level| i16::from(*level)).sum();
+                span.sums[g] = scale * f32::from(total);
+                span.totals[g] = total;
             }
         }
         spans
@@ -48,6 +53,7 @@ impl StepSpan {
 
 /// Sixteen tokens' columns of a span, for products with some rows at once.
 #[derive(Clone)]
+#[repr(align(64))]
 pub struct PanelSpan {
     /// By four columns: those of each token.
     pub levels: [[i8; PANEL * LANE]; SPAN / LANE],
@@ -55,6 +61,8 @@ pub struct PanelSpan {
     pub scales: [[f32; PANEL]; SPAN / SCALED],
     /// The scale times the sum of the levels, by group, one a token.
     pub sums: [[f32; PANEL]; SPAN / GROUP],
+    /// The sums of the levels, by pair of groups, two a token.
+    pub totals: [[i16; 2 * PANEL]; SPAN / GROUP / 2],
 }
 
 impl PanelSpan {
@@ -62,6 +70,7 @@ impl PanelSpan {
         levels: [[0; PANEL * LANE]; SPAN / LANE],
         scales: [[0.0; PANEL]; SPAN / SCALED],
         sums: [[0.0; PANEL]; SPAN / GROUP],
+        totals: [[0; 2 * PANEL]; SPAN / GROUP / 2],
     };
 
     /// The spans of up to sixteen tokens, `spans` of them; the other tokens are zero.
@@ -81,6 +90,9 @@ impl PanelSpan {
                 }
                 for (panel, sum) in panel.sums.iter_mut().zip(&span.sums) {
                     panel[t] = *sum;
+                }
+                for (panel, totals) in panel.totals.iter_mut().zip(span.totals.as_chunks::<2>().0) {
+                    panel[2 * t..][..2].copy_from_slice(totals);
                 }
             }
         }

@@ -35,8 +35,12 @@ macro_rules! decode_blocks {
     // And the function that takes the block at some place of a span apart,
     // `fn(simd, &[u8; BYTES], place: usize, &mut Levels)`, with the columns that share a scale and the bits of a level.
     ($decode:expr, $levels:expr, $group:literal, $bits:expr) => {
+        $crate::quant::codec::decode_blocks!($decode, $levels, $group, $bits, factored = false)
+    };
+    ($decode:expr, $levels:expr, $group:literal, $bits:expr, factored = $factored:literal) => {
         $crate::quant::codec::decode_blocks!(@ $decode, Some($crate::quant::levels::Unpack {
             shape: $crate::quant::levels::Shape {
+                is_factored: $factored,
                 group: $group,
                 bits: $bits,
             },

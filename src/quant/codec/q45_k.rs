@@ -7,7 +7,7 @@
 use super::number::{read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
 use super::{decode_blocks, planes, scales};
-use crate::quant::levels::Levels;
+use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, dispatch, f32x16};
 
@@ -18,7 +18,7 @@ const GROUPS: usize = LEN / GROUP;
 const HEAD: usize = 16;
 
 pub(in crate::quant) static Q4_K: Codec = Codec {
-    decode: decode_blocks!(decode::<_, 144>, levels::<_, 144>, 32, 4),
+    decode: decode_blocks!(decode::<_, 144>, levels::<_, 144>, 32, 4, factored = true),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -1.0,
@@ -30,7 +30,7 @@ pub(in crate::quant) static Q4_K: Codec = Codec {
 };
 
 pub(in crate::quant) static Q5_K: Codec = Codec {
-    decode: decode_blocks!(decode::<_, 176>, levels::<_, 176>, 32, 5),
+    decode: decode_blocks!(decode::<_, 176>, levels::<_, 176>, 32, 5, factored = true),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         let trials = Trials {
             first: -0.5,
@@ -54,6 +54,21 @@ fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [
 
 #[inline(always)]
 fn levels<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
+    if wants_factors(simd) {
+        let (scale, dmin, packed) = head(block);
+        out.factors = Factors {
+            scale,
+            offset: -dmin,
+            scales: std::array::from_fn(|i| packed[i / 2].into()),
+            offsets: std::array::from_fn(|i| packed[GROUPS + i / 2].into()),
+        };
+        each_levels(
+            block,
+            #[inline(always)]
+            |g, levels| out.set(g, levels),
+        );
+        return;
+    }
     each_group(
         simd,
         block,
@@ -69,15 +84,34 @@ fn each_group<S: Simd, const BYTES: usize>(
     block: &[u8; BYTES],
     mut show: impl FnMut(usize, &[u8; GROUP], f32, f32),
 ) {
-    let (head, rest) = block.split_at(HEAD);
-    let (fifth, low) = rest.split_at(rest.len() - LEN / 2);
-    let (d, dmin) = (read_f16([head[0], head[1]]), read_f16([head[2], head[3]]));
+    let (d, dmin, packed) = head(block);
     // All at once: one by one they would take longer than the levels.
     let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| if i < GROUPS { d } else { -dmin });
-    let packed = std::array::from_fn(|i| head[4 + i]);
-    let packed = planes::sixteen(simd, &read_scales(packed), 0);
+    let packed = planes::sixteen(simd, &packed, 0);
     let numbers: [f32; 2 * GROUPS] = (packed * f32x16::simd_from(simd, factors)).into();
     let (scales, offsets) = numbers.split_at(GROUPS);
+    each_levels(
+        block,
+        #[inline(always)]
+        |g, levels| show(g, levels, scales[g], offsets[g]),
+    );
+}
+
+/// d, dmin, and the packed scales and minima.
+#[inline(always)]
+fn head<const BYTES: usize>(block: &[u8; BYTES]) -> (f32, f32, [u8; 2 * GROUPS]) {
+    let packed = std::array::from_fn(|i| block[4 + i]);
+    (
+        read_f16([block[0], block[1]]),
+        read_f16([block[2], block[3]]),
+        read_scales(packed),
+    )
+}
+
+/// Shows the levels of each group.
+#[inline(always)]
+fn each_levels<const BYTES: usize>(block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP])) {
+    let (fifth, low) = block[HEAD..].split_at(BYTES - HEAD - LEN / 2);
     // Two groups share a stripe.
     for (pair, low) in low.as_chunks::<GROUP>().0.iter().enumerate() {
         let levels = planes::unpack::<4, GROUP, { 2 * GROUP }>(low);
@@ -87,7 +121,7 @@ fn each_group<S: Simd, const BYTES: usize>(
             for (level, bits) in levels.iter_mut().zip(fifth) {
                 *level |= (bits.wrapping_shr(g as u32) & 1) << 4;
             }
-            show(g, &levels, scales[g], offsets[g]);
+            show(g, &levels);
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::number::{nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
 use super::{decode_blocks, planes, scales};
-use crate::quant::levels::Levels;
+use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, dispatch};
 
@@ -19,7 +19,7 @@ const ZERO: u8 = 32;
 const HALF: usize = LEN / 2;
 
 pub(in crate::quant) static Q6_K: Codec = Codec {
-    decode: decode_blocks!(decode, levels, 16, 6),
+    decode: decode_blocks!(decode, levels, 16, 6, factored = true),
     encode: Some(Encode::Any(|isa, row, importance, blocks| {
         dispatch!(isa.level(), simd => encode(simd, row, importance, blocks));
     })),
@@ -38,6 +38,22 @@ fn decode<S: Simd>(simd: S, block: &[u8; BYTES], out: &mut [f32; LEN]) {
 
 #[inline(always)]
 fn levels<S: Simd>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
+    if wants_factors(simd) {
+        let (d, packed) = head(block);
+        let scales = std::array::from_fn(|g| i16::from(packed[g] as i8));
+        out.factors = Factors {
+            scale: d,
+            offset: d,
+            scales,
+            offsets: scales.map(|scale| -i16::from(ZERO) * scale),
+        };
+        each_levels(
+            block,
+            #[inline(always)]
+            |g, levels| out.set(g, levels),
+        );
+        return;
+    }
     each_group(
         simd,
         block,
@@ -49,19 +65,35 @@ fn levels<S: Simd>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
 /// Shows the levels of each group and their scale.
 #[inline(always)]
 fn each_group<S: Simd>(simd: S, block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP], f32)) {
-    let (low, rest) = block.split_at(128);
-    let (high, rest) = rest.split_at(64);
+    let (d, scales) = head(block);
     // All at once: one by one they would take longer than the levels.
-    let scales: [u8; LEN / GROUP] = std::array::from_fn(|g| rest[g]);
-    let scales: [f32; LEN / GROUP] =
-        (planes::signed(simd, &scales) * read_f16([rest[16], rest[17]])).into();
+    let scales: [f32; LEN / GROUP] = (planes::signed(simd, &scales) * d).into();
+    each_levels(
+        block,
+        #[inline(always)]
+        |g, levels| show(g, levels, scales[g]),
+    );
+}
+
+/// d and the scales, signed bytes.
+#[inline(always)]
+fn head(block: &[u8; BYTES]) -> (f32, [u8; LEN / GROUP]) {
+    let (_, rest) = block.split_at(192);
+    (read_f16([rest[16], rest[17]]), std::array::from_fn(|g| rest[g]))
+}
+
+/// Shows the levels of each group.
+#[inline(always)]
+fn each_levels(block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP])) {
+    let (low, rest) = block.split_at(128);
+    let (high, _) = rest.split_at(64);
     let halves = low.as_chunks::<64>().0.iter().zip(high.as_chunks::<32>().0);
     for (half, (low, high)) in halves.enumerate() {
         let high = planes::unpack::<2, 32, HALF>(high);
         let levels = planes::joined::<4, HALF>(&planes::unpack::<4, 64, HALF>(low), &high);
         for (i, levels) in levels.as_chunks::<GROUP>().0.iter().enumerate() {
             let g = half * HALF / GROUP + i;
-            show(g, levels, scales[g]);
+            show(g, levels);
         }
     }
 }
