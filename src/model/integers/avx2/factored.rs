@@ -1,0 +1,129 @@
+//! Types whose scales are integers times one number a span (see [`Factors`]), beside activations with one scale a span: the
+//! sum of a span stays an integer to its end.
+
+use super::{COLUMNS, LANES};
+use crate::model::integers::spans::{LANE, PANEL, PANEL_ROWS, PanelSpan, StepSpan};
+use crate::quant::levels::{Factors, GROUP, Levels, SPAN, Shape};
+use fearless_simd::{Avx2, SimdBase, SimdFrom, f32x8, i8x32, i16x16, u8x32};
+use std::arch::x86_64::*;
+use std::hint::black_box;
+
+/// Vectors of columns in a span.
+const PARTS: usize = SPAN / COLUMNS;
+
+/// Adds the products of rows with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of which each sum is the
+/// total.
+#[target_feature(enable = "avx2,fma")]
+pub fn step(avx2: Avx2, rows: &[Levels], x: &[StepSpan], sums: &mut [[f32; 16]]) {
+    for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(x.len())) {
+        let factors = &row.factors;
+        let offsets: __m256i = i16x16::simd_from(avx2, factors.offsets).into();
+        let mut scales = [_mm256_setzero_si256(); PARTS];
+        for (scales, of) in scales.iter_mut().zip(factors.scales.as_chunks::<2>().0) {
+            let [first, second] = of.map(|scale| _mm_set1_epi16(scale));
+            *scales = _mm256_set_m128i(second, first);
+        }
+        for (x, sum) in x.iter().zip(sums) {
+            let mut products = _mm256_setzero_si256();
+            for (part, scales) in scales.iter().enumerate() {
+                let levels: __m256i = u8x32::from_slice(avx2, &row.levels[COLUMNS * part..][..COLUMNS]).into();
+                let x: __m256i = i8x32::from_slice(avx2, &x.levels[COLUMNS * part..][..COLUMNS]).into();
+                let scaled = _mm256_madd_epi16(_mm256_maddubs_epi16(levels, x), *scales);
+                products = _mm256_add_epi32(products, scaled);
+            }
+            let moved = _mm256_madd_epi16(offsets, i16x16::simd_from(avx2, x.totals).into());
+            let (low, _) = sum.split_at_mut(LANES);
+            let held = f32x8::from_slice(avx2, low).into();
+            let x_scale = _mm256_set1_ps(x.scales[0]);
+            let held = add_scaled(factors, [products, moved], x_scale, held);
+            f32x8::simd_from(avx2, held).store_slice(low);
+        }
+    }
+}
+
+/// Adds the products of rows of some shape with the same span of two panels to `sums`.
+#[target_feature(enable = "avx2,fma")]
+pub fn panel_span(
+    avx2: Avx2,
+    rows: &[Levels; PANEL_ROWS],
+    shape: Shape,
+    x: [&PanelSpan; 2],
+    sums: &mut [[[f32; PANEL]; 2]; PANEL_ROWS],
+) {
+    for (v, x) in x.into_iter().enumerate() {
+        // As in the other types.
+        match shape.bits {
+            ..=4 => panel::<8>(avx2, rows, x, v, sums),
+            5 => panel::<4>(avx2, rows, x, v, sums),
+            _ => panel::<2>(avx2, rows, x, v, sums),
+        }
+    }
+}
+
+/// One panel, of which `FOLD` products are added in 16 bits.
+#[target_feature(enable = "avx2,fma")]
+fn panel<const FOLD: usize>(
+    avx2: Avx2,
+    rows: &[Levels; PANEL_ROWS],
+    x: &PanelSpan,
+    v: usize,
+    sums: &mut [[[f32; PANEL]; 2]; PANEL_ROWS],
+) {
+    let half = |of: &[i8; PANEL * LANE], half: usize| -> __m256i {
+        i8x32::from_slice(avx2, &of[COLUMNS * half..][..COLUMNS]).into()
+    };
+    let mut products = [[_mm256_setzero_si256(); 2]; PANEL_ROWS];
+    for (fold, x_levels) in x.levels.as_chunks::<FOLD>().0.iter().enumerate() {
+        let mut short = [[_mm256_setzero_si256(); 2]; PANEL_ROWS];
+        // Unrolled, more would be held than there are registers.
+        for (k, x_levels) in x_levels.iter().enumerate().take(if FOLD > 2 { black_box(FOLD) } else { FOLD }) {
+            let x_levels = [half(x_levels, 0), half(x_levels, 1)];
+            for (short, row) in short.iter_mut().zip(rows) {
+                let columns = row.levels.as_chunks().0[(fold * FOLD + k) % (SPAN / LANE)];
+                let levels = _mm256_set1_epi32(i32::from_le_bytes(columns));
+                for (short, x_levels) in short.iter_mut().zip(x_levels) {
+                    *short = _mm256_add_epi16(*short, _mm256_maddubs_epi16(levels, x_levels));
+                }
+            }
+        }
+        let group = fold * FOLD * LANE / GROUP;
+        for ((products, short), row) in products.iter_mut().zip(short).zip(rows) {
+            let scale = _mm256_set1_epi16(row.factors.scales[group]);
+            for (products, short) in products.iter_mut().zip(short) {
+                *products = _mm256_add_epi32(*products, _mm256_madd_epi16(short, scale));
+            }
+        }
+    }
+    let mut moved = [[_mm256_setzero_si256(); 2]; PANEL_ROWS];
+    for (pair, totals) in x.totals.iter().enumerate() {
+        let (left, right) = totals.split_at(PANEL);
+        let totals: [__m256i; 2] = [left, right].map(|half| i16x16::from_slice(avx2, half).into());
+        for (moved, row) in moved.iter_mut().zip(rows) {
+            let [first, second] = row.factors.offsets.as_chunks().0[pair].map(i16::to_le_bytes);
+            let offsets = i32::from_le_bytes([first[0], first[1], second[0], second[1]]);
+            for (moved, totals) in moved.iter_mut().zip(totals) {
+                let product = _mm256_madd_epi16(totals, _mm256_set1_epi32(offsets));
+                *moved = _mm256_add_epi32(*moved, product);
+            }
+        }
+    }
+    for (((sums, products), moved), row) in sums.iter_mut().zip(products).zip(moved).zip(rows) {
+        let halves = sums[v].chunks_exact_mut(LANES).zip(x.scales[0].chunks_exact(LANES));
+        for ((sums, x_scales), totals) in halves.zip(products.into_iter().zip(moved)) {
+            let held = f32x8::from_slice(avx2, sums).into();
+            let x_scales = f32x8::from_slice(avx2, x_scales).into();
+            let held = add_scaled(&row.factors, totals.into(), x_scales, held);
+            f32x8::simd_from(avx2, held).store_slice(sums);
+        }
+    }
+}
+
+/// `held` and what the integers of a row's products and offsets stand for.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn add_scaled(factors: &Factors, [products, moved]: [__m256i; 2], x_scale: __m256, held: __m256) -> __m256 {
+    let scale = _mm256_mul_ps(_mm256_set1_ps(factors.scale), x_scale);
+    let offset = _mm256_mul_ps(_mm256_set1_ps(factors.offset), x_scale);
+    let held = _mm256_fmadd_ps(_mm256_cvtepi32_ps(moved), offset, held);
+    _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, held)
+}
