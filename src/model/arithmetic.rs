@@ -9,6 +9,7 @@ use super::ops::gelu_tanh;
 use crate::quant::{GgmlType, Isa};
 use half::{bf16, f16};
 use rayon::prelude::*;
+use std::sync::LazyLock;
 
 /// How products and the GELU are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,12 +104,18 @@ impl Arithmetic {
             Arithmetic::F32 => gelu_tanh(x),
             Arithmetic::LlamaCpp if x <= -10.0 => 0.0,
             Arithmetic::LlamaCpp if x >= 10.0 => x,
-            Arithmetic::LlamaCpp => {
-                let rounded = f16::from_f32(x).to_f32();
-                f16::from_f32(gelu_tanh(rounded)).to_f32()
-            }
+            Arithmetic::LlamaCpp => rounded_gelu(f16::from_f32(x)),
         }
     }
+}
+
+/// The GELU of an `f16`, rounded to one.
+fn rounded_gelu(x: f16) -> f32 {
+    static TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| {
+        let rounded = |bits| f16::from_f32(gelu_tanh(f16::from_bits(bits).to_f32())).to_f32();
+        (0..=u16::MAX).map(rounded).collect()
+    });
+    TABLE[usize::from(x.to_bits())]
 }
 
 /// `gated = gelu(gated) * up`, element by element.

@@ -166,12 +166,7 @@ fn has_many_registers<S: Simd>(_simd: S) -> bool {
 /// All rows of a tile with a panel of `V` vectors of tokens, so many at once that the sums fill the registers with what is
 /// multiplied: of 32 or of 16.
 #[inline(always)]
-fn panel_rows<S: Simd, const V: usize>(
-    simd: S,
-    tile: &[PanelStrip],
-    columns: &[f32],
-    sums: &mut [f32],
-) {
+fn panel_rows<S: Simd, const V: usize>(simd: S, tile: &[PanelStrip], columns: &[f32], sums: &mut [f32]) {
     let rest = match S::f32s::LEN {
         16 => panel_groups::<S, 12, V>(simd, tile, columns, sums),
         _ if has_many_registers(simd) => panel_groups::<S, 8, V>(simd, tile, columns, sums),
@@ -277,12 +272,7 @@ impl StepTokens {
 /// The products of rows with a few tokens, into `out`, `[rows, tokens]`, each as [`dot`](crate::quant::product::dot) takes
 /// it, however many tokens there are. `decode` fills a tile with up to [`STEP_ROWS`] rows from one on and their columns from
 /// another on.
-pub fn step(
-    isa: Isa,
-    x: &StepTokens,
-    out: &mut [f32],
-    decode: impl Fn(usize, usize, &mut [StepStrip]),
-) {
+pub fn step(isa: Isa, x: &StepTokens, out: &mut [f32], decode: impl Fn(usize, usize, &mut [StepStrip])) {
     dispatch!(isa.level(), simd => step_on(simd, x, out, &decode));
 }
 

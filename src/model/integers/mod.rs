@@ -16,6 +16,8 @@ use spans::{PANEL, PANEL_ROWS, PanelSpan, StepSpan};
 
 /// Rows that a task takes: their levels are 36 KiB, beside which a panel's stay in the cache.
 const ROWS: usize = 96;
+/// Numbers in a line of the cache.
+const LINE: usize = 16;
 /// Rows that a step asks for ahead.
 const AHEAD: usize = 2 * PANEL_ROWS;
 
@@ -145,9 +147,13 @@ impl Matrix<'_> {
             .for_each(|(pair, out)| {
                 for (task, sums) in sums.chunks(ROWS * panels.len()).enumerate() {
                     let count = sums.len() / panels.len();
-                    for (row, sums) in (task * ROWS..rows).zip(&sums[pair * count..][..count]) {
-                        for (out, sum) in out.chunks_exact_mut(rows).zip(sums.as_flattened()) {
-                            out[row] = *sum;
+                    let sums = &sums[pair * count..][..count];
+                    // Whole lines of what is written: those of all tokens may lie in the same set of the cache.
+                    for (first, sums) in (task * ROWS..rows).step_by(LINE).zip(sums.chunks(LINE)) {
+                        for (token, out) in out.chunks_exact_mut(rows).enumerate() {
+                            for (out, sums) in out[first..].iter_mut().zip(sums) {
+                                *out = sums.as_flattened()[token];
+                            }
                         }
                     }
                 }
