@@ -1,24 +1,21 @@
 //! The products on AVX2, which adds the products of neighbouring bytes in 16 bits: as many of them as fit are added there
 //! before they are widened.
 
-mod factored;
-
 use super::spans::{LANE, PANEL, PANEL_ROWS, PanelSpan, SCALED, StepSpan};
 use crate::quant::levels::{GROUP, Levels, SPAN, Shape};
 use fearless_simd::{Avx2, SimdBase, SimdFrom, f32x8, i8x32, u8x32};
 use std::arch::x86_64::*;
 
 /// Columns that a vector holds.
-const COLUMNS: usize = 32;
+pub const COLUMNS: usize = 32;
 /// Lanes of a vector, and tokens in half a panel.
-const LANES: usize = 8;
+pub const LANES: usize = 8;
 
 fearless_simd::kernel!(
-    /// Adds the products of rows of some shape with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of
-    /// which each sum is the total.
-    pub fn step_span(avx2: Avx2, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
-        match shape.bits {
-            _ if shape.is_factored => factored::step(avx2, rows, x, sums),
+    /// Adds the products of rows, whose levels have `bits`, with the same span of some tokens to `sums`,
+    /// `[rows, tokens]`, lanes of which each sum is the total.
+    pub fn step_span(avx2: Avx2, rows: &[Levels], bits: u32, x: &[StepSpan], sums: &mut [[f32; 16]]) {
+        match bits {
             ..8 => step::<false>(avx2, rows, x, sums),
             _ => step::<true>(avx2, rows, x, sums),
         }
@@ -65,9 +62,6 @@ fearless_simd::kernel!(
         right: &PanelSpan,
         sums: &mut [[[f32; PANEL]; 2]; PANEL_ROWS],
     ) {
-        if shape.is_factored {
-            return factored::panel_span(avx2, rows, shape, [left, right], sums);
-        }
         for (v, x) in [left, right].into_iter().enumerate() {
             // `FOLD * 2 * highest level * 127` fits into 16 bits.
             match shape.bits {

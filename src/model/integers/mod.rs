@@ -3,6 +3,7 @@
 //! for the last bits of an `f32`.
 
 mod avx2;
+mod avx2_factored;
 mod avx512;
 mod spans;
 
@@ -42,7 +43,8 @@ impl Kernels {
     fn step_span(self, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
         match self {
             Kernels::Avx512(avx512) => avx512::step_span(avx512, rows, x, sums),
-            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape, x, sums),
+            Kernels::Avx2(avx2) if shape.is_factored => avx2_factored::step_span(avx2, rows, x, sums),
+            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape.bits, x, sums),
         }
     }
 
@@ -57,6 +59,9 @@ impl Kernels {
     ) {
         match self {
             Kernels::Avx512(avx512) => avx512::panel_span(avx512, rows, shape.group, left, right, sums),
+            Kernels::Avx2(avx2) if shape.is_factored => {
+                avx2_factored::panel_span(avx2, rows, shape, left, right, sums);
+            }
             Kernels::Avx2(avx2) => avx2::panel_span(avx2, rows, shape, left, right, sums),
         }
     }
