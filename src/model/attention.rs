@@ -86,10 +86,11 @@ impl KvCache {
         }
     }
 
-    /// Drops positions until `keep` are left, but only once there are twice as many: moving the rest costs time.
+    /// Drops positions until `keep` are left, but only once there are [`SPARE`] more or twice as many: moving the rest costs
+    /// time.
     pub fn forget_before_last(&mut self, keep: usize) {
         let count = self.positions().len();
-        if count > keep.saturating_mul(2) {
+        if count > keep.saturating_add(keep.min(SPARE)) {
             let gone = count - keep;
             let bytes = gone * self.row_bytes();
             self.first += gone;
@@ -120,6 +121,8 @@ impl KvCache {
     }
 }
 
+/// Positions that are kept beyond those that are seen, so that the others move seldom.
+const SPARE: usize = 256;
 /// Tokens that share a pass over keys and values.
 const TOKENS: usize = 16;
 /// Positions that are decoded at once: 32 KiB for a head of 256.
