@@ -11,13 +11,13 @@ use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 use rayon::prelude::*;
 use std::ops::{Deref, DerefMut, Range};
 
-/// Some columns of one row, the unused ones at the end: behind all of them a line of the cache, for strips of which the same
-/// columns lay a power of two apart would wait for the same bank of the cache, for half of the time on Zen 3.
+/// Some columns of one row, the unused ones at the end.
 pub type Strip<const DEPTH: usize> = [f32; DEPTH];
 
 /// Columns of a tile for [`Panels`]: a panel as deep, 32 KiB at the most, stays in the first-level cache.
 pub const PANEL_DEPTH: usize = 256;
-/// Columns of a row for [`Panels`].
+/// Columns of a row for [`Panels`], and behind them a line of the cache that is not used: rows of which the same columns lay
+/// a power of two apart would wait for the same bank of the cache, for half of the time on Zen 3.
 pub type PanelStrip = Strip<{ PANEL_DEPTH + LINE }>;
 /// One of nothing.
 pub const EMPTY_STRIP: PanelStrip = [0.0; PANEL_DEPTH + LINE];
@@ -223,8 +223,7 @@ const STEP_CHUNKS: usize = 16;
 pub const STEP_ROWS: usize = 6;
 
 /// Columns of a row or a token for [`step`].
-pub type StepStrip = Strip<STEP_STRIP>;
-const STEP_STRIP: usize = STEP_DEPTH + LINE;
+pub type StepStrip = [[f32; CHUNK]; STEP_CHUNKS];
 
 /// So many columns of so many rows, from a line of the cache on.
 #[repr(C, align(64))]
@@ -247,24 +246,29 @@ impl StepTokens {
     /// Lays out `x`, rows of `cols` numbers.
     pub fn new(x: &[f32], cols: usize) -> StepTokens {
         let strips = cols.div_ceil(STEP_DEPTH);
-        let mut data = Aligned::zeros(x.len() / cols * strips * STEP_STRIP);
-        let rows = data.chunks_exact_mut(strips * STEP_STRIP);
-        for (row, x) in rows.zip(x.chunks_exact(cols)) {
-            for (strip, x) in row.chunks_exact_mut(STEP_STRIP).zip(x.chunks(STEP_DEPTH)) {
-                strip[..x.len()].copy_from_slice(x);
-            }
+        let mut data = Aligned::zeros(x.len() / cols * strips * STEP_DEPTH);
+        for (row, x) in data
+            .chunks_exact_mut(strips * STEP_DEPTH)
+            .zip(x.chunks_exact(cols))
+        {
+            row[..cols].copy_from_slice(x);
         }
         StepTokens { cols, strips, data }
     }
 
     /// Number of tokens.
     pub fn count(&self) -> usize {
-        self.data.len() / (self.strips * STEP_STRIP)
+        self.data.len() / (self.strips * STEP_DEPTH)
+    }
+
+    /// A token's numbers.
+    fn token(&self, token: usize) -> &[f32] {
+        &self.data[token * self.strips * STEP_DEPTH..][..self.cols]
     }
 
     /// The same strip of `T` tokens from `token` on.
     fn strips<const T: usize>(&self, token: usize, strip: usize) -> [&StepStrip; T] {
-        let strips = self.data.as_chunks().0;
+        let strips = self.data.as_chunks().0.as_chunks().0;
         std::array::from_fn(|t| &strips[(token + t) * self.strips + strip])
     }
 }
@@ -272,7 +276,12 @@ impl StepTokens {
 /// The products of rows with a few tokens, into `out`, `[rows, tokens]`, each as [`dot`](crate::quant::product::dot) takes
 /// it, however many tokens there are. `decode` fills a tile with up to [`STEP_ROWS`] rows from one on and their columns from
 /// another on.
-pub fn step(isa: Isa, x: &StepTokens, out: &mut [f32], decode: impl Fn(usize, usize, &mut [StepStrip])) {
+pub fn step(
+    isa: Isa,
+    x: &StepTokens,
+    out: &mut [f32],
+    decode: impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
+) {
     dispatch!(isa.level(), simd => step_on(simd, x, out, &decode));
 }
 
@@ -281,25 +290,30 @@ fn step_on<S: Simd>(
     simd: S,
     x: &StepTokens,
     out: &mut [f32],
-    decode: &impl Fn(usize, usize, &mut [StepStrip]),
+    decode: &impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
 ) {
     let (tokens, cols) = (x.count(), x.cols);
-    let mut tile = StepTile([[0.0; STEP_STRIP]; STEP_ROWS]);
+    let mut tile = StepTile([[[0.0; CHUNK]; STEP_CHUNKS]; STEP_ROWS]);
     let mut sums = vec![StepSums([[0.0; CHUNK]; STEP_ROWS]); tokens];
     for (group, out) in out.chunks_mut(STEP_ROWS * tokens).enumerate() {
         sums.fill(StepSums([[0.0; CHUNK]; STEP_ROWS]));
         for strip in 0..x.strips {
             let first = strip * STEP_DEPTH;
-            decode(group * STEP_ROWS, first, &mut tile.0);
+            decode(
+                group * STEP_ROWS,
+                first,
+                tile.0.as_flattened_mut().as_flattened_mut().as_chunks_mut().0,
+            );
             let chunks = STEP_DEPTH.min(cols - first) / CHUNK;
             step_tokens(simd, &tile, x, strip, chunks, &mut sums);
         }
         // What no vector took, which the tile still holds.
         let left_over = cols % STEP_DEPTH / CHUNK * CHUNK..cols % STEP_DEPTH;
         for (r, out) in out.chunks_exact_mut(tokens).enumerate() {
+            let row = tile.0[r].as_flattened();
             for (t, (out, sums)) in out.iter_mut().zip(&sums).enumerate() {
-                let [x] = x.strips(t, x.strips - 1);
-                let [weights, x] = [&tile.0[r], x].map(|strip| strip[left_over.clone()].iter().copied());
+                let weights = row[left_over.clone()].iter().copied();
+                let x = x.token(t)[cols - left_over.len()..].iter().copied();
                 *out = Product::of(simd, &sums.0[r]).finish(weights, x);
             }
         }
@@ -386,10 +400,10 @@ fn step_part<S: Simd, const T: usize, const R: usize>(
         if R < T {
             let mut columns = [S::f32s::splat(simd, 0.0); R];
             for (column, row) in columns.iter_mut().zip(rows) {
-                *column = some(simd, &chunks_of(row)[c], &part);
+                *column = some(simd, &row[c], &part);
             }
             for (t, x) in x.iter().enumerate() {
-                let token = some(simd, &chunks_of(x)[c], &part);
+                let token = some(simd, &x[c], &part);
                 for (held, column) in held.iter_mut().zip(columns) {
                     held[t] = column.mul_add(token, held[t]);
                 }
@@ -397,10 +411,10 @@ fn step_part<S: Simd, const T: usize, const R: usize>(
         } else {
             let mut tokens = [S::f32s::splat(simd, 0.0); T];
             for (token, x) in tokens.iter_mut().zip(x) {
-                *token = some(simd, &chunks_of(x)[c], &part);
+                *token = some(simd, &x[c], &part);
             }
             for (held, row) in held.iter_mut().zip(rows) {
-                let column = some(simd, &chunks_of(row)[c], &part);
+                let column = some(simd, &row[c], &part);
                 for (held, token) in held.iter_mut().zip(tokens) {
                     *held = column.mul_add(token, *held);
                 }
@@ -412,12 +426,6 @@ fn step_part<S: Simd, const T: usize, const R: usize>(
             held.store_slice(&mut sums.0[first + r][part.clone()]);
         }
     }
-}
-
-/// The columns of a strip, by [`CHUNK`].
-#[inline(always)]
-fn chunks_of(strip: &StepStrip) -> &[[f32; CHUNK]] {
-    strip.as_chunks().0
 }
 
 /// A vector of some of a chunk's columns.
