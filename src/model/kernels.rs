@@ -130,15 +130,30 @@ impl Panels {
 
     /// What [`Panels::add_products`] made of some rows at a time, `task_rows` but for the last, as `[tokens, rows]`.
     pub fn gather(&self, sums: &[f32], rows: usize, task_rows: usize) -> Vec<f32> {
-        let (panel, padded) = (2 * self.lanes, self.padded_tokens());
-        let mut out = vec![0.0; self.tokens * rows];
-        out.par_chunks_mut(panel * rows).enumerate().for_each(|(p, out)| {
+        let panels = (2 * self.lanes, self.padded_tokens());
+        gather(sums, (self.tokens, rows), task_rows, panels)
+    }
+}
+
+/// Sums as `[tokens, rows]`: some rows at a time, `task_rows` but for the last, of each panel behind panel, `[rows, panel]`.
+/// Of the panels the tokens that each has, but for the last, and those of all, which as the rows of the last task may be
+/// more than there are.
+pub fn gather(
+    sums: &[f32],
+    (tokens, rows): (usize, usize),
+    task_rows: usize,
+    (panel, padded): (usize, usize),
+) -> Vec<f32> {
+    let mut out = vec![0.0; tokens * rows];
+    out.par_chunks_mut((panel * rows).max(1))
+        .enumerate()
+        .for_each(|(p, out)| {
             let width = panel.min(padded - p * panel);
             for (first, sums) in (0..).step_by(task_rows).zip(sums.chunks(task_rows * padded)) {
                 let count = sums.len() / padded;
                 let sums = &sums[p * panel * count..][..width * count];
-                // Whole lines of what is written.
-                for (first, sums) in (first..).step_by(LINE).zip(sums.chunks(LINE * width)) {
+                // Whole lines of what is written: those of all tokens may lie in the same set of the cache.
+                for (first, sums) in (first..rows).step_by(LINE).zip(sums.chunks(LINE * width)) {
                     for (token, out) in out.chunks_exact_mut(rows).enumerate() {
                         for (out, sums) in out[first..].iter_mut().zip(sums.chunks_exact(width)) {
                             *out = sums[token];
@@ -147,8 +162,7 @@ impl Panels {
                 }
             }
         });
-        out
-    }
+    out
 }
 
 /// Lanes of the widest vector.

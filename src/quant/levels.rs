@@ -1,6 +1,7 @@
 //! Rows taken apart into integers and what these stand for, for products of integers.
 
-use fearless_simd::{Simd, SimdBase};
+use super::simd::is_avx2;
+use fearless_simd::Simd;
 
 /// Columns that are taken apart at once: a multiple of every block's length.
 pub(crate) const SPAN: usize = 256;
@@ -61,8 +62,8 @@ impl Levels {
 
 /// Whether the kernels of this instruction set take [`Factors`] where a type has them: AVX2's do.
 #[inline(always)]
-pub(super) fn wants_factors<S: Simd>(_: S) -> bool {
-    S::f32s::LEN == 8
+pub(super) fn wants_factors<S: Simd>(simd: S) -> bool {
+    is_avx2(simd)
 }
 
 /// What a type's levels are like.

@@ -4,7 +4,13 @@
 //! instruction set below. None of them reassociates a sum or fuses a multiplication with an addition, so that all
 //! give the same bytes; the tests hold every set to those of the first.
 
-use fearless_simd::{Level, dispatch};
+use fearless_simd::{Level, Simd, SimdBase, dispatch};
+
+/// Whether this is AVX2, alone in that its vectors have eight lanes.
+#[inline(always)]
+pub(crate) fn is_avx2<S: Simd>(_: S) -> bool {
+    S::f32s::LEN == 8
+}
 
 /// An instruction set that the codecs can run on here.
 #[derive(Debug, Clone, Copy)]

@@ -1,21 +1,18 @@
 //! The products on AVX2, which adds the products of neighbouring bytes in 16 bits: as many of them as fit are added there
 //! before they are widened.
 
-use super::spans::{LANE, PANEL, PANEL_ROWS, PanelSpan, SCALED, StepSpan};
+use super::avx2_factored;
+use super::spans::{COLUMNS, LANE, LANES, PANEL, PANEL_ROWS, PanelSpan, SCALED, StepSpan};
 use crate::quant::levels::{GROUP, Levels, SPAN, Shape};
 use fearless_simd::{Avx2, SimdBase, SimdFrom, f32x8, i8x32, u8x32};
 use std::arch::x86_64::*;
 
-/// Columns that a vector holds.
-pub const COLUMNS: usize = 32;
-/// Lanes of a vector, and tokens in half a panel.
-pub const LANES: usize = 8;
-
 fearless_simd::kernel!(
-    /// Adds the products of rows, whose levels have `bits`, with the same span of some tokens to `sums`,
-    /// `[rows, tokens]`, lanes of which each sum is the total.
-    pub fn step_span(avx2: Avx2, rows: &[Levels], bits: u32, x: &[StepSpan], sums: &mut [[f32; 16]]) {
-        match bits {
+    /// Adds the products of rows of some shape with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of
+    /// which each sum is the total.
+    pub fn step_span(avx2: Avx2, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
+        match shape.bits {
+            _ if shape.is_factored => avx2_factored::step(avx2, rows, x, sums),
             ..8 => step::<false>(avx2, rows, x, sums),
             _ => step::<true>(avx2, rows, x, sums),
         }
@@ -65,14 +62,30 @@ fearless_simd::kernel!(
         for (v, x) in [left, right].into_iter().enumerate() {
             // `FOLD * 2 * highest level * 127` fits into 16 bits.
             match shape.bits {
-                ..=4 => panel::<8, false>(avx2, rows, shape.group, x, v, sums),
-                5 => panel::<4, false>(avx2, rows, shape.group, x, v, sums),
-                6 => panel::<2, false>(avx2, rows, shape.group, x, v, sums),
+                ..=4 => narrow_panel::<8>(avx2, rows, shape, x, v, sums),
+                5 => narrow_panel::<4>(avx2, rows, shape, x, v, sums),
+                6 => narrow_panel::<2>(avx2, rows, shape, x, v, sums),
                 _ => panel::<1, true>(avx2, rows, shape.group, x, v, sums),
             }
         }
     }
 );
+
+/// One panel with levels of less than 8 bits, as all types with factors have.
+#[target_feature(enable = "avx2,fma")]
+fn narrow_panel<const FOLD: usize>(
+    avx2: Avx2,
+    rows: &[Levels; PANEL_ROWS],
+    shape: Shape,
+    x: &PanelSpan,
+    v: usize,
+    sums: &mut [[[f32; PANEL]; 2]; PANEL_ROWS],
+) {
+    match shape.is_factored {
+        true => avx2_factored::panel::<FOLD>(avx2, rows, x, v, sums),
+        false => panel::<FOLD, false>(avx2, rows, shape.group, x, v, sums),
+    }
+}
 
 /// One panel, of which `FOLD` products are added in 16 bits.
 #[target_feature(enable = "avx2,fma")]

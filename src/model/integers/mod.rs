@@ -8,6 +8,7 @@ mod avx512;
 mod spans;
 
 use super::arithmetic::{Pass, Quantized};
+use super::kernels::gather;
 use super::matrix::{Matrix, transpose};
 use crate::quant::Isa;
 use crate::quant::levels::{Levels, SPAN, Shape};
@@ -15,10 +16,8 @@ use fearless_simd::{Avx2, Avx512};
 use rayon::prelude::*;
 use spans::{PANEL, PANEL_ROWS, PanelSpan, StepSpan};
 
-/// Rows that a task takes: their levels are 36 KiB, beside which a panel's stay in the cache.
+/// Rows that a task takes: their levels are 48 KiB, beside which a panel's stay in the cache.
 const ROWS: usize = 96;
-/// Numbers in a line of the cache.
-const LINE: usize = 16;
 /// Rows that a step asks for ahead.
 const AHEAD: usize = 2 * PANEL_ROWS;
 
@@ -43,8 +42,7 @@ impl Kernels {
     fn step_span(self, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
         match self {
             Kernels::Avx512(avx512) => avx512::step_span(avx512, rows, x, sums),
-            Kernels::Avx2(avx2) if shape.is_factored => avx2_factored::step_span(avx2, rows, x, sums),
-            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape.bits, x, sums),
+            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape, x, sums),
         }
     }
 
@@ -59,9 +57,6 @@ impl Kernels {
     ) {
         match self {
             Kernels::Avx512(avx512) => avx512::panel_span(avx512, rows, shape.group, left, right, sums),
-            Kernels::Avx2(avx2) if shape.is_factored => {
-                avx2_factored::panel_span(avx2, rows, shape, left, right, sums);
-            }
             Kernels::Avx2(avx2) => avx2::panel_span(avx2, rows, shape, left, right, sums),
         }
     }
@@ -146,23 +141,11 @@ impl Matrix<'_> {
                     }
                 }
             });
-        let mut out = vec![0.0; rows * tokens.len()];
-        out.par_chunks_mut((2 * PANEL * rows).max(1))
-            .enumerate()
-            .for_each(|(pair, out)| {
-                for (task, sums) in sums.chunks(ROWS * panels.len()).enumerate() {
-                    let count = sums.len() / panels.len();
-                    let sums = &sums[pair * count..][..count];
-                    // Whole lines of what is written: those of all tokens may lie in the same set of the cache.
-                    for (first, sums) in (task * ROWS..rows).step_by(LINE).zip(sums.chunks(LINE)) {
-                        for (token, out) in out.chunks_exact_mut(rows).enumerate() {
-                            for (out, sums) in out[first..].iter_mut().zip(sums) {
-                                *out = sums.as_flattened()[token];
-                            }
-                        }
-                    }
-                }
-            });
-        out
+        gather(
+            sums.as_flattened().as_flattened(),
+            (tokens.len(), rows),
+            ROWS,
+            (2 * PANEL, panels.len() * 2 * PANEL),
+        )
     }
 }

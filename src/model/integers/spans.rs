@@ -9,6 +9,10 @@ pub const SCALED: usize = 32;
 pub const LANE: usize = 4;
 /// Tokens of a panel.
 pub const PANEL: usize = 16;
+/// Columns that a vector of AVX2 holds.
+pub const COLUMNS: usize = 32;
+/// Lanes of a vector of AVX2, and tokens in half a panel.
+pub const LANES: usize = 8;
 /// Rows that are multiplied with a panel at once.
 pub const PANEL_ROWS: usize = 4;
 

@@ -3,6 +3,7 @@
 //! A stripe of `STRIPE` bytes holds `8 / BITS` runs of `STRIPE` levels: the first run in the low bits of its bytes, the
 //! next one above it. Q4_0 is one stripe of 16 bytes with 4 bits a level; Q2_K has two stripes of 32 bytes with 2 bits.
 
+use crate::quant::simd::is_avx2;
 use fearless_simd::{Bytes, Simd, SimdBase, SimdFrom, SimdInt, f32x8, f32x16, i32x8, u8x16, u8x32};
 
 /// The levels in `bytes`.
@@ -100,9 +101,9 @@ pub(super) fn signed<S: Simd>(simd: S, bytes: &[u8; 16]) -> f32x16<S> {
 /// Sixteen levels less `zero`, as numbers; each difference fits into a signed byte.
 #[inline(always)]
 pub(super) fn sixteen<S: Simd>(simd: S, levels: &[u8; 16], zero: u8) -> f32x16<S> {
-    match S::f32s::LEN {
-        8 => spread(simd, levels, zero),
-        _ => signed(simd, &std::array::from_fn(|i| levels[i].wrapping_sub(zero))),
+    match is_avx2(simd) {
+        true => spread(simd, levels, zero),
+        false => signed(simd, &std::array::from_fn(|i| levels[i].wrapping_sub(zero))),
     }
 }
 
