@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Multiplications below which a step's work is not split further: some tiles, for the first of a task comes unforeseen.
-const STEP_TASK: usize = 1 << 19;
+pub(super) const STEP_TASK: usize = 1 << 19;
 /// Bytes that a step of one token asks for ahead.
 const AHEAD: usize = 4096;
 /// Rows that a prompt's task takes: whole groups of every kernel, a tile of 96 KiB.
@@ -102,6 +102,9 @@ impl<'a> Matrix<'a> {
                 panels.gather(&sums, self.rows, PROMPT_ROWS)
             }
             Pass::Step => {
+                if let Some(product) = self.mul_fused(x) {
+                    return product;
+                }
                 let task_rows = (STEP_TASK / (self.cols * tokens.max(1))).next_multiple_of(STEP_ROWS);
                 if tokens == 1 {
                     return self.by_tasks(1, task_rows, |rows, out| rows.dot(x, out));
@@ -114,7 +117,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Lets threads take some rows at a time, and gives what they made, `per_row` numbers a row.
-    fn by_tasks(
+    pub(super) fn by_tasks(
         &self,
         per_row: usize,
         task_rows: usize,
@@ -162,9 +165,11 @@ impl<'a> Matrix<'a> {
     #[inline]
     pub(super) fn foresee(&self, row: usize, rows: usize, first: usize, count: usize) {
         let blocks = self.blocks(first.min(self.cols), count);
-        let next = self.data.chunks_exact(self.row_bytes).skip(row);
-        for row in next.take(rows) {
-            prefetch(&row[blocks.clone()]);
+        for row in row..row + rows {
+            let at = row * self.row_bytes;
+            if let Some(blocks) = self.data.get(at + blocks.start..at + blocks.end) {
+                prefetch(blocks);
+            }
         }
     }
 
@@ -188,12 +193,12 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    fn each_row(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn each_row(&self) -> impl Iterator<Item = &'a [u8]> {
         self.data.chunks_exact(self.row_bytes).take(self.rows)
     }
 
     /// The bytes of a row's columns from `first` on, whole blocks, `count` columns or as many as are left.
-    fn blocks(&self, first: usize, count: usize) -> Range<usize> {
+    pub(super) fn blocks(&self, first: usize, count: usize) -> Range<usize> {
         let bytes = |columns: usize| columns * self.row_bytes / self.cols;
         bytes(first)..bytes((first + count).min(self.cols))
     }

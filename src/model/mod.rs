@@ -17,6 +17,7 @@ mod drafting;
 mod error;
 mod experts;
 mod finite;
+mod fused;
 mod head;
 #[cfg(target_arch = "x86_64")]
 mod integers;

@@ -10,11 +10,12 @@
 //! another scale or level in some blocks: one in 500 for Q6_K, one in 300 for Q4_0, one in four for Q2_K and Q5_K.
 
 mod codec;
+pub(crate) mod fused;
 pub mod grid;
 pub(crate) mod levels;
 pub(crate) mod product;
 pub mod recipe;
-mod simd;
+pub(crate) mod simd;
 pub mod types;
 
 pub use simd::Isa;

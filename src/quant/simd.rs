@@ -12,6 +12,12 @@ pub(crate) fn is_avx2<S: Simd>(_: S) -> bool {
     S::f32s::LEN == 8
 }
 
+/// Whether a vector has eight lanes or more.
+#[inline(always)]
+pub(crate) fn has_wide_vectors<S: Simd>(_: S) -> bool {
+    S::f32s::LEN >= 8
+}
+
 /// An instruction set that the codecs can run on here.
 #[derive(Debug, Clone, Copy)]
 pub struct Isa(Level);

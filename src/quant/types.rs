@@ -3,6 +3,7 @@
 //! Ids and block layouts are those of `enum ggml_type` and the block structs of ggml
 //! (`ggml.h` and `ggml-common.h` as shipped with llama.cpp in October 2026).
 
+use super::fused::Visit;
 use super::{Codec, codec};
 
 /// One row of the table: everything the program knows of a tensor type.
@@ -152,6 +153,20 @@ impl GgmlType {
             return None;
         }
         (elements / self.block_len() as u64).checked_mul(self.block_bytes() as u64)
+    }
+
+    /// Shows the format to `visitor` where its blocks can be multiplied while they are decoded.
+    pub(crate) fn fused<V: Visit>(self, visitor: V) -> Option<V::Output> {
+        Some(match self {
+            GgmlType::Q4_0 => visitor.visit::<codec::legacy::Fused, _, _, _>(),
+            GgmlType::Q4_K => visitor.visit::<codec::q45_k::Fused, 144, _, _>(),
+            GgmlType::Q5_K => visitor.visit::<codec::q45_k::Fused, 176, _, _>(),
+            GgmlType::Q6_K => visitor.visit::<codec::q6_k::Fused, _, _, _>(),
+            GgmlType::Q8_0 => visitor.visit::<codec::q8::Fused, _, _, _>(),
+            GgmlType::IQ4_NL => visitor.visit::<codec::iq4::FusedNl, _, _, _>(),
+            GgmlType::IQ4_XS => visitor.visit::<codec::iq4::FusedXs, _, _, _>(),
+            _ => return None,
+        })
     }
 
     pub(super) fn codec(self) -> &'static Codec {

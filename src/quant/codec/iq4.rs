@@ -5,18 +5,21 @@
 //! stripes of 16). Value: d * (scale - 32) * GRID[q]. Layouts: `ggml-common.h`; rounding: `quantize_iq4_nl`,
 //! `quantize_iq4_xs`.
 
-use super::number::{nearest_int, read_f16, write_f16};
+use super::number::{halves, nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, Groups, LANES, load};
 use super::{decode_blocks, planes, scales};
+use crate::quant::fused::{self, Chunk};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Select, Simd, SimdBase, SimdFrom, dispatch, f32x16, i8x16, u8x16};
+use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFrom, dispatch, f32x8, f32x16, i8x16, u8x16, u8x32};
 
 const GROUP: usize = 32;
 const NL_BYTES: usize = 18;
 /// Of a block of IQ4_XS.
 const LEN: usize = 256;
 const XS_BYTES: usize = 136;
+/// Of a block of IQ4_XS.
+const GROUPS: usize = LEN / GROUP;
 
 /// What the levels stand for (`kvalues_iq4nl` of `ggml-common.h`).
 const GRID: [i8; 16] = [
@@ -66,17 +69,71 @@ fn levels_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], _: usize, out: &mut Level
     );
 }
 
+/// Blocks of IQ4_NL that are multiplied while they are decoded.
+pub(in crate::quant) struct FusedNl;
+
+impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
+    type Scales = f32;
+
+    #[inline(always)]
+    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; NL_BYTES]) -> f32 {
+        let [d, _] = halves(simd, [d0, d1, q0, q1]);
+        d
+    }
+
+    #[inline(always)]
+    fn unit<S: Simd>(simd: S, block: &[u8; NL_BYTES], scale: &f32, _: usize) -> [Chunk<S>; 1] {
+        [chunk(simd, &block[2..], *scale)]
+    }
+}
+
+/// Blocks of IQ4_XS that are multiplied while they are decoded.
+pub(in crate::quant) struct FusedXs;
+
+impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
+    type Scales = [f32; GROUPS];
+
+    #[inline(always)]
+    fn scales<S: Simd>(simd: S, block: &[u8; XS_BYTES]) -> [f32; GROUPS] {
+        let [d, _] = halves(simd, [block[0], block[1], block[2], block[3]]);
+        scales_xs(block, d)
+    }
+
+    #[inline(always)]
+    fn unit<S: Simd>(simd: S, block: &[u8; XS_BYTES], scales: &[f32; GROUPS], unit: usize) -> [Chunk<S>; 1] {
+        let levels = &block[8 + GROUP / 2 * unit..][..GROUP / 2];
+        [chunk(simd, levels, scales[unit])]
+    }
+}
+
+/// The points of packed levels with their scale.
+#[inline(always)]
+fn chunk<S: Simd>(simd: S, levels: &[u8], scale: f32) -> Chunk<S> {
+    let grid = i8x16::simd_from(simd, GRID);
+    let levels: u8x32<S> = planes::nibbles(simd, levels).bitcast();
+    let points = simd.combine_i8x16(grid, grid).swizzle_dyn_within_blocks(levels);
+    Chunk::scaled(points.bitcast(), f32x8::splat(simd, scale))
+}
+
 /// Shows the packed levels of each group and their scale.
 #[inline(always)]
 fn each_group(block: &[u8; XS_BYTES], mut show: impl FnMut(usize, &[u8; GROUP / 2], f32)) {
+    let levels = block[8..].as_chunks().0;
     let d = read_f16([block[0], block[1]]);
-    let high = u16::from_le_bytes([block[2], block[3]]);
-    let (low, levels) = block[4..].split_at(4);
-    for (g, levels) in levels.as_chunks::<{ GROUP / 2 }>().0.iter().enumerate() {
-        let low = low[g / 2] >> (4 * (g % 2)) & 0x0f;
-        let high = (high >> (2 * g) & 3) as u8;
-        show(g, levels, d * (f32::from(low | high << 4) - 32.0));
+    for (g, (levels, scale)) in levels.iter().zip(scales_xs(block, d)).enumerate() {
+        show(g, levels, scale);
     }
+}
+
+/// The scales of all groups.
+#[inline(always)]
+fn scales_xs(block: &[u8; XS_BYTES], d: f32) -> [f32; GROUPS] {
+    let high = u16::from_le_bytes([block[2], block[3]]);
+    std::array::from_fn(|g| {
+        let low = block[4 + g / 2] >> (4 * (g % 2)) & 0x0f;
+        let high = (high >> (2 * g) & 3) as u8;
+        d * (f32::from(low | high << 4) - 32.0)
+    })
 }
 
 /// The grid's points, signed bytes, for packed levels.
@@ -123,8 +180,6 @@ fn encode_nl<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: 
 
 #[inline(always)]
 fn encode_xs<S: Simd>(simd: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [u8]) {
-    /// Groups a block.
-    const GROUPS: usize = LEN / GROUP;
     let batches = row
         .chunks(LANES * GROUP)
         .zip(blocks.chunks_mut(LANES / GROUPS * XS_BYTES));

@@ -5,12 +5,13 @@
 //! rounding: `quantize_q4_0` and so on.
 
 use super::block32::{Block32, LEN};
-use super::number::{inverse, read_f16, write_f16};
+use super::number::{halves, inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
 use super::{decode_blocks, planes, scales};
+use crate::quant::fused::{self, Chunk};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, SimdBase, SimdMask, dispatch, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, f32x8, i8x32, u8x32};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
@@ -71,6 +72,26 @@ fn levels<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
         m
     };
     out.put(place, &levels, d, offset);
+}
+
+/// Blocks of Q4_0 that are multiplied while they are decoded.
+pub(in crate::quant) struct Fused;
+
+impl fused::Fused<18, 1, 1> for Fused {
+    type Scales = f32;
+
+    #[inline(always)]
+    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; 18]) -> f32 {
+        let [d, _] = halves(simd, [d0, d1, q0, q1]);
+        d
+    }
+
+    #[inline(always)]
+    fn unit<S: Simd>(simd: S, block: &[u8; 18], scale: &f32, _: usize) -> [Chunk<S>; 1] {
+        let levels: i8x32<S> = planes::nibbles(simd, &block[2..]).bitcast();
+        let levels = levels - i8x32::splat(simd, 8);
+        [Chunk::scaled(levels.bitcast(), f32x8::splat(simd, *scale))]
+    }
 }
 
 /// Levels, d, and m, 0 for the types with a zero level.

@@ -1,6 +1,8 @@
 //! The few number conversions that all formats share, each with the rounding of ggml's build for x86-64.
 
 use fearless_simd::{Bytes, Simd, f32x16, i32x16};
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_movehdup_ps};
 use std::hint::select_unpredictable;
 
 /// An f16's bits to its value; a NaN keeps its payload.
@@ -51,6 +53,25 @@ pub(super) fn f16_bits(value: f32) -> u16 {
 #[inline(always)]
 pub(super) fn read_f16(bytes: [u8; 2]) -> f32 {
     f16_value(u16::from_le_bytes(bytes))
+}
+
+/// Two neighbouring little-endian f16s, as fast as this instruction set can; of a NaN any. One alone would be put into a
+/// register that the processor waits for.
+#[inline(always)]
+pub(super) fn halves<S: Simd>(simd: S, bytes: [u8; 4]) -> [f32; 2] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = simd.level().as_avx2() {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn converted(_avx2: Avx2, bits: i32) -> [f32; 2] {
+                let numbers = _mm_cvtph_ps(_mm_cvtsi32_si128(bits));
+                [_mm_cvtss_f32(numbers), _mm_cvtss_f32(_mm_movehdup_ps(numbers))]
+            }
+        );
+        return converted(avx2, i32::from_le_bytes(bytes));
+    }
+    let [a, b, c, d] = bytes;
+    [read_f16([a, b]), read_f16([c, d])]
 }
 
 /// A number as a little-endian f16 for a block.

@@ -21,6 +21,15 @@ pub(super) fn unpack<const BITS: usize, const STRIPE: usize, const LEN: usize>(b
     levels
 }
 
+/// The 32 levels in a stripe of 16 bytes with 4 bits a level, in a vector.
+#[inline(always)]
+pub(super) fn nibbles<S: Simd>(simd: S, stripe: &[u8]) -> i32x8<S> {
+    let stripe = u8x16::from_slice(simd, stripe);
+    let twice: i32x8<S> = simd.combine_u8x16(stripe, stripe).bitcast();
+    let runs = i32x8::simd_from(simd, [0, 0, 0, 0, 4, 4, 4, 4]);
+    (twice >> runs) & 0x0f0f_0f0f
+}
+
 /// The low `BITS` bits of each level into `bytes`.
 #[inline(always)]
 pub(super) fn pack<const BITS: usize, const STRIPE: usize>(levels: &[u8], bytes: &mut [u8]) {

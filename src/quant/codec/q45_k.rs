@@ -4,12 +4,13 @@
 //! (128 bytes, stripes of 32). Value: d * scale * q - dmin * minimum. Layouts: `block_q4_K` and `block_q5_K` of
 //! `ggml-common.h`; rounding: `quantize_q4_K` and `quantize_q5_K`.
 
-use super::number::{read_f16, write_f16};
+use super::number::{halves, read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
 use super::{decode_blocks, planes, scales};
+use crate::quant::fused::{self, Chunk, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, dispatch, f32x16};
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, dispatch, f32x8, f32x16};
 
 const LEN: usize = 256;
 const GROUP: usize = 32;
@@ -77,6 +78,41 @@ fn levels<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], _: usize, o
     );
 }
 
+/// Blocks of `BYTES` bytes that are multiplied while they are decoded.
+pub(in crate::quant) struct Fused;
+
+impl<const BYTES: usize> fused::Fused<BYTES, { GROUPS / 2 }, 2> for Fused {
+    /// Of each group, and behind them the offsets.
+    type Scales = [f32; 2 * GROUPS];
+
+    #[inline(always)]
+    fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; 2 * GROUPS] {
+        let [d, dmin] = halves(simd, [block[0], block[1], block[2], block[3]]);
+        numbers(simd, (d, dmin, packed_scales(block)))
+    }
+
+    #[inline(always)]
+    fn unit<S: Simd>(simd: S, block: &[u8; BYTES], scales: &[f32; 2 * GROUPS], unit: usize) -> [Chunk<S>; 2] {
+        let (fifth, low) = block[HEAD..].split_at(BYTES - HEAD - LEN / 2);
+        let low = words(simd, &low[GROUP * unit..][..GROUP]);
+        let mut levels = [low & 0x0f0f_0f0f, (low >> 4) & 0x0f0f_0f0f];
+        if !fifth.is_empty() {
+            let fifth = words(simd, fifth) >> (2 * unit as u32);
+            levels[0] |= (fifth << 4) & 0x1010_1010;
+            levels[1] |= (fifth << 3) & 0x1010_1010;
+        }
+        std::array::from_fn(
+            #[inline(always)]
+            |i| {
+                let (scale, offset) = (scales[2 * unit + i], scales[GROUPS + 2 * unit + i]);
+                let (scale, offset) = (f32x8::splat(simd, scale), f32x8::splat(simd, offset));
+                // 11 bits of d, 6 of the scale and 5 of the level: an exact product.
+                Chunk::scaled_and_moved(levels[i], scale, offset)
+            },
+        )
+    }
+}
+
 /// Shows the levels of each group, their scale and what is added.
 #[inline(always)]
 fn each_group<S: Simd, const BYTES: usize>(
@@ -84,11 +120,7 @@ fn each_group<S: Simd, const BYTES: usize>(
     block: &[u8; BYTES],
     mut show: impl FnMut(usize, &[u8; GROUP], f32, f32),
 ) {
-    let (d, dmin, packed) = head(block);
-    // All at once: one by one they would take longer than the levels.
-    let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| if i < GROUPS { d } else { -dmin });
-    let packed = planes::sixteen(simd, &packed, 0);
-    let numbers: [f32; 2 * GROUPS] = (packed * f32x16::simd_from(simd, factors)).into();
+    let numbers = numbers(simd, head(block));
     let (scales, offsets) = numbers.split_at(GROUPS);
     each_levels(
         block,
@@ -97,15 +129,27 @@ fn each_group<S: Simd, const BYTES: usize>(
     );
 }
 
+/// The scales and the offsets of all groups.
+#[inline(always)]
+fn numbers<S: Simd>(simd: S, (d, dmin, packed): (f32, f32, [u8; 2 * GROUPS])) -> [f32; 2 * GROUPS] {
+    // All at once: one by one they would take longer than the levels.
+    let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| if i < GROUPS { d } else { -dmin });
+    (planes::sixteen(simd, &packed, 0) * f32x16::simd_from(simd, factors)).into()
+}
+
 /// d, dmin, and the packed scales and minima.
 #[inline(always)]
 fn head<const BYTES: usize>(block: &[u8; BYTES]) -> (f32, f32, [u8; 2 * GROUPS]) {
-    let packed = std::array::from_fn(|i| block[4 + i]);
     (
         read_f16([block[0], block[1]]),
         read_f16([block[2], block[3]]),
-        read_scales(packed),
+        packed_scales(block),
     )
+}
+
+#[inline(always)]
+fn packed_scales<const BYTES: usize>(block: &[u8; BYTES]) -> [u8; 2 * GROUPS] {
+    read_scales(std::array::from_fn(|i| block[4 + i]))
 }
 
 /// Shows the levels of each group.

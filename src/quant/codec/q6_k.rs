@@ -3,12 +3,14 @@
 //! Block: low 4 bits of the levels (128 bytes, stripes of 64), high 2 bits (64 bytes, stripes of 32), scales (16 signed
 //! bytes), d: f16. Value: d * scale * (q - 32). Layout: `block_q6_K` of `ggml-common.h`; rounding: `quantize_q6_K`.
 
-use super::number::{nearest_int, read_f16, write_f16};
+use super::number::{halves, nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
 use super::{decode_blocks, planes, scales};
+use crate::quant::fused::{self, Chunk, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
+use crate::quant::product::CHUNK;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f32x4, i8x32};
 
 const LEN: usize = 256;
 const BYTES: usize = 210;
@@ -62,12 +64,53 @@ fn levels<S: Simd>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
     );
 }
 
+/// Blocks that are multiplied while they are decoded.
+pub(in crate::quant) struct Fused;
+
+impl fused::Fused<BYTES, 2, 4> for Fused {
+    type Scales = [f32; LEN / GROUP];
+
+    #[inline(always)]
+    fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; LEN / GROUP] {
+        let [_, d] = halves(simd, [block[206], block[207], block[208], block[209]]);
+        scales_of(simd, d, packed_scales(block))
+    }
+
+    #[inline(always)]
+    fn unit<S: Simd>(
+        simd: S,
+        block: &[u8; BYTES],
+        scales: &[f32; LEN / GROUP],
+        unit: usize,
+    ) -> [Chunk<S>; 4] {
+        let (low, rest) = block.split_at(128);
+        let (first, second) = low[64 * unit..][..64].split_at(CHUNK);
+        let (first, second) = (words(simd, first), words(simd, second));
+        let high = words(simd, &rest[CHUNK * unit..][..CHUNK]);
+        let levels = [
+            first & 0x0f0f_0f0f | (high << 4) & 0x3030_3030,
+            second & 0x0f0f_0f0f | (high << 2) & 0x3030_3030,
+            (first >> 4) & 0x0f0f_0f0f | high & 0x3030_3030,
+            (second >> 4) & 0x0f0f_0f0f | (high >> 2) & 0x3030_3030,
+        ];
+        std::array::from_fn(
+            #[inline(always)]
+            |i| {
+                let levels: i8x32<S> = levels[i].bitcast();
+                let levels = levels - i8x32::splat(simd, ZERO as i8);
+                let low = f32x4::splat(simd, scales[8 * unit + 2 * i]);
+                let high = f32x4::splat(simd, scales[8 * unit + 2 * i + 1]);
+                Chunk::scaled(levels.bitcast(), simd.combine_f32x4(low, high))
+            },
+        )
+    }
+}
+
 /// Shows the levels of each group and their scale.
 #[inline(always)]
 fn each_group<S: Simd>(simd: S, block: &[u8; BYTES], mut show: impl FnMut(usize, &[u8; GROUP], f32)) {
-    let (d, scales) = head(block);
-    // All at once: one by one they would take longer than the levels.
-    let scales: [f32; LEN / GROUP] = (planes::signed(simd, &scales) * d).into();
+    let (d, packed) = head(block);
+    let scales = scales_of(simd, d, packed);
     each_levels(
         block,
         #[inline(always)]
@@ -75,11 +118,22 @@ fn each_group<S: Simd>(simd: S, block: &[u8; BYTES], mut show: impl FnMut(usize,
     );
 }
 
+/// The scales of all groups.
+#[inline(always)]
+fn scales_of<S: Simd>(simd: S, d: f32, packed: [u8; LEN / GROUP]) -> [f32; LEN / GROUP] {
+    // All at once: one by one they would take longer than the levels.
+    (planes::signed(simd, &packed) * d).into()
+}
+
 /// d and the scales, signed bytes.
 #[inline(always)]
 fn head(block: &[u8; BYTES]) -> (f32, [u8; LEN / GROUP]) {
-    let (_, rest) = block.split_at(192);
-    (read_f16([rest[16], rest[17]]), std::array::from_fn(|g| rest[g]))
+    (read_f16([block[208], block[209]]), packed_scales(block))
+}
+
+#[inline(always)]
+fn packed_scales(block: &[u8; BYTES]) -> [u8; LEN / GROUP] {
+    std::array::from_fn(|g| block[192 + g])
 }
 
 /// Shows the levels of each group.

@@ -10,11 +10,12 @@
 //! `quantize_q8_0`, halves away from zero.
 
 use super::block32::{Block32, LEN};
-use super::number::{inverse, read_f16, write_f16};
+use super::number::{halves, inverse, read_f16, write_f16};
 use super::{decode_blocks, planes};
+use crate::quant::fused::{self, Chunk, words};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Simd, SimdBase, dispatch, f32x8};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
     decode: decode_blocks!(decode_q8_0, levels, 32, 8),
@@ -43,6 +44,27 @@ fn levels<S: Simd>(_: S, &[d0, d1, ref levels @ ..]: &[u8; 34], place: usize, ou
     let d = read_f16([d0, d1]);
     // Signed levels, moved to be unsigned.
     out.put(place, &levels.map(|level| level ^ 0x80), d, -128.0 * d);
+}
+
+/// Blocks of Q8_0 that are multiplied while they are decoded.
+pub(in crate::quant) struct Fused;
+
+impl fused::Fused<34, 1, 1> for Fused {
+    type Scales = f32;
+
+    #[inline(always)]
+    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; 34]) -> f32 {
+        let [d, _] = halves(simd, [d0, d1, q0, q1]);
+        d
+    }
+
+    #[inline(always)]
+    fn unit<S: Simd>(simd: S, block: &[u8; 34], scale: &f32, _: usize) -> [Chunk<S>; 1] {
+        [Chunk::scaled(
+            words(simd, &block[2..]),
+            f32x8::splat(simd, *scale),
+        )]
+    }
 }
 
 #[inline(always)]

@@ -1,0 +1,103 @@
+//! Blocks that are multiplied while they are decoded: their numbers go from registers into the products, and are never
+//! written.
+//!
+//! A chunk of 32 columns is decoded from 32 levels of a byte each, which a vector holds as eight words. Of these vector `k`
+//! of four takes byte `k`: the columns are taken in strides, `k`, `k + 4`, and so on, and no byte moves from where it is.
+
+use super::product::CHUNK;
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdInt, f32x8, i32x8, u8x32};
+
+/// Vectors of a chunk, each of [`LANES`] columns.
+pub(crate) const VECTORS: usize = 4;
+/// Columns of a vector.
+pub(crate) const LANES: usize = CHUNK / VECTORS;
+
+/// Where a chunk's columns are in its vectors: what stands at `LANES * k + j` is column `VECTORS * j + k`.
+#[inline(always)]
+pub(crate) fn strided(columns: &[f32; CHUNK]) -> [f32; CHUNK] {
+    std::array::from_fn(|at| columns[VECTORS * (at % LANES) + at / LANES])
+}
+
+/// The total of partial sums that stand in strides, in the order of [`Product::finish`](super::product::Product::finish).
+#[inline(always)]
+pub(crate) fn total(strided: &[f32; CHUNK]) -> f32 {
+    let mut halves = [[0.0; LANES / 2]; VECTORS];
+    for (halves, vector) in halves.iter_mut().zip(strided.as_chunks::<LANES>().0) {
+        for (j, sum) in halves.iter_mut().enumerate() {
+            *sum = vector[j] + vector[j + LANES / 2];
+        }
+    }
+    (0..CHUNK / 2)
+        .map(|column| halves[column % VECTORS][column / VECTORS])
+        .sum()
+}
+
+/// Formats of which a block has `BYTES` bytes and `UNITS` units, each of `CHUNKS` chunks that share bytes. The numbers are, bit
+/// for bit, those of their decoder.
+pub(crate) trait Fused<const BYTES: usize, const UNITS: usize, const CHUNKS: usize> {
+    /// What a block's levels are multiplied with and moved by.
+    type Scales: Copy + Default + Send + Sync;
+
+    /// The scales of a block.
+    fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> Self::Scales;
+
+    /// The chunks of a unit.
+    fn unit<S: Simd>(simd: S, block: &[u8; BYTES], scales: &Self::Scales, unit: usize) -> [Chunk<S>; CHUNKS];
+}
+
+/// Some columns in a vector's registers, not yet numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk<S: Simd> {
+    /// Of signed bytes.
+    levels: i32x8<S>,
+    scale: f32x8<S>,
+    offset: Option<f32x8<S>>,
+}
+
+impl<S: Simd> Chunk<S> {
+    /// Signed bytes times a scale.
+    #[inline(always)]
+    pub(super) fn scaled(levels: i32x8<S>, scale: f32x8<S>) -> Chunk<S> {
+        Chunk {
+            levels,
+            scale,
+            offset: None,
+        }
+    }
+
+    /// Signed bytes times a scale, plus an offset. The product must be exact: it is not rounded before the sum is.
+    #[inline(always)]
+    pub(super) fn scaled_and_moved(levels: i32x8<S>, scale: f32x8<S>, offset: f32x8<S>) -> Chunk<S> {
+        Chunk {
+            levels,
+            scale,
+            offset: Some(offset),
+        }
+    }
+
+    /// Vector `k` of [`VECTORS`].
+    #[inline(always)]
+    pub(crate) fn numbers(self, k: usize) -> f32x8<S> {
+        let bits = 8 * k as u32;
+        let levels: f32x8<S> = ((self.levels << (24 - bits)) >> 24).to_float();
+        match self.offset {
+            Some(offset) => levels.mul_add(self.scale, offset),
+            None => levels * self.scale,
+        }
+    }
+}
+
+/// 32 bytes as words.
+#[inline(always)]
+pub(super) fn words<S: Simd>(simd: S, bytes: &[u8]) -> i32x8<S> {
+    u8x32::from_slice(simd, bytes).bitcast()
+}
+
+/// What is done with a format.
+pub(crate) trait Visit {
+    type Output;
+
+    fn visit<F: Fused<BYTES, UNITS, CHUNKS>, const BYTES: usize, const UNITS: usize, const CHUNKS: usize>(
+        self,
+    ) -> Self::Output;
+}
