@@ -99,6 +99,7 @@ impl Arithmetic {
     }
 
     /// The GELU, which llama.cpp looks up in a table of `f16`, except far from zero.
+    #[inline(always)]
     pub(super) fn gelu(self, x: f32) -> f32 {
         match self {
             Arithmetic::F32 => gelu_tanh(x),
@@ -125,9 +126,14 @@ pub(super) fn gate(gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
         .par_chunks_mut(ELEMENTS)
         .zip(up.par_chunks(ELEMENTS))
         .for_each(|(gated, up)| {
-            for (g, u) in gated.iter_mut().zip(up) {
-                *g = arithmetic.gelu(*g) * u;
-            }
+            Isa::best().run(
+                #[inline(always)]
+                || {
+                    for (g, u) in gated.iter_mut().zip(up) {
+                        *g = arithmetic.gelu(*g) * u;
+                    }
+                },
+            );
         });
 }
 

@@ -1,7 +1,7 @@
 //! Products of rows with a few tokens where the weights are multiplied while they are decoded: fastest where a pass has so
 //! few tokens that to write the decoded numbers and to read them again would take as long as the products.
 
-use super::kernels::Aligned;
+use super::kernels::{Aligned, has_many_registers};
 use super::matrix::{Matrix, STEP_TASK, transpose};
 use crate::quant::fused::{Fused, LANES, VECTORS, Visit, strided, total};
 use crate::quant::product::CHUNK;
@@ -12,9 +12,9 @@ use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch, f32x8};
 const TOKENS: usize = 4;
 /// Chunks of all tokens together that are multiplied with one row after the other: 16 KiB, which stay in the first-level
 /// cache.
-const STRIP: usize = 128;
-/// Rows that meet the same strip.
-const ROWS: usize = 16;
+const STRIP: usize = 32;
+/// Rows and tokens together that meet the same strip: the sums of all are 4 KiB.
+const GROUP: usize = 32;
 
 /// Columns of a token.
 type Columns = [f32; CHUNK];
@@ -43,7 +43,7 @@ impl Visit for Multiply<'_> {
     ) -> Vec<f32> {
         let (matrix, tokens) = (self.matrix, self.x.len() / self.matrix.cols());
         let x = Tokens::new(self.x, matrix.cols());
-        let task_rows = (STEP_TASK / (matrix.cols() * tokens.max(1))).next_multiple_of(ROWS);
+        let task_rows = (STEP_TASK / (matrix.cols() * tokens.max(1))).next_multiple_of(GROUP);
         let product = matrix.by_tasks(tokens, task_rows, |rows, out| {
             dispatch!(rows.isa().level(), simd => multiply::<_, F, BYTES, UNITS, CHUNKS>(simd, rows, &x, out));
         });
@@ -131,23 +131,25 @@ fn group_of<
     let x = x.as_chunks::<T>().0.as_chunks::<CHUNKS>().0;
     let blocks = const { STRIP / T / (UNITS * CHUNKS) };
     let width = blocks * UNITS * CHUNKS * CHUNK;
+    let count = const { GROUP / T };
     let mut scales = [F::Scales::default(); STRIP];
-    for first in (0..rows.rows()).step_by(ROWS) {
-        let group = rows.slice(first, ROWS.min(rows.rows() - first));
-        let mut sums = [[[0.0; CHUNK]; T]; ROWS];
+    for first in (0..rows.rows()).step_by(count) {
+        let group = rows.slice(first, count.min(rows.rows() - first));
+        let mut sums = [[[0.0; CHUNK]; T]; GROUP];
+        let sums = &mut sums[..count];
         for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
             let next = match (strip + 1) * width < rows.cols() {
                 true => (0, (strip + 1) * width),
-                false => (ROWS, 0),
+                false => (count, 0),
             };
             let bytes = group.blocks(strip * width, width);
-            for (r, (row, sums)) in group.each_row().zip(&mut sums).enumerate() {
+            for (r, (row, sums)) in group.each_row().zip(&mut *sums).enumerate() {
                 group.foresee(next.0 + r, 1, next.1, width);
                 let blocks = row[bytes.clone()].as_chunks::<BYTES>().0;
                 for (scales, block) in scales.iter_mut().zip(blocks) {
                     *scales = F::scales(simd, block);
                 }
-                match T == 1 {
+                match T == 1 || has_many_registers(simd) {
                     true => add_products::<S, F, BYTES, UNITS, CHUNKS, T, VECTORS, 0>(
                         simd, blocks, &scales, x, sums,
                     ),
@@ -218,16 +220,16 @@ mod tests {
 
     #[test]
     fn products_are_those_of_decoded_numbers_to_the_bit() {
-        use GgmlType::{F16, IQ4_NL, IQ4_XS, Q4_0, Q4_K, Q5_K, Q6_K, Q8_0};
+        use GgmlType::{F16, IQ4_NL, IQ4_XS, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
         // Some strips, groups and blocks more than whole ones.
-        let (rows, cols, tokens) = (ROWS + 3, 17 * 256, 2 * TOKENS + 3);
+        let (rows, cols, tokens) = (GROUP + 3, 17 * 256, 2 * TOKENS + 3);
         let x: Vec<f32> = (0..tokens * cols).map(|i| (i as f32 * 0.37).sin()).collect();
         // The smaller ones have scales that are subnormal.
         for size in [1.0, 1e-6] {
             let weights: Vec<f32> = (0..rows * cols)
                 .map(|i| ((i * i) as f32 * 0.013).cos() * size)
                 .collect();
-            for ty in [Q4_0, Q4_K, Q5_K, Q6_K, Q8_0, IQ4_NL, IQ4_XS] {
+            for ty in [Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, Q8_0, IQ4_NL, IQ4_XS] {
                 let mut data = vec![0; ty.bytes(weights.len() as u64).unwrap() as usize];
                 ty.encode(&weights, cols, None, &mut data).unwrap();
                 let shape = vec![rows, cols];

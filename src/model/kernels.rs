@@ -173,7 +173,7 @@ fn lanes<S: Simd>(_simd: S) -> usize {
 
 /// Whether there are 32 registers of vectors and not 16.
 #[inline(always)]
-fn has_many_registers<S: Simd>(_simd: S) -> bool {
+pub(super) fn has_many_registers<S: Simd>(_simd: S) -> bool {
     S::f32s::LEN == 16 || cfg!(target_arch = "aarch64")
 }
 

@@ -158,7 +158,10 @@ impl GgmlType {
     /// Shows the format to `visitor` where its blocks can be multiplied while they are decoded.
     pub(crate) fn fused<V: Visit>(self, visitor: V) -> Option<V::Output> {
         Some(match self {
-            GgmlType::Q4_0 => visitor.visit::<codec::legacy::Fused, _, _, _>(),
+            GgmlType::Q4_0 => visitor.visit::<codec::legacy::Fused<true, 4>, 18, _, _>(),
+            GgmlType::Q4_1 => visitor.visit::<codec::legacy::Fused<false, 4>, 20, _, _>(),
+            GgmlType::Q5_0 => visitor.visit::<codec::legacy::Fused<true, 5>, 22, _, _>(),
+            GgmlType::Q5_1 => visitor.visit::<codec::legacy::Fused<false, 5>, 24, _, _>(),
             GgmlType::Q4_K => visitor.visit::<codec::q45_k::Fused, 144, _, _>(),
             GgmlType::Q5_K => visitor.visit::<codec::q45_k::Fused, 176, _, _>(),
             GgmlType::Q6_K => visitor.visit::<codec::q6_k::Fused, _, _, _>(),

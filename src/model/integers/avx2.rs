@@ -2,52 +2,10 @@
 //! before they are widened.
 
 use super::avx2_factored;
-use super::spans::{COLUMNS, LANE, LANES, PANEL, PANEL_ROWS, PanelSpan, SCALED, StepSpan};
-use crate::quant::levels::{GROUP, Levels, SPAN, Shape};
-use fearless_simd::{Avx2, SimdBase, SimdFrom, f32x8, i8x32, u8x32};
+use super::spans::{COLUMNS, LANE, LANES, PANEL, PANEL_ROWS, PanelSpan, SCALED};
+use crate::quant::levels::{GROUP, Levels, Shape};
+use fearless_simd::{Avx2, SimdBase, SimdFrom, f32x8, i8x32};
 use std::arch::x86_64::*;
-
-fearless_simd::kernel!(
-    /// Adds the products of rows of some shape with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of
-    /// which each sum is the total.
-    pub fn step_span(avx2: Avx2, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
-        match shape.bits {
-            _ if shape.is_factored => avx2_factored::step(avx2, rows, x, sums),
-            ..8 => step::<false>(avx2, rows, x, sums),
-            _ => step::<true>(avx2, rows, x, sums),
-        }
-    }
-);
-
-#[target_feature(enable = "avx2,fma")]
-fn step<const WIDE: bool>(avx2: Avx2, rows: &[Levels], x: &[StepSpan], sums: &mut [[f32; 16]]) {
-    const PARTS: usize = SPAN / COLUMNS;
-    for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(x.len())) {
-        let mut levels = [_mm256_setzero_si256(); PARTS];
-        let mut scales = [_mm256_setzero_ps(); PARTS];
-        for (part, [first, second]) in row.scales.as_chunks().0.iter().enumerate() {
-            levels[part] = u8x32::from_slice(avx2, &row.levels[COLUMNS * part..][..COLUMNS]).into();
-            scales[part] = _mm256_blend_ps::<0xf0>(_mm256_set1_ps(*first), _mm256_set1_ps(*second));
-        }
-        for (x, sum) in x.iter().zip(sums) {
-            let (low, high) = sum.split_at_mut(LANES);
-            let mut held = [&*low, &*high].map(|sum| f32x8::from_slice(avx2, sum).into());
-            for part in 0..PARTS {
-                let x_levels: __m256i =
-                    i8x32::from_slice(avx2, &x.levels[COLUMNS * part..][..COLUMNS]).into();
-                let x_scales: __m256 = f32x8::from_slice(avx2, &x.scales[LANES * part..][..LANES]).into();
-                let product = _mm256_cvtepi32_ps(widened::<WIDE>(products::<WIDE>(levels[part], x_levels)));
-                let scale = _mm256_mul_ps(scales[part], x_scales);
-                held[part % 2] = _mm256_fmadd_ps(product, scale, held[part % 2]);
-            }
-            for (half, (sum, held)) in [low, high].into_iter().zip(held).enumerate() {
-                let offsets: __m256 = f32x8::from_slice(avx2, &row.offsets[LANES * half..][..LANES]).into();
-                let x_sums: __m256 = f32x8::from_slice(avx2, &x.sums[LANES * half..][..LANES]).into();
-                f32x8::simd_from(avx2, _mm256_fmadd_ps(offsets, x_sums, held)).store_slice(sum);
-            }
-        }
-    }
-}
 
 fearless_simd::kernel!(
     /// Adds the products of rows of some shape with the same span of two panels to `sums`.

@@ -1,44 +1,11 @@
 //! The products on AVX2 for types whose scales are integers times one number a span (see [`Factors`]), beside activations
 //! with one scale a span: the sum of a span stays an integer to its end.
 
-use super::spans::{COLUMNS, LANE, LANES, PANEL, PANEL_ROWS, PanelSpan, StepSpan};
+use super::spans::{COLUMNS, LANE, LANES, PANEL, PANEL_ROWS, PanelSpan};
 use crate::quant::levels::{Factors, GROUP, Levels, SPAN};
-use fearless_simd::{Avx2, SimdBase, SimdFrom, f32x8, i8x32, i16x16, u8x32};
+use fearless_simd::{Avx2, SimdBase, SimdFrom, f32x8, i8x32, i16x16};
 use std::arch::x86_64::*;
 use std::hint::black_box;
-
-/// Vectors of columns in a span.
-const PARTS: usize = SPAN / COLUMNS;
-
-/// Adds the products of rows with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of which each sum is the
-/// total.
-#[target_feature(enable = "avx2,fma")]
-pub fn step(avx2: Avx2, rows: &[Levels], x: &[StepSpan], sums: &mut [[f32; 16]]) {
-    for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(x.len())) {
-        let factors = &row.factors;
-        let offsets: __m256i = i16x16::simd_from(avx2, factors.offsets).into();
-        let mut scales = [_mm256_setzero_si256(); PARTS];
-        for (scales, [first, second]) in scales.iter_mut().zip(factors.scales.as_chunks().0) {
-            *scales = _mm256_set_m128i(_mm_set1_epi16(*second), _mm_set1_epi16(*first));
-        }
-        for (x, sum) in x.iter().zip(sums) {
-            let mut products = _mm256_setzero_si256();
-            for (part, scales) in scales.iter().enumerate() {
-                let levels: __m256i =
-                    u8x32::from_slice(avx2, &row.levels[COLUMNS * part..][..COLUMNS]).into();
-                let x: __m256i = i8x32::from_slice(avx2, &x.levels[COLUMNS * part..][..COLUMNS]).into();
-                let scaled = _mm256_madd_epi16(_mm256_maddubs_epi16(levels, x), *scales);
-                products = _mm256_add_epi32(products, scaled);
-            }
-            let moved = _mm256_madd_epi16(offsets, i16x16::simd_from(avx2, x.totals).into());
-            let (low, _) = sum.split_at_mut(LANES);
-            let held = f32x8::from_slice(avx2, low).into();
-            let x_scale = _mm256_set1_ps(x.scales[0]);
-            let held = add_scaled(factors, [products, moved], x_scale, held);
-            f32x8::simd_from(avx2, held).store_slice(low);
-        }
-    }
-}
 
 /// One panel, of which `FOLD` products are added in 16 bits. The loops count, for iterators that are not inlined are not
 /// compiled for AVX2 either: a fourth of the speed.

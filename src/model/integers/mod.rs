@@ -37,15 +37,6 @@ impl Kernels {
         }
     }
 
-    /// Adds the products of rows of some shape with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of
-    /// which each sum is the total.
-    fn step_span(self, rows: &[Levels], shape: Shape, x: &[StepSpan], sums: &mut [[f32; 16]]) {
-        match self {
-            Kernels::Avx512(avx512) => avx512::step_span(avx512, rows, x, sums),
-            Kernels::Avx2(avx2) => avx2::step_span(avx2, rows, shape, x, sums),
-        }
-    }
-
     /// Adds the products of rows of some shape with the same span of two panels to `sums`.
     fn panel_span(
         self,
@@ -66,23 +57,25 @@ impl Kernels {
 type PairSums = [[f32; PANEL]; 2];
 
 impl Matrix<'_> {
-    /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart
-    /// or the processor lacks the instructions.
+    /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart,
+    /// the processor lacks the instructions, or they take as long as those of rounded activations in `f32`.
     pub(super) fn mul_integers(&self, x: &[f32], pass: Pass) -> Option<Vec<f32>> {
         let kernels = Kernels::of(self.isa())?;
         let shape = self.ty().level_shape()?;
-        let tokens: Vec<Vec<StepSpan>> = x
-            .par_chunks_exact(self.cols())
-            .map(|row| StepSpan::of(&Quantized::new(self.ty(), self.isa(), row)))
-            .collect();
-        Some(match pass {
-            Pass::Step => self.step_integers(kernels, shape, &tokens),
-            Pass::Prompt => self.prompt_integers(kernels, shape, &tokens),
+        let tokens = || -> Vec<Vec<StepSpan>> {
+            x.par_chunks_exact(self.cols())
+                .map(|row| StepSpan::of(&Quantized::new(self.ty(), self.isa(), row)))
+                .collect()
+        };
+        Some(match (pass, kernels) {
+            (Pass::Step, Kernels::Avx512(avx512)) => self.step_integers(avx512, &tokens()),
+            (Pass::Step, Kernels::Avx2(_)) => return None,
+            (Pass::Prompt, _) => self.prompt_integers(kernels, shape, &tokens()),
         })
     }
 
     /// Rows one after the other, each with all tokens.
-    fn step_integers(&self, kernels: Kernels, shape: Shape, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
+    fn step_integers(&self, avx512: Avx512, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
         let spans = self.cols().div_ceil(SPAN);
         let count = tokens.len();
         // Span by span, so that the tokens of one lie together.
@@ -101,7 +94,7 @@ impl Matrix<'_> {
                     for (span, x) in by_span.iter().enumerate() {
                         self.foresee(first + AHEAD, PANEL_ROWS, span * SPAN, SPAN);
                         rows.levels(span, &mut levels);
-                        kernels.step_span(&levels[..rows.rows()], shape, x, &mut lanes);
+                        avx512::step_span(avx512, &levels[..rows.rows()], x, &mut lanes);
                     }
                     for (sum, lanes) in sums.iter_mut().zip(lanes) {
                         *sum = lanes.iter().sum();

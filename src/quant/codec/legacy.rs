@@ -11,7 +11,7 @@ use super::{decode_blocks, planes, scales};
 use crate::quant::fused::{self, Chunk};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, f32x8, i8x32, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, f32x8, u8x32};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
@@ -74,23 +74,33 @@ fn levels<S: Simd, const CENTRED: bool, const BITS: usize, const BYTES: usize>(
     out.put(place, &levels, d, offset);
 }
 
-/// Blocks of Q4_0 that are multiplied while they are decoded.
-pub(in crate::quant) struct Fused;
+/// Blocks that are multiplied while they are decoded.
+pub(in crate::quant) struct Fused<const CENTRED: bool, const BITS: usize>;
 
-impl fused::Fused<18, 1, 1> for Fused {
-    type Scales = f32;
+impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BYTES, 1, 1>
+    for Fused<CENTRED, BITS>
+{
+    /// d, and m or anything.
+    type Scales = [f32; 2];
 
     #[inline(always)]
-    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; 18]) -> f32 {
-        let [d, _] = halves(simd, [d0, d1, q0, q1]);
-        d
+    fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; 2] {
+        halves(simd, [block[0], block[1], block[2], block[3]])
     }
 
     #[inline(always)]
-    fn unit<S: Simd>(simd: S, block: &[u8; 18], scale: &f32, _: usize) -> [Chunk<S>; 1] {
-        let levels: i8x32<S> = planes::nibbles(simd, &block[2..]).bitcast();
-        let levels = levels - i8x32::splat(simd, 8);
-        [Chunk::scaled(levels.bitcast(), f32x8::splat(simd, *scale))]
+    fn unit<S: Simd>(simd: S, block: &[u8; BYTES], [d, m]: &[f32; 2], _: usize) -> [Chunk<S>; 1] {
+        let (head, stripe) = block.split_at(BYTES - LEN / 2);
+        let mut levels: u8x32<S> = planes::nibbles(simd, stripe).bitcast();
+        if BITS == 5 {
+            levels |= planes::spread_bits(simd, &head[head.len() - 4..]) & 0x10;
+        }
+        let d = f32x8::splat(simd, *d);
+        [match CENTRED {
+            true => Chunk::scaled((levels - (1 << (BITS - 1))).bitcast(), d),
+            // 11 bits of d and 5 of the level: an exact product.
+            false => Chunk::scaled_and_moved(levels.bitcast(), d, f32x8::splat(simd, *m)),
+        }]
     }
 }
 

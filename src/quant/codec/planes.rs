@@ -4,7 +4,7 @@
 //! next one above it. Q4_0 is one stripe of 16 bytes with 4 bits a level; Q2_K has two stripes of 32 bytes with 2 bits.
 
 use crate::quant::simd::is_avx2;
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFrom, SimdInt, f32x8, f32x16, i32x8, u8x16, u8x32};
+use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFrom, SimdInt, f32x8, f32x16, i32x8, u8x16, u8x32};
 
 /// The levels in `bytes`.
 #[inline(always)]
@@ -28,6 +28,22 @@ pub(super) fn nibbles<S: Simd>(simd: S, stripe: &[u8]) -> i32x8<S> {
     let twice: i32x8<S> = simd.combine_u8x16(stripe, stripe).bitcast();
     let runs = i32x8::simd_from(simd, [0, 0, 0, 0, 4, 4, 4, 4]);
     (twice >> runs) & 0x0f0f_0f0f
+}
+
+/// Of 32 bits each in all bits of a byte.
+#[inline(always)]
+pub(super) fn spread_bits<S: Simd>(simd: S, bits: &[u8]) -> u8x32<S> {
+    let bits = i32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]);
+    let all: u8x32<S> = i32x8::splat(simd, bits).bitcast();
+    let (byte, bit) = (
+        std::array::from_fn(|i| i as u8 / 8),
+        std::array::from_fn(|i| 1 << (i % 8)),
+    );
+    let bytes = all.swizzle_dyn_within_blocks(u8x32::simd_from(simd, byte));
+    let bit = u8x32::simd_from(simd, bit);
+    (bytes & bit)
+        .simd_eq(bit)
+        .select(u8x32::splat(simd, 0xff), u8x32::splat(simd, 0))
 }
 
 /// The low `BITS` bits of each level into `bytes`.
