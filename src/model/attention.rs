@@ -37,6 +37,17 @@ impl KvCache {
         }
     }
 
+    /// Makes room for positions that will be appended, `batch` at once, of which `keep` are kept (see
+    /// [`KvCache::forget_before_last`]): growing bit by bit leaves as much memory unused as is used.
+    pub fn reserve(&mut self, positions: usize, batch: usize, keep: usize) {
+        let most = positions.min(keep.saturating_add(SPARE + batch));
+        let bytes = most * self.row_bytes();
+        for head in &mut self.heads {
+            head.keys.reserve_exact(bytes);
+            head.values.reserve_exact(bytes);
+        }
+    }
+
     /// Number of heads.
     pub fn kv_heads(&self) -> usize {
         self.heads.len()

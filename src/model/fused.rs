@@ -133,10 +133,11 @@ fn group_of<
     let width = blocks * UNITS * CHUNKS * CHUNK;
     let count = const { GROUP / T };
     let mut scales = [F::Scales::default(); STRIP];
+    let mut sums = [[[0.0; CHUNK]; T]; GROUP];
     for first in (0..rows.rows()).step_by(count) {
         let group = rows.slice(first, count.min(rows.rows() - first));
-        let mut sums = [[[0.0; CHUNK]; T]; GROUP];
-        let sums = &mut sums[..count];
+        let sums = &mut sums[..group.rows()];
+        sums.fill([[0.0; CHUNK]; T]);
         for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
             let next = match (strip + 1) * width < rows.cols() {
                 true => (0, (strip + 1) * width),
@@ -160,7 +161,7 @@ fn group_of<
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate().take(group.rows()) {
+        for (r, sums) in sums.iter().enumerate() {
             for (token, sums) in sums.iter().enumerate() {
                 put(first + r, token, total(sums));
             }
@@ -168,7 +169,8 @@ fn group_of<
     }
 }
 
-/// Adds the products of blocks with `T` tokens to their sums: `V` vectors of each chunk, from `FIRST` on.
+/// Adds the products of blocks with `T` tokens to their sums: `V` vectors of each chunk, from `FIRST` on. The inner loops
+/// count, and all that they hold stays in registers.
 #[inline(always)]
 fn add_products<
     S: Simd,
@@ -192,7 +194,8 @@ fn add_products<
             held[t][v] = f32x8::from_slice(simd, &sums[t][LANES * (FIRST + v)..][..LANES]);
         }
     }
-    // One loop over all units: those of a block would be unrolled, and more be decoded at once than there are registers for.
+    // One loop over the units of all blocks: those of one would be unrolled, and more be decoded ahead than there are registers
+    // for.
     for (unit, x) in x.iter().enumerate() {
         let chunks = F::unit(simd, &blocks[unit / UNITS], &scales[unit / UNITS], unit % UNITS);
         for c in 0..CHUNKS {

@@ -1,8 +1,9 @@
 //! Matrices in their stored form, and their products with rows of activations.
 //!
-//! Each weight is decoded once for all tokens of a pass, into a tile that stays in the cache. Two ways from there: for
-//! prompts, tokens lie side by side in vectors; for single steps and the few tokens of a draft, columns do. Neither result
-//! depends on the number of threads, and that of a step not on how many tokens it has.
+//! Each weight is decoded once for all tokens of a prompt, into a tile that stays in the cache, and multiplied with tokens
+//! that lie side by side in vectors. For single steps and the few tokens of a draft columns do, and the weights of most types
+//! go from the decoder into the products without being written ([`super::fused`]); those of the others into a tile first.
+//! No result depends on the number of threads, and that of a step not on how many tokens it has.
 
 use super::arithmetic::{Arithmetic, Mode, Pass};
 use super::kernels::{self, EMPTY_STRIP, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_ROWS, StepTokens, Strip};

@@ -3,7 +3,7 @@
 use super::arithmetic::{Mode, Pass, gate};
 use super::attention::{KvCache, attend};
 use super::block::Block;
-use super::config::Config;
+use super::config::{Config, LayerConfig};
 use super::error::ModelError;
 use super::experts::Experts;
 use super::finite::{Place, Watch};
@@ -14,8 +14,10 @@ use super::taps::Taps;
 use super::weights::{Weights, ropes};
 use crate::arch::LayerKind;
 
-/// Tokens of a prompt that are taken at once: bounds the memory that activations need.
-const PROMPT_BATCH: usize = 512;
+/// Tokens of a prompt that is taken at once: longer ones have keys and values that need the memory, too.
+const SHORT_PROMPT: usize = 512;
+/// Tokens of a longer prompt that are taken at once: bounds the memory that activations need.
+const PROMPT_BATCH: usize = 256;
 
 /// A target.
 #[derive(Debug)]
@@ -99,8 +101,8 @@ pub struct State {
     /// By layer; layers without keys and values have empty ones.
     caches: Vec<KvCache>,
     len: usize,
-    /// Positions that sliding layers keep at least.
-    keep: usize,
+    /// Positions that each layer's cache keeps at least.
+    keep: Vec<usize>,
     taps: Taps,
 }
 
@@ -216,16 +218,23 @@ impl<'a> Target<'a> {
     /// As [`Target::state`], with the inputs of some layers kept for all positions; the number of layers stands for the
     /// state after the final norm.
     pub fn tapped_state(&self, back: usize, layers: &[usize]) -> State {
+        // A drafter by transformers' reading sees one more.
+        let seen = back.saturating_add(self.config.window + 1);
+        let keep = |(l, layer): (usize, &LayerConfig)| match layer.kind {
+            LayerKind::Full => usize::MAX,
+            // A drafter reads a prompt's newest positions when all of it has been appended.
+            LayerKind::Sliding if l == self.shared_sliding => seen.saturating_add(SHORT_PROMPT),
+            LayerKind::Sliding => seen,
+        };
+        let layers_of = &self.config.layers;
+        let cache_type = self.config.compute.cache_type;
         State {
-            caches: self
-                .config
-                .layers
+            caches: layers_of
                 .iter()
-                .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim, self.config.compute.cache_type))
+                .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim, cache_type))
                 .collect(),
+            keep: layers_of.iter().enumerate().map(keep).collect(),
             len: 0,
-            // A drafter by transformers' reading sees one more, and a prompt's batch is appended before it is read.
-            keep: back.saturating_add(self.config.window + 1 + PROMPT_BATCH),
             taps: Taps::new(self.config.width, layers),
         }
     }
@@ -274,7 +283,14 @@ impl<'a> Target<'a> {
         mut each: impl FnMut(&[f32], usize) -> bool,
     ) {
         let mut left = prompt.len();
-        for batch in prompt.chunks(PROMPT_BATCH) {
+        let batch = match prompt.len() {
+            ..=SHORT_PROMPT => SHORT_PROMPT,
+            _ => PROMPT_BATCH,
+        };
+        for (cache, keep) in state.caches.iter_mut().zip(&state.keep) {
+            cache.reserve(prompt.len() + SHORT_PROMPT, batch, *keep);
+        }
+        for batch in prompt.chunks(batch) {
             left -= batch.len();
             let wanted = newest.saturating_sub(left).min(batch.len());
             let hidden = self.forward_newest(state, batch, wanted, Pass::Prompt);
@@ -336,11 +352,6 @@ impl<'a> Target<'a> {
             self.watch.look(&y, Place::Layer(l));
         }
         state.len = positions.end;
-        for (cache, layer) in state.caches.iter_mut().zip(&self.config.layers) {
-            if layer.kind == LayerKind::Sliding {
-                cache.forget_before_last(state.keep);
-            }
-        }
         weighted_rms_norm(&mut y, &self.output_norm, self.config.eps);
         self.watch.look(&y, Place::Hidden);
         state.taps.take(self.layers.len(), &y);
@@ -426,6 +437,7 @@ impl<'a> Layer<'a> {
         let queries = self.block.queries(&input, angles, mode);
         if let Some(own) = &self.own {
             let (keys, values) = own.keys_and_values(&input, layer.kv_heads, config.eps, angles, mode);
+            state.caches[l].forget_before_last(state.keep[l]);
             state.caches[l].append(&keys, &values);
         }
         let attended = attend(&queries, layer.heads, &state.caches[self.kv_layer], |i| {
