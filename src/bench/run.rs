@@ -170,15 +170,12 @@ pub fn run(
         for warmup in rounds {
             interrupt.check()?;
             let mut calls = make(&plan, step, &mut stand, warmup, start)?;
-            let failed = calls.iter().find_map(|(_, error)| error.is_some().then_some(()));
             let error = calls.iter_mut().find_map(|(_, error)| error.take());
             let calls: Vec<Call> = calls.into_iter().map(|(call, _)| call).collect();
             tell(Event::Made(&calls))?;
             run.calls.extend(calls);
-            if failed.is_some() {
-                // Why a server stopped says more than that it did not answer.
-                let cause = stand.died(step.condition).or(error);
-                return Err(cause.unwrap_or_else(|| BenchError::Usage("a call failed".to_owned())));
+            if let Some(error) = error {
+                return Err(stand.cause(step.condition, error));
             }
         }
     }
@@ -216,7 +213,7 @@ fn probe(plan: &Plan, at: usize, stand: &mut Stand, start: Instant) -> Result<Ve
     let mut calls = Vec::new();
     for (call, error) in made {
         if let Some(error) = error {
-            return Err(stand.died(at).unwrap_or(error));
+            return Err(stand.cause(at, error));
         }
         calls.push(call);
     }
@@ -248,7 +245,9 @@ fn fit_kinds(plan: &mut Plan, stand: &mut Stand, tell: &mut Tell) -> Result<(), 
         if at == 0 && !plan.contexts.is_empty() {
             let sample = prompts::long(1024, 4.0, 0);
             let sample = &sample.prompts[0].text;
-            if let Some(tokens) = client.count_tokens(sample)?.filter(|tokens| *tokens > 0) {
+            let counted = client.count_tokens(sample);
+            let counted = counted.map_err(|error| stand.cause(at, error))?;
+            if let Some(tokens) = counted.filter(|tokens| *tokens > 0) {
                 chars = sample.len() as f64 / tokens as f64;
             }
         }
@@ -381,8 +380,9 @@ impl<'i> Stand<'i> {
                 if !self.side_by_side {
                     self.open.retain(|_, open| open.server.is_none());
                 }
-                let started = Server::start(launch, label, self.interrupt)?;
-                let client = client::connect(&started.url, &self.manner)?;
+                let mut started = Server::start(launch, label, self.interrupt)?;
+                let client = client::connect(&started.url, &self.manner)
+                    .map_err(|error| started.died_just_now().unwrap_or(error))?;
                 server = Some(started);
                 client
             }
@@ -404,17 +404,16 @@ impl<'i> Stand<'i> {
         Ok(self.open.get(&at).map_or(0, |open| open.launch))
     }
 
-    fn died(&mut self, at: usize) -> Option<BenchError> {
-        let server = self.open.get_mut(&at)?.server.as_mut()?;
-        // A server that was killed while it answered is gone a moment after its connection.
-        let start = Instant::now();
-        loop {
-            let died = server.died();
-            if died.is_some() || start.elapsed() > Duration::from_millis(500) {
-                return died;
-            }
-            std::thread::sleep(POLL);
-        }
+    /// Why a condition's server did not answer: that it stopped, if so, says more than what its connection tells.
+    fn cause(&mut self, at: usize, error: BenchError) -> BenchError {
+        let server = self.open.get_mut(&at).and_then(|open| open.server.as_mut());
+        server.and_then(Server::died_just_now).unwrap_or(error)
+    }
+
+    /// What a condition's server has counted so far.
+    fn counters(&mut self, at: usize) -> Result<Option<Counters>, BenchError> {
+        let counted = self.client(at)?.counters();
+        counted.map_err(|error| self.cause(at, error))
     }
 
     /// Makes calls at the same time; failures are told beside them.
@@ -427,7 +426,7 @@ impl<'i> Stand<'i> {
         start: Instant,
     ) -> Result<Vec<(Call, Option<BenchError>)>, BenchError> {
         let client = self.client(step.condition)?;
-        let before = client.counters()?;
+        let before = self.counters(step.condition)?;
         let (sender, results) = mpsc::channel();
         let mut calls: Vec<(Call, Option<BenchError>)> = Vec::new();
         for (offset, prompt) in prompts.into_iter().enumerate() {
@@ -480,8 +479,8 @@ impl<'i> Stand<'i> {
                     kind: call.kind.clone(),
                 });
             }
-            let counted = client
-                .counters()?
+            let counted = self
+                .counters(step.condition)?
                 .map(|after| after.since(&before.unwrap_or_default()));
             if let (Some(counted), Some((first, _))) = (counted, calls.first_mut()) {
                 take_counters(first, counted);

@@ -133,6 +133,18 @@ impl Server {
         })
     }
 
+    /// [`Server::died`] for one that did not answer: killed while it did, it is gone a moment after its connection.
+    pub fn died_just_now(&mut self) -> Option<BenchError> {
+        let start = Instant::now();
+        loop {
+            let died = self.died();
+            if died.is_some() || start.elapsed() > Duration::from_millis(500) {
+                return died;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
     #[cfg(unix)]
     fn signal(&self, signal: rustix::process::Signal) {
         if let Some(group) = i32::try_from(self.child.id())

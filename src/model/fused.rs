@@ -16,6 +16,9 @@ const STRIP: usize = 32;
 /// Rows and tokens together that meet the same strip: the sums of all are 4 KiB.
 const GROUP: usize = 32;
 
+/// Bytes that are asked for ahead: more would displace the tokens.
+const AHEAD: usize = 8192;
+
 /// Columns of a token.
 type Columns = [f32; CHUNK];
 /// The partial sums of a row's products with some tokens.
@@ -139,13 +142,17 @@ fn group_of<
         let sums = &mut sums[..group.rows()];
         sums.fill([[0.0; CHUNK]; T]);
         for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
-            let next = match (strip + 1) * width < rows.cols() {
-                true => (0, (strip + 1) * width),
-                false => (count, 0),
-            };
             let bytes = group.blocks(strip * width, width);
+            let ahead = AHEAD.div_ceil(bytes.len()).min(count);
             for (r, (row, sums)) in group.each_row().zip(&mut *sums).enumerate() {
-                group.foresee(next.0 + r, 1, next.1, width);
+                let next = match r + ahead < group.rows() {
+                    true => (r + ahead, strip * width),
+                    false if (strip + 1) * width < rows.cols() => {
+                        (r + ahead - group.rows(), (strip + 1) * width)
+                    }
+                    false => (r + ahead, 0),
+                };
+                group.foresee(next.0, 1, next.1, width);
                 let blocks = row[bytes.clone()].as_chunks::<BYTES>().0;
                 for (scales, block) in scales.iter_mut().zip(blocks) {
                     *scales = F::scales(simd, block);

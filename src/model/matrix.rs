@@ -103,7 +103,9 @@ impl<'a> Matrix<'a> {
                 panels.gather(&sums, self.rows, PROMPT_ROWS)
             }
             Pass::Step => {
-                if let Some(product) = self.mul_fused(x) {
+                // Bytes that are numbers as they lie stream faster to one token in order.
+                let is_plain = tokens == 1 && self.ty == GgmlType::Q8_0;
+                if !is_plain && let Some(product) = self.mul_fused(x) {
                     return product;
                 }
                 let task_rows = (STEP_TASK / (self.cols * tokens.max(1))).next_multiple_of(STEP_ROWS);

@@ -226,14 +226,13 @@ impl<'a> Target<'a> {
             LayerKind::Sliding if l == self.shared_sliding => seen.saturating_add(SHORT_PROMPT),
             LayerKind::Sliding => seen,
         };
-        let layers_of = &self.config.layers;
-        let cache_type = self.config.compute.cache_type;
+        let (all, cache_type) = (&self.config.layers, self.config.compute.cache_type);
         State {
-            caches: layers_of
+            caches: all
                 .iter()
                 .map(|layer| KvCache::new(layer.kv_heads, layer.head_dim, cache_type))
                 .collect(),
-            keep: layers_of.iter().enumerate().map(keep).collect(),
+            keep: all.iter().enumerate().map(keep).collect(),
             len: 0,
             taps: Taps::new(self.config.width, layers),
         }
@@ -287,7 +286,8 @@ impl<'a> Target<'a> {
             ..=SHORT_PROMPT => SHORT_PROMPT,
             _ => PROMPT_BATCH,
         };
-        for (cache, keep) in state.caches.iter_mut().zip(&state.keep) {
+        let caches = state.caches.iter_mut().zip(&state.keep).zip(&self.layers);
+        for ((cache, keep), _) in caches.filter(|(_, layer)| layer.own.is_some()) {
             cache.reserve(prompt.len() + SHORT_PROMPT, batch, *keep);
         }
         for batch in prompt.chunks(batch) {

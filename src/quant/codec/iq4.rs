@@ -73,17 +73,17 @@ fn levels_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], _: usize, out: &mut Level
 pub(in crate::quant) struct FusedNl;
 
 impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
-    type Scales = f32;
+    /// d, and anything.
+    type Scales = [f32; 2];
 
     #[inline(always)]
-    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; NL_BYTES]) -> f32 {
-        let [d, _] = halves(simd, [d0, d1, q0, q1]);
-        d
+    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; NL_BYTES]) -> [f32; 2] {
+        halves(simd, [d0, d1, q0, q1])
     }
 
     #[inline(always)]
-    fn unit<S: Simd>(simd: S, block: &[u8; NL_BYTES], scale: &f32, _: usize) -> [Chunk<S>; 1] {
-        [chunk(simd, &block[2..], *scale)]
+    fn unit<S: Simd>(simd: S, block: &[u8; NL_BYTES], [d, _]: &[f32; 2], _: usize) -> [Chunk<S>; 1] {
+        [chunk(simd, &block[2..], *d)]
     }
 }
 

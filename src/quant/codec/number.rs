@@ -55,8 +55,8 @@ pub(super) fn read_f16(bytes: [u8; 2]) -> f32 {
     f16_value(u16::from_le_bytes(bytes))
 }
 
-/// Two neighbouring little-endian f16s, as fast as this instruction set can; of a NaN any. One alone would be put into a
-/// register that the processor waits for.
+/// Two neighbouring little-endian f16s, as fast as this instruction set can; of a NaN any. Both are to be kept: one alone
+/// the compiler puts into a register that the processor waits for.
 #[inline(always)]
 pub(super) fn halves<S: Simd>(simd: S, bytes: [u8; 4]) -> [f32; 2] {
     #[cfg(target_arch = "x86_64")]

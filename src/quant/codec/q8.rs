@@ -50,20 +50,17 @@ fn levels<S: Simd>(_: S, &[d0, d1, ref levels @ ..]: &[u8; 34], place: usize, ou
 pub(in crate::quant) struct Fused;
 
 impl fused::Fused<34, 1, 1> for Fused {
-    type Scales = f32;
+    /// d, and anything.
+    type Scales = [f32; 2];
 
     #[inline(always)]
-    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; 34]) -> f32 {
-        let [d, _] = halves(simd, [d0, d1, q0, q1]);
-        d
+    fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; 34]) -> [f32; 2] {
+        halves(simd, [d0, d1, q0, q1])
     }
 
     #[inline(always)]
-    fn unit<S: Simd>(simd: S, block: &[u8; 34], scale: &f32, _: usize) -> [Chunk<S>; 1] {
-        [Chunk::scaled(
-            words(simd, &block[2..]),
-            f32x8::splat(simd, *scale),
-        )]
+    fn unit<S: Simd>(simd: S, block: &[u8; 34], [d, _]: &[f32; 2], _: usize) -> [Chunk<S>; 1] {
+        [Chunk::scaled(words(simd, &block[2..]), f32x8::splat(simd, *d))]
     }
 }
 
