@@ -2,7 +2,7 @@
 //! few tokens that to write the decoded numbers and to read them again would take as long as the products.
 
 use super::kernels::{Aligned, has_many_registers};
-use super::matrix::{Matrix, STEP_TASK, transpose};
+use super::matrix::Matrix;
 use crate::quant::fused::{Fused, LANES, VECTORS, Visit, strided, total};
 use crate::quant::product::CHUNK;
 use crate::quant::simd::has_wide_vectors;
@@ -12,7 +12,7 @@ use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch, f32x8};
 const TOKENS: usize = 4;
 /// Chunks of all tokens together that are multiplied with one row after the other: 16 KiB, which stay in the first-level
 /// cache.
-const STRIP: usize = 32;
+const STRIP: usize = 128;
 /// Rows and tokens together that meet the same strip: the sums of all are 4 KiB.
 const GROUP: usize = 32;
 
@@ -46,14 +46,9 @@ impl Visit for Multiply<'_> {
     ) -> Vec<f32> {
         let (matrix, tokens) = (self.matrix, self.x.len() / self.matrix.cols());
         let x = Tokens::new(self.x, matrix.cols());
-        let task_rows = (STEP_TASK / (matrix.cols() * tokens.max(1))).next_multiple_of(GROUP);
-        let product = matrix.by_tasks(tokens, task_rows, |rows, out| {
+        matrix.by_step_tasks(tokens, GROUP, |rows, out| {
             dispatch!(rows.isa().level(), simd => multiply::<_, F, BYTES, UNITS, CHUNKS>(simd, rows, &x, out));
-        });
-        match tokens {
-            1 => product,
-            _ => transpose(&product, tokens),
-        }
+        })
     }
 }
 
@@ -98,6 +93,7 @@ fn multiply<
     x: &Tokens,
     out: &mut [f32],
 ) {
+    // Never called for these: said so that it is not compiled for them either.
     if !has_wide_vectors(simd) {
         return;
     }

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Multiplications below which a step's work is not split further: some tiles, for the first of a task comes unforeseen.
-pub(super) const STEP_TASK: usize = 1 << 19;
+const STEP_TASK: usize = 1 << 19;
 /// Bytes that a step of one token asks for ahead.
 const AHEAD: usize = 4096;
 /// Rows that a prompt's task takes: whole groups of every kernel, a tile of 96 KiB.
@@ -108,19 +108,17 @@ impl<'a> Matrix<'a> {
                 if !is_plain && let Some(product) = self.mul_fused(x) {
                     return product;
                 }
-                let task_rows = (STEP_TASK / (self.cols * tokens.max(1))).next_multiple_of(STEP_ROWS);
                 if tokens == 1 {
-                    return self.by_tasks(1, task_rows, |rows, out| rows.dot(x, out));
+                    return self.by_step_tasks(1, STEP_ROWS, |rows, out| rows.dot(x, out));
                 }
                 let x = StepTokens::new(x, self.cols);
-                let product = self.by_tasks(tokens, task_rows, |rows, out| rows.step(&x, out));
-                transpose(&product, tokens)
+                self.by_step_tasks(tokens, STEP_ROWS, |rows, out| rows.step(&x, out))
             }
         }
     }
 
     /// Lets threads take some rows at a time, and gives what they made, `per_row` numbers a row.
-    pub(super) fn by_tasks(
+    fn by_tasks(
         &self,
         per_row: usize,
         task_rows: usize,
@@ -132,6 +130,22 @@ impl<'a> Matrix<'a> {
             multiply(self.slice(task * task_rows, out.len() / per_row), out);
         });
         product
+    }
+
+    /// The products of a step, `[tokens, rows]`. Threads take some rows at a time, a multiple of `group`, and make `[rows,
+    /// tokens]`.
+    pub(super) fn by_step_tasks(
+        &self,
+        tokens: usize,
+        group: usize,
+        multiply: impl Fn(Matrix<'a>, &mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        let rows = STEP_TASK / (self.cols * tokens.max(1));
+        let product = self.by_tasks(tokens, rows.max(1).next_multiple_of(group), multiply);
+        match tokens {
+            1 => product,
+            _ => transpose(&product, tokens),
+        }
     }
 
     /// Adds all products, tile by tile.
@@ -317,6 +331,21 @@ mod tests {
                     let some = matrix.mul(&x[..count * cols], STEP);
                     assert_eq!(some, step[..count * rows], "{ty} {} {count}", isa.name());
                 }
+            }
+        }
+    }
+
+    /// So many that one row with all of them is more than a task.
+    #[test]
+    fn a_step_of_very_many_tokens_is_that_of_each() {
+        let (rows, cols, tokens) = (9, 8192, 70);
+        let x = numbers(tokens * cols, 2);
+        for ty in [GgmlType::F16, GgmlType::Q4_0] {
+            let data = encoded(ty, rows, cols);
+            let matrix = matrix(ty, rows, cols, &data, Isa::best());
+            let all = matrix.mul(&x, STEP);
+            for (x, products) in x.chunks_exact(cols).zip(all.chunks_exact(rows)) {
+                assert_eq!(matrix.mul(x, STEP), products, "{ty}");
             }
         }
     }

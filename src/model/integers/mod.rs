@@ -1,6 +1,6 @@
 //! Products of quantized weights with activations in 8 bit, by integers where this processor has instructions for that: those
-//! of prompts on AVX2, those of steps, too, with AVX-512's VNNI. The sums of integers are exact, so these products are those of the rounded activations (see [`super::arithmetic`]) but
-//! for the last bits of an `f32`.
+//! of prompts on AVX2, those of steps, too, with AVX-512's VNNI. The sums of integers are exact, so these products are
+//! those of the rounded activations (see [`super::arithmetic`]) but for the last bits of an `f32`.
 
 mod avx2;
 mod avx2_factored;
