@@ -140,15 +140,16 @@ fn group_of<
         for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
             let bytes = group.blocks(strip * width, width);
             let ahead = AHEAD.div_ceil(bytes.len()).min(count);
+            // Behind the last row of a strip comes the first of the next, or of the next group.
+            let (next_row, next_bytes) = match (strip + 1) * width < rows.cols() {
+                true => (first, rows.blocks((strip + 1) * width, width)),
+                false => (first + group.rows(), rows.blocks(0, width)),
+            };
             for (r, (row, sums)) in group.each_row().zip(&mut *sums).enumerate() {
-                let next = match r + ahead < group.rows() {
-                    true => (r + ahead, strip * width),
-                    false if (strip + 1) * width < rows.cols() => {
-                        (r + ahead - group.rows(), (strip + 1) * width)
-                    }
-                    false => (r + ahead, 0),
-                };
-                group.foresee(next.0, 1, next.1, width);
+                match (r + ahead).checked_sub(group.rows()) {
+                    None => rows.foresee(first + r + ahead, 1, &bytes),
+                    Some(past) => rows.foresee(next_row + past, 1, &next_bytes),
+                }
                 let blocks = row[bytes.clone()].as_chunks::<BYTES>().0;
                 for (scales, block) in scales.iter_mut().zip(blocks) {
                     *scales = F::scales(simd, block);

@@ -164,7 +164,7 @@ impl<'a> Matrix<'a> {
     /// Streams the rows once for one token.
     fn dot(&self, x: &[f32], out: &mut [f32]) {
         for ((i, row), out) in self.each_row().enumerate().zip(out) {
-            self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, 0, self.cols);
+            self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, &(0..self.row_bytes));
             *out = self.decoder.dot(row, x);
         }
     }
@@ -178,14 +178,13 @@ impl<'a> Matrix<'a> {
         });
     }
 
-    /// Asks for columns of rows that will be needed next, as far as there are any.
-    #[inline]
-    pub(super) fn foresee(&self, row: usize, rows: usize, first: usize, count: usize) {
-        let blocks = self.blocks(first.min(self.cols), count);
-        for row in row..row + rows {
+    /// Asks for the same bytes of rows that will be needed next, as far as there are any.
+    #[inline(always)]
+    pub(super) fn foresee(&self, first: usize, count: usize, bytes: &Range<usize>) {
+        for row in first..first + count {
             let at = row * self.row_bytes;
-            if let Some(blocks) = self.data.get(at + blocks.start..at + blocks.end) {
-                prefetch(blocks);
+            if let Some(bytes) = self.data.get(at + bytes.start..at + bytes.end) {
+                prefetch(bytes);
             }
         }
     }
@@ -216,8 +215,8 @@ impl<'a> Matrix<'a> {
 
     /// The bytes of a row's columns from `first` on, whole blocks, `count` columns or as many as are left.
     pub(super) fn blocks(&self, first: usize, count: usize) -> Range<usize> {
-        let bytes = |columns: usize| columns * self.row_bytes / self.cols;
-        bytes(first)..bytes((first + count).min(self.cols))
+        let bytes = |columns: usize| columns.min(self.cols) * self.row_bytes / self.cols;
+        bytes(first)..bytes(first + count)
     }
 
     /// Decodes the columns from `first` on, a multiple of every block's length, `depth` of them or as many as are left.

@@ -5,7 +5,7 @@
 //! of four takes byte `k`: the columns are taken in strides, `k`, `k + 4`, and so on, and no byte moves from where it is.
 
 use super::product::CHUNK;
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdInt, f32x8, i32x8, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8, i32x8, u8x32};
 
 /// Vectors of a chunk, each of [`LANES`] columns.
 pub(crate) const VECTORS: usize = 4;
@@ -60,7 +60,8 @@ impl<S: Simd> Chunk<S> {
     pub(super) fn scaled(levels: i32x8<S>, scale: f32x8<S>) -> Chunk<S> {
         Chunk {
             levels,
-            scale,
+            // Bytes taken as the highest of a word are 2^24 times as large.
+            scale: scale * (1.0 / 16_777_216.0),
             offset: None,
         }
     }
@@ -79,10 +80,36 @@ impl<S: Simd> Chunk<S> {
     #[inline(always)]
     pub(crate) fn numbers(self, k: usize) -> f32x8<S> {
         let bits = 8 * k as u32;
-        let levels: f32x8<S> = ((self.levels << (24 - bits)) >> 24).to_float();
         match self.offset {
-            Some(offset) => levels.mul_add(self.scale, offset),
-            None => levels * self.scale,
+            Some(offset) => {
+                let levels: f32x8<S> = ((self.levels << (24 - bits)) >> 24).to_float();
+                levels.mul_add(self.scale, offset)
+            }
+            None => {
+                let levels: f32x8<S> = self.raised(k).to_float();
+                levels * self.scale
+            }
+        }
+    }
+
+    /// Byte `k` of each word as its highest, the others 0: one instruction each.
+    #[inline(always)]
+    fn raised(self, k: usize) -> i32x8<S> {
+        const HIGHEST: usize = VECTORS - 1;
+        match k {
+            0 => self.levels << 24,
+            HIGHEST => self.levels & i32::from_le_bytes([0, 0, 0, 0xff]),
+            _ => {
+                let bytes: u8x32<S> = self.levels.bitcast();
+                // From a place with the top bit set comes zero.
+                let places = std::array::from_fn(|at| match at % VECTORS {
+                    HIGHEST => (at % 16 - HIGHEST + k) as u8,
+                    _ => 0x80,
+                });
+                bytes
+                    .swizzle_dyn_within_blocks(u8x32::simd_from(self.levels.simd, places))
+                    .bitcast()
+            }
         }
     }
 }

@@ -92,7 +92,7 @@ impl Matrix<'_> {
                     let rows = self.slice(first, sums.len() / count);
                     let mut lanes = vec![[0.0f32; 16]; sums.len()];
                     for (span, x) in by_span.iter().enumerate() {
-                        self.foresee(first + AHEAD, PANEL_ROWS, span * SPAN, SPAN);
+                        self.foresee(first + AHEAD, PANEL_ROWS, &self.blocks(span * SPAN, SPAN));
                         rows.levels(span, &mut levels);
                         avx512::step_span(avx512, &levels[..rows.rows()], x, &mut lanes);
                     }
@@ -125,7 +125,7 @@ impl Matrix<'_> {
                 let mut levels = vec![Levels::ZERO; count];
                 for span in 0..spans {
                     taken.levels(span, &mut levels);
-                    taken.foresee(0, count, (span + 1) * SPAN, SPAN);
+                    taken.foresee(0, count, &taken.blocks((span + 1) * SPAN, SPAN));
                     for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
                         let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
                         for (levels, sums) in groups {
