@@ -45,6 +45,9 @@ pub(crate) trait Fused<const BYTES: usize, const UNITS: usize, const CHUNKS: usi
     fn unit<S: Simd>(simd: S, block: &[u8; BYTES], scales: &Self::Scales, unit: usize) -> [Chunk<S>; CHUNKS];
 }
 
+/// What the scale of [`Chunk::scaled`] is multiplied with.
+pub(super) const TOP: f32 = 1.0 / 16_777_216.0;
+
 /// Some columns in a vector's registers, not yet numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk<S: Simd> {
@@ -55,13 +58,13 @@ pub(crate) struct Chunk<S: Simd> {
 }
 
 impl<S: Simd> Chunk<S> {
-    /// Signed bytes times a scale.
+    /// Signed bytes times a scale. They are taken as the highest bytes of words, 2^24 times as large: `scale` is to be the
+    /// scale times [`TOP`].
     #[inline(always)]
     pub(super) fn scaled(levels: i32x8<S>, scale: f32x8<S>) -> Chunk<S> {
         Chunk {
             levels,
-            // Bytes taken as the highest of a word are 2^24 times as large.
-            scale: scale * (1.0 / 16_777_216.0),
+            scale,
             offset: None,
         }
     }

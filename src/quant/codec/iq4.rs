@@ -8,7 +8,7 @@
 use super::number::{halves, nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, Groups, LANES, load};
 use super::{decode_blocks, planes, scales};
-use crate::quant::fused::{self, Chunk};
+use crate::quant::fused::{self, Chunk, TOP};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFrom, dispatch, f32x8, f32x16, i8x16, u8x16, u8x32};
@@ -83,7 +83,7 @@ impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
 
     #[inline(always)]
     fn unit<S: Simd>(simd: S, block: &[u8; NL_BYTES], [d, _]: &[f32; 2], _: usize) -> [Chunk<S>; 1] {
-        [chunk(simd, &block[2..], *d)]
+        [chunk(simd, &block[2..], *d * TOP)]
     }
 }
 
@@ -91,12 +91,13 @@ impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
 pub(in crate::quant) struct FusedXs;
 
 impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
+    /// Times [`TOP`].
     type Scales = [f32; GROUPS];
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; XS_BYTES]) -> [f32; GROUPS] {
         let [d, _] = halves(simd, [block[0], block[1], block[2], block[3]]);
-        scales_xs(block, d)
+        scales_xs(block, d * TOP)
     }
 
     #[inline(always)]
@@ -106,7 +107,7 @@ impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
     }
 }
 
-/// The points of packed levels with their scale.
+/// The points of packed levels with their scale times [`TOP`].
 #[inline(always)]
 fn chunk<S: Simd>(simd: S, levels: &[u8], scale: f32) -> Chunk<S> {
     let grid = i8x16::simd_from(simd, GRID);

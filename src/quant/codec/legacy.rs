@@ -8,7 +8,7 @@ use super::block32::{Block32, LEN};
 use super::number::{halves, inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
 use super::{decode_blocks, planes, scales};
-use crate::quant::fused::{self, Chunk};
+use crate::quant::fused::{self, Chunk, TOP};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, f32x8, u8x32};
@@ -95,11 +95,11 @@ impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BY
         if BITS == 5 {
             levels |= planes::spread_bits(simd, &head[head.len() - 4..]) & 0x10;
         }
-        let d = f32x8::splat(simd, *d);
+        let splat = |v: f32| f32x8::splat(simd, v);
         [match CENTRED {
-            true => Chunk::scaled((levels - (1 << (BITS - 1))).bitcast(), d),
+            true => Chunk::scaled((levels - (1 << (BITS - 1))).bitcast(), splat(*d * TOP)),
             // 11 bits of d and 5 of the level: an exact product.
-            false => Chunk::scaled_and_moved(levels.bitcast(), d, f32x8::splat(simd, *m)),
+            false => Chunk::scaled_and_moved(levels.bitcast(), splat(*d), splat(*m)),
         }]
     }
 }

@@ -6,7 +6,7 @@
 use super::number::{halves, nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
 use super::{decode_blocks, planes, scales};
-use crate::quant::fused::{self, Chunk, words};
+use crate::quant::fused::{self, Chunk, TOP, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::product::CHUNK;
 use crate::quant::{Codec, Encode};
@@ -68,12 +68,13 @@ fn levels<S: Simd>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
 pub(in crate::quant) struct Fused;
 
 impl fused::Fused<BYTES, 2, 4> for Fused {
+    /// Times [`TOP`].
     type Scales = [f32; LEN / GROUP];
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; LEN / GROUP] {
         let [_, d] = halves(simd, [block[206], block[207], block[208], block[209]]);
-        scales_of(simd, d, packed_scales(block))
+        scales_of(simd, d * TOP, packed_scales(block))
     }
 
     #[inline(always)]

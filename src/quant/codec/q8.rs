@@ -12,7 +12,7 @@
 use super::block32::{Block32, LEN};
 use super::number::{halves, inverse, read_f16, write_f16};
 use super::{decode_blocks, planes};
-use crate::quant::fused::{self, Chunk, words};
+use crate::quant::fused::{self, Chunk, TOP, words};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Simd, SimdBase, dispatch, f32x8};
@@ -60,7 +60,8 @@ impl fused::Fused<34, 1, 1> for Fused {
 
     #[inline(always)]
     fn unit<S: Simd>(simd: S, block: &[u8; 34], [d, _]: &[f32; 2], _: usize) -> [Chunk<S>; 1] {
-        [Chunk::scaled(words(simd, &block[2..]), f32x8::splat(simd, *d))]
+        let scale = f32x8::splat(simd, *d * TOP);
+        [Chunk::scaled(words(simd, &block[2..]), scale)]
     }
 }
 
