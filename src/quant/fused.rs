@@ -2,7 +2,7 @@
 //! written.
 //!
 //! A chunk of 32 columns is decoded from 32 levels of a byte each, which a vector holds as eight words. Of these vector `k`
-//! of four takes byte `k`: the columns are taken in strides, `k`, `k + 4`, and so on, and no byte moves from where it is.
+//! of four takes byte `k`: the columns are taken in strides, `k`, `k + 4`, and so on, and no byte leaves its word.
 
 use super::product::CHUNK;
 use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8, i32x8, u8x32};
