@@ -2,8 +2,8 @@
 //!
 //! The target's prompt pass as a share of the multiply-adds of `f32` that all threads do from registers, and against
 //! llama.cpp's (`--llama-bench PATH`); one token of the target and one draft step as shares of the rate at which memory is
-//! read. What is compared is taken in turns; medians. Peak memory is that of this process
-//! while the target reads its prompt, the mapped file included.
+//! read. What is compared is taken in turns; medians. Peak memory is that of this process while the target reads its
+//! prompt, the mapped file included.
 
 use clap::Parser;
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
