@@ -10,7 +10,9 @@ use super::kernels::{self, EMPTY_STRIP, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_RO
 use super::prefetch::prefetch;
 use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
+use crate::quant::simd::has_sixteen_lanes;
 use crate::quant::{Decoder, GgmlType, Isa};
+use fearless_simd::dispatch;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -103,8 +105,9 @@ impl<'a> Matrix<'a> {
                 panels.gather(&sums, self.rows, PROMPT_ROWS)
             }
             Pass::Step => {
-                // Bytes that are numbers as they lie stream faster to one token in order.
-                let is_plain = tokens == 1 && self.ty == GgmlType::Q8_0;
+                // Bytes that are numbers as they lie stream faster to one token in their order.
+                let in_order = dispatch!(self.isa().level(), simd => has_sixteen_lanes(simd));
+                let is_plain = tokens == 1 && self.ty == GgmlType::Q8_0 && !in_order;
                 if !is_plain && let Some(product) = self.mul_fused(x) {
                     return product;
                 }
@@ -141,6 +144,8 @@ impl<'a> Matrix<'a> {
         multiply: impl Fn(Matrix<'a>, &mut [f32]) + Sync,
     ) -> Vec<f32> {
         let rows = STEP_TASK / (self.cols * tokens.max(1));
+        // Of a small matrix each thread takes a part.
+        let rows = rows.min(self.rows.div_ceil(rayon::current_num_threads()));
         let product = self.by_tasks(tokens, rows.max(1).next_multiple_of(group), multiply);
         match tokens {
             1 => product,
@@ -209,8 +214,15 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The rows from `first` on, and behind them those that follow in the tensor.
+    #[inline(always)]
+    pub(super) fn rows_from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> {
+        let rows = self.data.get(first * self.row_bytes..).unwrap_or_default();
+        rows.chunks_exact(self.row_bytes)
+    }
+
     pub(super) fn each_row(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.data.chunks_exact(self.row_bytes).take(self.rows)
+        self.rows_from(0).take(self.rows)
     }
 
     /// The bytes of a row's columns from `first` on, whole blocks, `count` columns or as many as are left.
@@ -232,7 +244,7 @@ impl<'a> Matrix<'a> {
         let count = depth.min(self.cols - first);
         let blocks = self.blocks(first, depth);
         let ahead = self.blocks(next.1, depth);
-        let mut next = self.data.chunks_exact(self.row_bytes).skip(next.0);
+        let mut next = self.rows_from(next.0);
         for (row, strip) in self.each_row().zip(tile) {
             if let Some(next) = next.next() {
                 prefetch(&next[ahead.clone()]);

@@ -24,6 +24,7 @@ mod integers;
 mod kernels;
 mod matrix;
 pub mod ops;
+mod pool;
 mod prefetch;
 mod rope;
 mod taps;

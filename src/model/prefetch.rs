@@ -3,24 +3,25 @@
 #![allow(unsafe_code)]
 
 /// Bytes a line of the cache.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
-/// Has the processor fetch these items while it goes on; does nothing where it cannot be asked.
+/// Has the processor fetch these bytes while it goes on; does nothing where it cannot be asked.
 #[inline(always)]
-pub(super) fn prefetch<T>(items: &[T]) {
-    for line in items.chunks(LINE / size_of::<T>()) {
-        prefetch_line(line);
+pub(super) fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(LINE) {
+        prefetch_at(line.as_ptr());
     }
 }
 
+/// Has the processor fetch the line at an address, of which it may make nothing.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch_line<T>(line: &[T]) {
+pub(super) fn prefetch_at(address: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: a prefetch reads nothing that the program could see, and faults nowhere.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn prefetch_line<T>(_: &[T]) {}
+pub(super) fn prefetch_at(_: *const u8) {}

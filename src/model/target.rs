@@ -9,6 +9,7 @@ use super::experts::Experts;
 use super::finite::{Place, Watch};
 use super::matrix::Matrix;
 use super::ops::{add, rms_norm, soft_cap, weighted_rms_norm};
+use super::pool::in_pool;
 use super::rope::{Angles, Rope};
 use super::taps::Taps;
 use super::weights::{Weights, ropes};
@@ -293,7 +294,7 @@ impl<'a> Target<'a> {
         for batch in prompt.chunks(batch) {
             left -= batch.len();
             let wanted = newest.saturating_sub(left).min(batch.len());
-            let hidden = self.forward_newest(state, batch, wanted, Pass::Prompt);
+            let hidden = in_pool(|| self.forward_newest(state, batch, wanted, Pass::Prompt));
             if !each(&hidden, batch.len()) {
                 return;
             }
@@ -302,7 +303,7 @@ impl<'a> Target<'a> {
 
     /// Takes in tokens and gives their hidden states after the final norm, `[tokens, width]`.
     pub fn forward(&self, state: &mut State, tokens: &[u32], pass: Pass) -> Vec<f32> {
-        self.forward_newest(state, tokens, tokens.len(), pass)
+        in_pool(|| self.forward_newest(state, tokens, tokens.len(), pass))
     }
 
     /// [`Target::forward`], with the hidden states of the `newest` tokens only. Once no layer is left that has keys and

@@ -1,35 +1,22 @@
 //! Blocks that are multiplied while they are decoded: their numbers go from registers into the products, and are never
 //! written.
 //!
-//! A chunk of 32 columns is decoded from 32 levels of a byte each, which a vector holds as eight words. Of these vector `k`
-//! of four takes byte `k`: the columns are taken in strides, `k`, `k + 4`, and so on, and no byte leaves its word.
+//! A chunk of 32 columns is decoded from 32 levels of a byte each, which a vector of eight lanes holds as words. Of these
+//! vector `k` of four takes byte `k`: the columns are taken in strides, `k`, `k + 4`, and so on, and no byte leaves its word.
+//! On vectors of sixteen lanes the columns stay in their order, and most formats look their levels up in a register.
 
 use super::product::CHUNK;
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8, i32x8, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8, f32x16, i32x8, u8x32};
 
-/// Vectors of a chunk, each of [`LANES`] columns.
+/// Vectors of a chunk in strides, each of [`LANES`] columns.
 pub(crate) const VECTORS: usize = 4;
-/// Columns of a vector.
+/// Columns of such a vector.
 pub(crate) const LANES: usize = CHUNK / VECTORS;
 
 /// Where a chunk's columns are in its vectors: what stands at `LANES * k + j` is column `VECTORS * j + k`.
 #[inline(always)]
 pub(crate) fn strided(columns: &[f32; CHUNK]) -> [f32; CHUNK] {
     std::array::from_fn(|at| columns[VECTORS * (at % LANES) + at / LANES])
-}
-
-/// The total of partial sums that stand in strides, in the order of [`Product::finish`](super::product::Product::finish).
-#[inline(always)]
-pub(crate) fn total(strided: &[f32; CHUNK]) -> f32 {
-    let mut halves = [[0.0; LANES / 2]; VECTORS];
-    for (halves, vector) in halves.iter_mut().zip(strided.as_chunks::<LANES>().0) {
-        for (j, sum) in halves.iter_mut().enumerate() {
-            *sum = vector[j] + vector[j + LANES / 2];
-        }
-    }
-    (0..CHUNK / 2)
-        .map(|column| halves[column % VECTORS][column / VECTORS])
-        .sum()
 }
 
 /// Formats of which a block has `BYTES` bytes and `UNITS` units, each of `CHUNKS` chunks that share bytes. The numbers are, bit
@@ -41,12 +28,29 @@ pub(crate) trait Fused<const BYTES: usize, const UNITS: usize, const CHUNKS: usi
     /// The scales of a block.
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> Self::Scales;
 
-    /// The chunks of a unit.
+    /// The chunks of a unit, for vectors of eight lanes.
     fn unit<S: Simd>(simd: S, block: &[u8; BYTES], scales: &Self::Scales, unit: usize) -> [Chunk<S>; CHUNKS];
+
+    /// The numbers of a unit in their order, for vectors of sixteen lanes.
+    fn numbers<S: Simd>(
+        simd: S,
+        block: &[u8; BYTES],
+        scales: &Self::Scales,
+        unit: usize,
+    ) -> [[f32x16<S>; 2]; CHUNKS];
 }
 
 /// What the scale of [`Chunk::scaled`] is multiplied with.
-pub(super) const TOP: f32 = 1.0 / 16_777_216.0;
+const TOP: f32 = 1.0 / 16_777_216.0;
+
+/// [`TOP`], or 1 where [`Fused::numbers`] is used.
+#[inline(always)]
+pub(super) fn top<S: Simd>(_: S) -> f32 {
+    match S::f32s::LEN {
+        16 => 1.0,
+        _ => TOP,
+    }
+}
 
 /// Some columns in a vector's registers, not yet numbers.
 #[derive(Clone, Copy)]

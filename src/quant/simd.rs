@@ -18,6 +18,12 @@ pub(crate) fn has_wide_vectors<S: Simd>(_: S) -> bool {
     S::f32s::LEN >= 8
 }
 
+/// Whether this is AVX-512.
+#[inline(always)]
+pub(crate) fn has_sixteen_lanes<S: Simd>(_: S) -> bool {
+    S::f32s::LEN == 16
+}
+
 /// An instruction set that the codecs can run on here.
 #[derive(Debug, Clone, Copy)]
 pub struct Isa(Level);

@@ -11,6 +11,7 @@ use crate::model::finite::{Place, Watch};
 use crate::model::head::{Centroids, Head};
 use crate::model::matrix::Matrix;
 use crate::model::ops::weighted_rms_norm;
+use crate::model::pool::in_pool;
 use crate::model::rope::Rope;
 use crate::model::target::{SharedKv, Target};
 use crate::model::weights::{Weights, ropes};
@@ -140,6 +141,10 @@ impl<'a> Assistant<'a> {
     /// last token's embedding, scaled, and the hidden state before it; its position is where that token will stand,
     /// the number of keys that it sees.
     pub fn forward(&self, inputs: &[f32], positions: &[usize], kv: SharedKv, pass: Pass) -> Outputs {
+        in_pool(|| self.outputs_of(inputs, positions, kv, pass))
+    }
+
+    fn outputs_of(&self, inputs: &[f32], positions: &[usize], kv: SharedKv, pass: Pass) -> Outputs {
         let mode = self.config.compute.mode(pass);
         let full = self.rope_full.angles(positions.iter().copied());
         let sliding = self.rope_sliding.angles(positions.iter().copied());

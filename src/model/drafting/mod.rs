@@ -22,6 +22,7 @@ use super::attention::KvCache;
 use super::error::ModelError;
 use super::finite::Place;
 use super::ops::{argmax, softmax, top};
+use super::pool::in_pool;
 use super::taps::Taps;
 use super::target::{SharedKv, Target};
 use std::fmt::Debug;
@@ -133,7 +134,7 @@ pub trait Drafter: Debug + Sync {
 
     /// Drafts at most `count` tokens behind the last one.
     fn draft(&self, memory: &mut Memory, moment: &Moment, count: usize) -> Vec<DraftStep> {
-        self.draft_with(memory, moment, count, &|_, step| step.token())
+        in_pool(|| self.draft_with(memory, moment, count, &|_, step| step.token()))
     }
 
     /// Scores, `[steps, vocab]`, where each step has the inputs of another drafter's.
@@ -151,7 +152,7 @@ pub trait Drafter: Debug + Sync {
                 after: logits.next(),
             }
         };
-        moments.iter().map(guess).collect()
+        in_pool(|| moments.iter().map(guess).collect())
     }
 
     /// Where it first computed a NaN or an infinity, if it did; then nothing since means anything.

@@ -7,8 +7,8 @@
 
 use super::number::{halves, nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, Groups, LANES, load};
-use super::{decode_blocks, planes, scales};
-use crate::quant::fused::{self, Chunk, TOP};
+use super::{decode_blocks, lookup, planes, scales};
+use crate::quant::fused::{self, Chunk, top};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFrom, dispatch, f32x8, f32x16, i8x16, u8x16, u8x32};
@@ -83,7 +83,12 @@ impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
 
     #[inline(always)]
     fn unit<S: Simd>(simd: S, block: &[u8; NL_BYTES], [d, _]: &[f32; 2], _: usize) -> [Chunk<S>; 1] {
-        [chunk(simd, &block[2..], *d * TOP)]
+        [chunk(simd, &block[2..], *d * top(simd))]
+    }
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: &[u8; NL_BYTES], [d, _]: &[f32; 2], _: usize) -> [[f32x16<S>; 2]; 1] {
+        [looked_up(simd, &block[2..], *d)]
     }
 }
 
@@ -97,13 +102,24 @@ impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; XS_BYTES]) -> [f32; GROUPS] {
         let [d, _] = halves(simd, [block[0], block[1], block[2], block[3]]);
-        scales_xs(block, d * TOP)
+        scales_xs(block, d * top(simd))
     }
 
     #[inline(always)]
     fn unit<S: Simd>(simd: S, block: &[u8; XS_BYTES], scales: &[f32; GROUPS], unit: usize) -> [Chunk<S>; 1] {
         let levels = &block[8 + GROUP / 2 * unit..][..GROUP / 2];
         [chunk(simd, levels, scales[unit])]
+    }
+
+    #[inline(always)]
+    fn numbers<S: Simd>(
+        simd: S,
+        block: &[u8; XS_BYTES],
+        scales: &[f32; GROUPS],
+        unit: usize,
+    ) -> [[f32x16<S>; 2]; 1] {
+        let levels = &block[8 + GROUP / 2 * unit..][..GROUP / 2];
+        [looked_up(simd, levels, scales[unit])]
     }
 }
 
@@ -114,6 +130,14 @@ fn chunk<S: Simd>(simd: S, levels: &[u8], scale: f32) -> Chunk<S> {
     let levels: u8x32<S> = planes::nibbles(simd, levels).bitcast();
     let points = simd.combine_i8x16(grid, grid).swizzle_dyn_within_blocks(levels);
     Chunk::scaled(points.bitcast(), f32x8::splat(simd, scale))
+}
+
+/// The numbers of packed levels.
+#[inline(always)]
+fn looked_up<S: Simd>(simd: S, levels: &[u8], scale: f32) -> [f32x16<S>; 2] {
+    let table = f32x16::simd_from(simd, GRID.map(f32::from)) * scale;
+    let levels = lookup::bytes(simd, levels);
+    [lookup::of_16(table, levels), lookup::of_16(table, levels >> 4)]
 }
 
 /// Shows the packed levels of each group and their scale.

@@ -7,11 +7,13 @@
 use super::block32::{Block32, LEN};
 use super::number::{halves, inverse, read_f16, write_f16};
 use super::search::{self, Groups, LANES, Trials};
-use super::{decode_blocks, planes, scales};
-use crate::quant::fused::{self, Chunk, TOP};
+use super::{decode_blocks, lookup, planes, scales};
+use crate::quant::fused::{self, Chunk, top};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Bytes, Simd, SimdBase, SimdMask, dispatch, f32x8, u8x32};
+use fearless_simd::{
+    Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdMask, dispatch, f32x8, f32x16, i32x16, u8x32,
+};
 
 macro_rules! codec {
     ($name:ident, centred = $centred:literal, bits = $bits:literal, bytes = $bytes:literal) => {
@@ -97,10 +99,45 @@ impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BY
         }
         let splat = |v: f32| f32x8::splat(simd, v);
         [match CENTRED {
-            true => Chunk::scaled((levels - (1 << (BITS - 1))).bitcast(), splat(*d * TOP)),
+            true => Chunk::scaled((levels - (1 << (BITS - 1))).bitcast(), splat(*d * top(simd))),
             // 11 bits of d and 5 of the level: an exact product.
             false => Chunk::scaled_and_moved(levels.bitcast(), splat(*d), splat(*m)),
         }]
+    }
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: &[u8; BYTES], [d, m]: &[f32; 2], _: usize) -> [[f32x16<S>; 2]; 1] {
+        let (head, stripe) = block.split_at(BYTES - LEN / 2);
+        let low = lookup::bytes(simd, stripe);
+        let levels = [low, low >> 4];
+        if BITS == 4 {
+            let table = table::<S, CENTRED, BITS>(simd, 0, *d, *m);
+            return [[lookup::of_16(table, low), lookup::of_16(table, low >> 4)]];
+        }
+        let tables = [
+            table::<S, CENTRED, BITS>(simd, 0, *d, *m),
+            table::<S, CENTRED, BITS>(simd, 16, *d, *m),
+        ];
+        let bits = &head[head.len() - 4..];
+        let bits = i32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]);
+        let lanes = i32x16::simd_from(simd, std::array::from_fn(|i| i as i32));
+        let fifth = [bits.rotate_left(4), bits.rotate_right(12)];
+        let mut numbers = [f32x16::splat(simd, 0.0); 2];
+        for half in 0..2 {
+            let fifth = i32x16::splat(simd, fifth[half]) >> lanes;
+            numbers[half] = lookup::of_32(tables, (levels[half] & 0x0f) | (fifth & !0x0f));
+        }
+        [numbers]
+    }
+}
+
+/// The numbers of sixteen levels from `first` on.
+#[inline(always)]
+fn table<S: Simd, const CENTRED: bool, const BITS: usize>(simd: S, first: i32, d: f32, m: f32) -> f32x16<S> {
+    match CENTRED {
+        true => lookup::levels(simd, first - (1 << (BITS - 1))) * d,
+        // 11 bits of d and 5 of the level: an exact product.
+        false => lookup::levels(simd, first).mul_add(f32x16::splat(simd, d), f32x16::splat(simd, m)),
     }
 }
 

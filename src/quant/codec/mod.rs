@@ -4,6 +4,7 @@
 //! multi-byte fields are little-endian.
 
 mod block32;
+mod lookup;
 mod number;
 mod planes;
 mod scales;

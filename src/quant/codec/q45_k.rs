@@ -6,7 +6,7 @@
 
 use super::number::{halves, read_f16, write_f16};
 use super::search::{self, Affine, LANES, Trials};
-use super::{decode_blocks, planes, scales};
+use super::{decode_blocks, lookup, planes, scales};
 use crate::quant::fused::{self, Chunk, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::{Codec, Encode};
@@ -110,6 +110,38 @@ impl<const BYTES: usize> fused::Fused<BYTES, { GROUPS / 2 }, 2> for Fused {
                 Chunk::scaled_and_moved(levels[i], scale, offset)
             },
         )
+    }
+
+    #[inline(always)]
+    fn numbers<S: Simd>(
+        simd: S,
+        block: &[u8; BYTES],
+        scales: &[f32; 2 * GROUPS],
+        unit: usize,
+    ) -> [[f32x16<S>; 2]; 2] {
+        let (fifth, low) = block[HEAD..].split_at(BYTES - HEAD - LEN / 2);
+        let low = &low[GROUP * unit..][..GROUP];
+        let halves = [lookup::bytes(simd, &low[..16]), lookup::bytes(simd, &low[16..])];
+        let mut numbers = [[f32x16::splat(simd, 0.0); 2]; 2];
+        for (i, numbers) in numbers.iter_mut().enumerate() {
+            let group = 2 * unit + i;
+            let (scale, offset) = (scales[group], scales[GROUPS + group]);
+            let (scale, offset) = (f32x16::splat(simd, scale), f32x16::splat(simd, offset));
+            // 11 bits of d, 6 of the scale and 5 of the level: exact products.
+            let table = lookup::levels(simd, 0).mul_add(scale, offset);
+            let upper = lookup::levels(simd, 16).mul_add(scale, offset);
+            for half in 0..2 {
+                let levels = halves[half] >> (4 * i as u32);
+                numbers[half] = match fifth.is_empty() {
+                    true => lookup::of_16(table, levels),
+                    false => {
+                        let fifth = lookup::bytes(simd, &fifth[16 * half..]) << 4 >> (group as u32);
+                        lookup::of_32([table, upper], (levels & 0x0f) | (fifth & !0x0f))
+                    }
+                };
+            }
+        }
+        numbers
     }
 }
 

@@ -5,12 +5,12 @@
 
 use super::number::{halves, nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
-use super::{decode_blocks, planes, scales};
-use crate::quant::fused::{self, Chunk, TOP, words};
+use super::{decode_blocks, lookup, planes, scales};
+use crate::quant::fused::{self, Chunk, top, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::product::CHUNK;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f32x4, i8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdSplit, dispatch, f32x4, f32x16, i8x32};
 
 const LEN: usize = 256;
 const BYTES: usize = 210;
@@ -74,7 +74,7 @@ impl fused::Fused<BYTES, 2, 4> for Fused {
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; LEN / GROUP] {
         let [_, d] = halves(simd, [block[206], block[207], block[208], block[209]]);
-        scales_of(simd, d * TOP, packed_scales(block))
+        scales_of(simd, d * top(simd), packed_scales(block))
     }
 
     #[inline(always)]
@@ -84,27 +84,55 @@ impl fused::Fused<BYTES, 2, 4> for Fused {
         scales: &[f32; LEN / GROUP],
         unit: usize,
     ) -> [Chunk<S>; 4] {
-        let (low, rest) = block.split_at(128);
-        let (first, second) = low[64 * unit..][..64].split_at(CHUNK);
-        let (first, second) = (words(simd, first), words(simd, second));
-        let high = words(simd, &rest[CHUNK * unit..][..CHUNK]);
-        let levels = [
-            first & 0x0f0f_0f0f | (high << 4) & 0x3030_3030,
-            second & 0x0f0f_0f0f | (high << 2) & 0x3030_3030,
-            (first >> 4) & 0x0f0f_0f0f | high & 0x3030_3030,
-            (second >> 4) & 0x0f0f_0f0f | (high >> 2) & 0x3030_3030,
-        ];
+        let levels = signed_levels(simd, block, unit);
         std::array::from_fn(
             #[inline(always)]
             |i| {
-                let levels: i8x32<S> = levels[i].bitcast();
-                let levels = levels - i8x32::splat(simd, ZERO as i8);
                 let low = f32x4::splat(simd, scales[8 * unit + 2 * i]);
                 let high = f32x4::splat(simd, scales[8 * unit + 2 * i + 1]);
-                Chunk::scaled(levels.bitcast(), simd.combine_f32x4(low, high))
+                Chunk::scaled(levels[i].bitcast(), simd.combine_f32x4(low, high))
             },
         )
     }
+
+    #[inline(always)]
+    fn numbers<S: Simd>(
+        simd: S,
+        block: &[u8; BYTES],
+        scales: &[f32; LEN / GROUP],
+        unit: usize,
+    ) -> [[f32x16<S>; 2]; 4] {
+        let levels = signed_levels(simd, block, unit);
+        let mut numbers = [[f32x16::splat(simd, 0.0); 2]; 4];
+        for i in 0..4 {
+            let (low, high) = levels[i].split();
+            let scales = &scales[8 * unit + 2 * i..];
+            numbers[i] = [
+                lookup::signed(simd, low) * scales[0],
+                lookup::signed(simd, high) * scales[1],
+            ];
+        }
+        numbers
+    }
+}
+
+/// The levels of a half, from -32 up.
+#[inline(always)]
+fn signed_levels<S: Simd>(simd: S, block: &[u8; BYTES], half: usize) -> [i8x32<S>; 4] {
+    let (low, rest) = block.split_at(128);
+    let (first, second) = low[64 * half..][..64].split_at(CHUNK);
+    let (first, second) = (words(simd, first), words(simd, second));
+    let high = words(simd, &rest[CHUNK * half..][..CHUNK]);
+    let levels = [
+        first & 0x0f0f_0f0f | (high << 4) & 0x3030_3030,
+        second & 0x0f0f_0f0f | (high << 2) & 0x3030_3030,
+        (first >> 4) & 0x0f0f_0f0f | high & 0x3030_3030,
+        (second >> 4) & 0x0f0f_0f0f | (high >> 2) & 0x3030_3030,
+    ];
+    std::array::from_fn(
+        #[inline(always)]
+        |i| levels[i].bitcast::<i8x32<S>>() - i8x32::splat(simd, ZERO as i8),
+    )
 }
 
 /// Shows the levels of each group and their scale.

@@ -12,10 +12,10 @@
 use super::block32::{Block32, LEN};
 use super::number::{halves, inverse, read_f16, write_f16};
 use super::{decode_blocks, planes};
-use crate::quant::fused::{self, Chunk, TOP, words};
+use crate::quant::fused::{self, Chunk, top, words};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, SimdBase, dispatch, f32x8};
+use fearless_simd::{Simd, SimdBase, dispatch, f32x8, f32x16};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
     decode: decode_blocks!(decode_q8_0, levels, 32, 8),
@@ -60,8 +60,17 @@ impl fused::Fused<34, 1, 1> for Fused {
 
     #[inline(always)]
     fn unit<S: Simd>(simd: S, block: &[u8; 34], [d, _]: &[f32; 2], _: usize) -> [Chunk<S>; 1] {
-        let scale = f32x8::splat(simd, *d * TOP);
+        let scale = f32x8::splat(simd, *d * top(simd));
         [Chunk::scaled(words(simd, &block[2..]), scale)]
+    }
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: &[u8; 34], [d, _]: &[f32; 2], _: usize) -> [[f32x16<S>; 2]; 1] {
+        let levels = block[2..].as_chunks().0;
+        [[
+            planes::signed(simd, &levels[0]) * *d,
+            planes::signed(simd, &levels[1]) * *d,
+        ]]
     }
 }
 

@@ -1,28 +1,29 @@
 //! Products of rows with a few tokens where the weights are multiplied while they are decoded: fastest where a pass has so
 //! few tokens that to write the decoded numbers and to read them again would take as long as the products.
 
+mod kernels;
+
 use super::kernels::{Aligned, has_many_registers};
 use super::matrix::Matrix;
-use crate::quant::fused::{Fused, LANES, VECTORS, Visit, strided, total};
+use crate::quant::Isa;
+use crate::quant::fused::{Fused, VECTORS, Visit, strided};
 use crate::quant::product::CHUNK;
-use crate::quant::simd::has_wide_vectors;
-use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch, f32x8};
+use crate::quant::simd::{has_sixteen_lanes, has_wide_vectors};
+use fearless_simd::{Simd, dispatch};
+use kernels::{Columns, Strip, add_in_order, add_in_strides, totals_in_order, totals_in_strides};
 
-/// Tokens that are multiplied at once: their sums for half a chunk and what is multiplied fill 16 registers.
+/// Tokens that are multiplied at once: their sums, and what is multiplied, fill the registers.
 const TOKENS: usize = 4;
 /// Chunks of all tokens together that are multiplied with one row after the other: 16 KiB, which stay in the first-level
 /// cache.
 const STRIP: usize = 128;
 /// Rows and tokens together that meet the same strip: the sums of all are 4 KiB.
 const GROUP: usize = 32;
+/// Rows that are multiplied at once where there are registers for them.
+const ROWS: usize = 2;
 
 /// Bytes that are asked for ahead: more would displace the tokens.
-const AHEAD: usize = 8192;
-
-/// Columns of a token.
-type Columns = [f32; CHUNK];
-/// The partial sums of a row's products with some tokens.
-type Sums<const T: usize> = [Columns; T];
+const AHEAD: usize = 4096;
 
 impl Matrix<'_> {
     /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where it cannot be done so.
@@ -45,15 +46,15 @@ impl Visit for Multiply<'_> {
         self,
     ) -> Vec<f32> {
         let (matrix, tokens) = (self.matrix, self.x.len() / self.matrix.cols());
-        let x = Tokens::new(self.x, matrix.cols());
+        let x = Tokens::new(matrix.isa(), self.x, matrix.cols());
         matrix.by_step_tasks(tokens, GROUP, |rows, out| {
             dispatch!(rows.isa().level(), simd => multiply::<_, F, BYTES, UNITS, CHUNKS>(simd, rows, &x, out));
         })
     }
 }
 
-/// Some tokens, [`TOKENS`] behind the other: of each group a chunk of every token behind the same of the one before, and in
-/// strides.
+/// Some tokens, [`TOKENS`] behind the other: of each group a chunk of every token behind the same of the one before, as the
+/// kernels take them.
 struct Tokens {
     tokens: usize,
     cols: usize,
@@ -62,7 +63,8 @@ struct Tokens {
 
 impl Tokens {
     /// Lays out `x`, rows of `cols` numbers.
-    fn new(x: &[f32], cols: usize) -> Tokens {
+    fn new(isa: Isa, x: &[f32], cols: usize) -> Tokens {
+        let in_order = dispatch!(isa.level(), simd => has_sixteen_lanes(simd));
         let tokens = x.len() / cols;
         let mut data = Aligned::zeros(x.len());
         for (data, x) in data.chunks_mut(TOKENS * cols).zip(x.chunks(TOKENS * cols)) {
@@ -71,7 +73,7 @@ impl Tokens {
             for (token, x) in x.chunks_exact(cols).enumerate() {
                 let data = data.iter_mut().skip(token).step_by(count);
                 for (data, x) in data.zip(x.as_chunks::<CHUNK>().0) {
-                    *data = strided(x);
+                    *data = if in_order { *x } else { strided(x) };
                 }
             }
         }
@@ -131,90 +133,72 @@ fn group_of<
     let blocks = const { STRIP / T / (UNITS * CHUNKS) };
     let width = blocks * UNITS * CHUNKS * CHUNK;
     let count = const { GROUP / T };
-    let mut scales = [F::Scales::default(); STRIP];
+    let mut scales = [[F::Scales::default(); STRIP]; ROWS];
     let mut sums = [[[0.0; CHUNK]; T]; GROUP];
     for first in (0..rows.rows()).step_by(count) {
         let group = rows.slice(first, count.min(rows.rows() - first));
-        let sums = &mut sums[..group.rows()];
         sums.fill([[0.0; CHUNK]; T]);
         for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
             let bytes = group.blocks(strip * width, width);
-            let ahead = AHEAD.div_ceil(bytes.len()).min(count);
+            let ahead = AHEAD.div_ceil(bytes.len()).clamp(ROWS, count);
             // Behind the last row of a strip comes the first of the next, or of the next group.
             let (next_row, next_bytes) = match (strip + 1) * width < rows.cols() {
                 true => (first, rows.blocks((strip + 1) * width, width)),
                 false => (first + group.rows(), rows.blocks(0, width)),
             };
-            for (r, (row, sums)) in group.each_row().zip(&mut *sums).enumerate() {
-                match (r + ahead).checked_sub(group.rows()) {
-                    None => rows.foresee(first + r + ahead, 1, &bytes),
-                    Some(past) => rows.foresee(next_row + past, 1, &next_bytes),
+            let later = group
+                .rows_from(ahead)
+                .take(group.rows() - ahead.min(group.rows()));
+            let later = later.map(|row| &row[bytes.clone()]);
+            let later = later.chain(rows.rows_from(next_row).map(|row| &row[next_bytes.clone()]));
+            let mut later = later.chain(std::iter::repeat(Default::default()));
+            let mut strips = group.rows_from(0).map(|row| Strip {
+                blocks: row[bytes.clone()].as_chunks::<BYTES>().0,
+                later: later.next().unwrap_or_default(),
+            });
+            let sums = &mut sums[..group.rows()];
+            if has_sixteen_lanes(simd) {
+                let (pairs, last) = sums.as_chunks_mut::<ROWS>();
+                for sums in pairs {
+                    if let (Some(first), Some(second)) = (strips.next(), strips.next()) {
+                        let strips = [first, second];
+                        add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, ROWS>(
+                            simd,
+                            strips,
+                            &mut scales,
+                            x,
+                            sums,
+                        );
+                    }
                 }
-                let blocks = row[bytes.clone()].as_chunks::<BYTES>().0;
-                for (scales, block) in scales.iter_mut().zip(blocks) {
-                    *scales = F::scales(simd, block);
+                for (sums, strip) in last.as_chunks_mut().0.iter_mut().zip(strips) {
+                    let scales = &mut scales.as_chunks_mut().0[0];
+                    add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, 1>(simd, [strip], scales, x, sums);
                 }
+                continue;
+            }
+            for (sums, strip) in sums.iter_mut().zip(strips) {
+                let scales = &mut scales[0];
                 match T == 1 || has_many_registers(simd) {
-                    true => add_products::<S, F, BYTES, UNITS, CHUNKS, T, VECTORS, 0>(
-                        simd, blocks, &scales, x, sums,
+                    true => add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, VECTORS, 0>(
+                        simd, strip, scales, x, sums,
                     ),
                     false => {
-                        add_products::<S, F, BYTES, UNITS, CHUNKS, T, 2, 0>(simd, blocks, &scales, x, sums);
-                        add_products::<S, F, BYTES, UNITS, CHUNKS, T, 2, 2>(simd, blocks, &scales, x, sums);
+                        add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, 2, 0>(simd, strip, scales, x, sums);
+                        add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, 2, 2>(simd, strip, scales, x, sums);
                     }
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (token, sums) in sums.iter().enumerate() {
-                put(first + r, token, total(sums));
+        let all = sums.as_flattened().as_chunks().0;
+        for (i, four) in all.iter().take((group.rows() * T).div_ceil(4)).enumerate() {
+            let totals = match has_sixteen_lanes(simd) {
+                true => totals_in_order(simd, four),
+                false => totals_in_strides(simd, four),
+            };
+            for (at, total) in (4 * i..group.rows() * T).zip(totals) {
+                put(first + at / T, at % T, total);
             }
-        }
-    }
-}
-
-/// Adds the products of blocks with `T` tokens to their sums: `V` vectors of each chunk, from `FIRST` on. The inner loops
-/// count, and all that they hold stays in registers.
-#[inline(always)]
-fn add_products<
-    S: Simd,
-    F: Fused<BYTES, UNITS, CHUNKS>,
-    const BYTES: usize,
-    const UNITS: usize,
-    const CHUNKS: usize,
-    const T: usize,
-    const V: usize,
-    const FIRST: usize,
->(
-    simd: S,
-    blocks: &[[u8; BYTES]],
-    scales: &[F::Scales],
-    x: &[[[Columns; T]; CHUNKS]],
-    sums: &mut Sums<T>,
-) {
-    let mut held = [[f32x8::splat(simd, 0.0); V]; T];
-    for t in 0..T {
-        for v in 0..V {
-            held[t][v] = f32x8::from_slice(simd, &sums[t][LANES * (FIRST + v)..][..LANES]);
-        }
-    }
-    // One loop over the units of all blocks: those of one would be unrolled, and more be decoded ahead than there are registers
-    // for.
-    for (unit, x) in x.iter().enumerate() {
-        let chunks = F::unit(simd, &blocks[unit / UNITS], &scales[unit / UNITS], unit % UNITS);
-        for c in 0..CHUNKS {
-            for v in 0..V {
-                let weights = chunks[c].numbers(FIRST + v);
-                for t in 0..T {
-                    let x = f32x8::from_slice(simd, &x[c][t][LANES * (FIRST + v)..][..LANES]);
-                    held[t][v] = weights.mul_add(x, held[t][v]);
-                }
-            }
-        }
-    }
-    for t in 0..T {
-        for v in 0..V {
-            held[t][v].store_slice(&mut sums[t][LANES * (FIRST + v)..][..LANES]);
         }
     }
 }
@@ -223,7 +207,7 @@ fn add_products<
 mod tests {
     use super::*;
     use crate::model::tensor::Tensor;
-    use crate::quant::{GgmlType, Isa};
+    use crate::quant::GgmlType;
 
     #[test]
     fn products_are_those_of_decoded_numbers_to_the_bit() {
