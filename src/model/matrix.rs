@@ -15,6 +15,7 @@ use crate::quant::{Decoder, GgmlType, Isa};
 use fearless_simd::dispatch;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::slice::ChunksExact;
 
 /// Multiplications below which a step's work is not split further: some tiles, for the first of a task comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
@@ -51,6 +52,15 @@ impl<'a> Matrix<'a> {
             ty,
             decoder: ty.decoder(),
         })
+    }
+
+    /// The same with the instructions of `isa`.
+    #[cfg(test)]
+    pub(super) fn on(self, isa: Isa) -> Matrix<'a> {
+        Matrix {
+            decoder: self.ty.decoder_on(isa),
+            ..self
+        }
     }
 
     /// Number of rows, the length of a product.
@@ -216,7 +226,7 @@ impl<'a> Matrix<'a> {
 
     /// The rows from `first` on, and behind them those that follow in the tensor.
     #[inline(always)]
-    pub(super) fn rows_from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn rows_from(&self, first: usize) -> ChunksExact<'a, u8> {
         let rows = self.data.get(first * self.row_bytes..).unwrap_or_default();
         rows.chunks_exact(self.row_bytes)
     }
@@ -297,10 +307,7 @@ mod tests {
 
     fn matrix(ty: GgmlType, rows: usize, cols: usize, data: &[u8], isa: Isa) -> Matrix<'_> {
         let shape = vec![rows, cols];
-        Matrix {
-            decoder: ty.decoder_on(isa),
-            ..Matrix::new(Tensor { ty, shape, data }).unwrap()
-        }
+        Matrix::new(Tensor { ty, shape, data }).unwrap().on(isa)
     }
 
     #[test]

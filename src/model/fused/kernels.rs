@@ -1,18 +1,19 @@
 //! What is done in registers: blocks are decoded and multiplied, and partial sums added up.
 
 use super::STRIP;
-use crate::model::prefetch::{LINE, prefetch_at};
-use crate::quant::fused::{Fused, LANES};
+use crate::model::prefetch::{LINE, prefetch, prefetch_at};
+use crate::quant::fused::{Fused, LANES, VECTORS};
 use crate::quant::product::CHUNK;
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x4, f32x8, f32x16};
+use std::ops::Range;
 
 /// Columns of a token.
 pub type Columns = [f32; CHUNK];
 /// The partial sums of a row's products with some tokens.
 pub type Sums<const T: usize> = [Columns; T];
 
-/// Chunks whose scales are made at once, so that the processor makes them beside the products of those before, and whose
-/// like are asked for: requests for a whole row at once would wait for each other.
+/// Chunks of which the scales are made at once, so that the processor makes them beside the products of those before. Their
+/// like are asked for then: requests for a whole row at once would wait for each other.
 const TILE: usize = 8;
 
 /// Some columns of a row.
@@ -24,22 +25,25 @@ pub struct Strip<'a, const BYTES: usize> {
 }
 
 impl<const BYTES: usize> Strip<'_, BYTES> {
-    /// Makes the scales of some blocks from `first` on and asks for what will be needed.
+    /// Makes the scales of some blocks.
     #[inline(always)]
     fn prepare<S: Simd, F: Fused<BYTES, UNITS, CHUNKS>, const UNITS: usize, const CHUNKS: usize>(
         &self,
         simd: S,
-        first: usize,
-        count: usize,
+        blocks: Range<usize>,
         scales: &mut [F::Scales],
     ) {
-        let lines = const { (blocks_of_a_tile(UNITS * CHUNKS) * BYTES).div_ceil(LINE) };
-        for line in 0..lines {
-            prefetch_at(self.later.as_ptr().wrapping_add(first * BYTES + line * LINE));
-        }
-        let blocks = &self.blocks[first..first + count];
-        for (scales, block) in scales[first..].iter_mut().zip(blocks) {
+        for (scales, block) in scales[blocks.start..].iter_mut().zip(&self.blocks[blocks]) {
             *scales = F::scales(simd, block);
+        }
+    }
+
+    /// Asks for what lies where a tile does that begins with block `first`.
+    #[inline(always)]
+    fn foresee_tile<const UNITS: usize, const CHUNKS: usize>(&self, first: usize) {
+        let bytes = const { blocks_of_a_tile(UNITS * CHUNKS) * BYTES };
+        for line in (0..bytes).step_by(LINE) {
+            prefetch_at(self.later.as_ptr().wrapping_add(first * BYTES + line));
         }
     }
 }
@@ -73,7 +77,9 @@ pub fn add_in_order<
     let tile = const { blocks_of_a_tile(UNITS * CHUNKS) };
     for (first, x) in (0..).step_by(tile).zip(x.chunks(tile * UNITS)) {
         for r in 0..R {
-            strips[r].prepare::<S, F, UNITS, CHUNKS>(simd, first, x.len() / UNITS, &mut scales[r]);
+            let blocks = first..first + x.len() / UNITS;
+            strips[r].foresee_tile::<UNITS, CHUNKS>(first);
+            strips[r].prepare::<S, F, UNITS, CHUNKS>(simd, blocks, &mut scales[r]);
         }
         for (unit, x) in x.iter().enumerate() {
             let block = first + unit / UNITS;
@@ -129,22 +135,22 @@ pub fn add_in_strides<
             held[t][v] = f32x8::from_slice(simd, &sums[t][LANES * (FIRST + v)..][..LANES]);
         }
     }
-    let tile = const { blocks_of_a_tile(UNITS * CHUNKS) };
-    for (first, x) in (0..).step_by(tile).zip(x.chunks(tile * UNITS)) {
-        // The other vectors find them made.
-        if FIRST == 0 {
-            strip.prepare::<S, F, UNITS, CHUNKS>(simd, first, x.len() / UNITS, scales);
-        }
-        for (unit, x) in x.iter().enumerate() {
-            let block = first + unit / UNITS;
-            let chunks = F::unit(simd, &strip.blocks[block], &scales[block], unit % UNITS);
-            for c in 0..CHUNKS {
-                for v in 0..V {
-                    let weights = chunks[c].numbers(FIRST + v);
-                    for t in 0..T {
-                        let x = f32x8::from_slice(simd, &x[c][t][LANES * (FIRST + v)..][..LANES]);
-                        held[t][v] = weights.mul_add(x, held[t][v]);
-                    }
+    // The other vectors find them made.
+    if FIRST == 0 {
+        prefetch(strip.later);
+        strip.prepare::<S, F, UNITS, CHUNKS>(simd, 0..x.len() / UNITS, scales);
+    }
+    // One loop over the units of all blocks: those of one would be unrolled, and more be decoded ahead than there are registers
+    // for.
+    for (unit, x) in x.iter().enumerate() {
+        let block = unit / UNITS;
+        let chunks = F::unit(simd, &strip.blocks[block], &scales[block], unit % UNITS);
+        for c in 0..CHUNKS {
+            for v in 0..V {
+                let weights = chunks[c].numbers(FIRST + v);
+                for t in 0..T {
+                    let x = f32x8::from_slice(simd, &x[c][t][LANES * (FIRST + v)..][..LANES]);
+                    held[t][v] = weights.mul_add(x, held[t][v]);
                 }
             }
         }
@@ -172,14 +178,15 @@ pub fn totals_in_order<S: Simd>(simd: S, sums: &[Columns; 4]) -> [f32; 4] {
 #[inline(always)]
 pub fn totals_in_strides<S: Simd>(simd: S, sums: &[Columns; 4]) -> [f32; 4] {
     // Vector `k` has the columns `k`, `k + 4`, and so on of all four.
-    let vector = |k: usize| transposed(simd, sums, LANES * k, LANES * k + LANES / 2);
-    let (first, second) = (
-        vector(0).into_iter().zip(vector(1)),
-        vector(2).into_iter().zip(vector(3)),
-    );
+    let mut columns = [[f32x4::splat(simd, 0.0); 4]; VECTORS];
+    for (k, columns) in columns.iter_mut().enumerate() {
+        *columns = transposed(simd, sums, LANES * k, LANES * k + LANES / 2);
+    }
     let mut totals = f32x4::splat(simd, -0.0);
-    for ((a, b), (c, d)) in first.zip(second) {
-        totals = totals + a + b + c + d;
+    for j in 0..4 {
+        for columns in &columns {
+            totals += columns[j];
+        }
     }
     totals.into()
 }
@@ -188,10 +195,12 @@ pub fn totals_in_strides<S: Simd>(simd: S, sums: &[Columns; 4]) -> [f32; 4] {
 /// four, and so on.
 #[inline(always)]
 fn transposed<S: Simd>(simd: S, sums: &[Columns; 4], low: usize, high: usize) -> [f32x4<S>; 4] {
-    let added = |i: usize| {
-        f32x4::from_slice(simd, &sums[i][low..low + 4]) + f32x4::from_slice(simd, &sums[i][high..high + 4])
-    };
-    let (a, b, c, d) = (added(0), added(1), added(2), added(3));
+    let mut added = [f32x4::splat(simd, 0.0); 4];
+    for (added, sums) in added.iter_mut().zip(sums) {
+        *added =
+            f32x4::from_slice(simd, &sums[low..low + 4]) + f32x4::from_slice(simd, &sums[high..high + 4]);
+    }
+    let [a, b, c, d] = added;
     let (ac, bd) = ((a.zip_low(c), a.zip_high(c)), (b.zip_low(d), b.zip_high(d)));
     [
         ac.0.zip_low(bd.0),

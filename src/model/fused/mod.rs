@@ -11,6 +11,8 @@ use crate::quant::product::CHUNK;
 use crate::quant::simd::{has_sixteen_lanes, has_wide_vectors};
 use fearless_simd::{Simd, dispatch};
 use kernels::{Columns, Strip, add_in_order, add_in_strides, totals_in_order, totals_in_strides};
+use std::ops::Range;
+use std::slice::ChunksExact;
 
 /// Tokens that are multiplied at once: their sums, and what is multiplied, fill the registers.
 const TOKENS: usize = 4;
@@ -22,8 +24,9 @@ const GROUP: usize = 32;
 /// Rows that are multiplied at once where there are registers for them.
 const ROWS: usize = 2;
 
-/// Bytes that are asked for ahead: more would displace the tokens.
-const AHEAD: usize = 4096;
+/// Bytes that are asked for ahead, tile by tile and row by row: more would displace the tokens.
+const AHEAD_OF_TILE: usize = 4096;
+const AHEAD_OF_ROW: usize = 8192;
 
 impl Matrix<'_> {
     /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where it cannot be done so.
@@ -114,6 +117,36 @@ fn multiply<
     }
 }
 
+/// The strips of rows, one behind the other.
+struct Strips<'a> {
+    rows: ChunksExact<'a, u8>,
+    bytes: Range<usize>,
+    /// What is asked for ahead: as many rows within the group, and then others.
+    later: ChunksExact<'a, u8>,
+    within: usize,
+    next: ChunksExact<'a, u8>,
+    next_bytes: Range<usize>,
+}
+
+impl<'a> Strips<'a> {
+    /// No iterator's: inlined, as the compiler would not.
+    #[inline(always)]
+    fn next<const BYTES: usize>(&mut self) -> Option<Strip<'a, BYTES>> {
+        let row = self.rows.next()?;
+        let later = match self.within.checked_sub(1) {
+            Some(within) => {
+                self.within = within;
+                self.later.next().map(|row| &row[self.bytes.clone()])
+            }
+            None => self.next.next().map(|row| &row[self.next_bytes.clone()]),
+        };
+        Some(Strip {
+            blocks: row[self.bytes.clone()].as_chunks().0,
+            later: later.unwrap_or_default(),
+        })
+    }
+}
+
 /// Rows with `T` tokens; `put` takes each product.
 #[inline(always)]
 fn group_of<
@@ -140,22 +173,25 @@ fn group_of<
         sums.fill([[0.0; CHUNK]; T]);
         for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
             let bytes = group.blocks(strip * width, width);
-            let ahead = AHEAD.div_ceil(bytes.len()).clamp(ROWS, count);
+            let ahead = if has_sixteen_lanes(simd) {
+                AHEAD_OF_TILE
+            } else {
+                AHEAD_OF_ROW
+            };
+            let ahead = ahead.div_ceil(bytes.len()).clamp(ROWS, count);
             // Behind the last row of a strip comes the first of the next, or of the next group.
             let (next_row, next_bytes) = match (strip + 1) * width < rows.cols() {
                 true => (first, rows.blocks((strip + 1) * width, width)),
                 false => (first + group.rows(), rows.blocks(0, width)),
             };
-            let later = group
-                .rows_from(ahead)
-                .take(group.rows() - ahead.min(group.rows()));
-            let later = later.map(|row| &row[bytes.clone()]);
-            let later = later.chain(rows.rows_from(next_row).map(|row| &row[next_bytes.clone()]));
-            let mut later = later.chain(std::iter::repeat(Default::default()));
-            let mut strips = group.rows_from(0).map(|row| Strip {
-                blocks: row[bytes.clone()].as_chunks::<BYTES>().0,
-                later: later.next().unwrap_or_default(),
-            });
+            let mut strips = Strips {
+                rows: group.rows_from(0),
+                bytes: bytes.clone(),
+                later: group.rows_from(ahead),
+                within: group.rows().saturating_sub(ahead),
+                next: rows.rows_from(next_row),
+                next_bytes,
+            };
             let sums = &mut sums[..group.rows()];
             if has_sixteen_lanes(simd) {
                 let (pairs, last) = sums.as_chunks_mut::<ROWS>();
@@ -171,14 +207,16 @@ fn group_of<
                         );
                     }
                 }
-                for (sums, strip) in last.as_chunks_mut().0.iter_mut().zip(strips) {
+                if let (Some(sums), Some(strip)) = (last.as_chunks_mut().0.first_mut(), strips.next()) {
                     let scales = &mut scales.as_chunks_mut().0[0];
                     add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, 1>(simd, [strip], scales, x, sums);
                 }
                 continue;
             }
-            for (sums, strip) in sums.iter_mut().zip(strips) {
-                let scales = &mut scales[0];
+            for sums in sums {
+                let (Some(strip), scales) = (strips.next(), &mut scales[0]) else {
+                    break;
+                };
                 match T == 1 || has_many_registers(simd) {
                     true => add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, VECTORS, 0>(
                         simd, strip, scales, x, sums,
@@ -230,18 +268,18 @@ mod tests {
                     data: &data,
                 })
                 .unwrap();
-                let decoder = ty.decoder();
-                let expected: Vec<u32> = x
-                    .chunks_exact(cols)
-                    .flat_map(|x| matrix.each_row().map(move |row| decoder.dot(row, x).to_bits()))
-                    .collect();
-                for count in 1..=tokens {
-                    let Some(found) = matrix.mul_fused(&x[..count * cols]) else {
-                        assert!(!matches!(Isa::best().name(), "AVX2" | "AVX-512"));
-                        continue;
-                    };
-                    let found: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
-                    assert_eq!(found, expected[..count * rows], "{ty} {count}");
+                for isa in Isa::available() {
+                    let (matrix, decoder) = (matrix.on(isa), ty.decoder_on(isa));
+                    let products = |x| matrix.each_row().map(move |row| decoder.dot(row, x).to_bits());
+                    let expected: Vec<u32> = x.chunks_exact(cols).flat_map(products).collect();
+                    for count in 1..=tokens {
+                        let Some(found) = matrix.mul_fused(&x[..count * cols]) else {
+                            assert!(!matches!(isa.name(), "AVX2" | "AVX-512"));
+                            break;
+                        };
+                        let found: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
+                        assert_eq!(found, expected[..count * rows], "{ty} {count} {}", isa.name());
+                    }
                 }
             }
         }
