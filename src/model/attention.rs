@@ -2,9 +2,9 @@
 
 use super::arithmetic::CacheType;
 use super::ops::{add_scaled, softmax};
-use crate::quant::product::dot;
+use crate::quant::product::dots;
 use crate::quant::{Decoder, Isa};
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Simd, SimdBase, SimdFrom, dispatch, f32x16};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -243,9 +243,9 @@ impl Work<'_> {
             all.clone(),
             tile,
             #[inline(always)]
-            |query, position, key| {
-                let query_row = &queries[query * self.dim..][..self.dim];
-                scores[query * len + position - all.start] = dot(simd, query_row, key);
+            |query, seen, keys| {
+                let scores = &mut scores[query * len + seen.start - all.start..][..seen.len()];
+                dots(simd, &queries[query * self.dim..][..self.dim], keys, scores);
             },
         );
         for (query, scores) in scores.chunks_exact_mut(len.max(1)).enumerate() {
@@ -257,21 +257,21 @@ impl Work<'_> {
             all.clone(),
             tile,
             #[inline(always)]
-            |query, position, value| {
-                let score = scores[query * len + position - all.start];
-                add_scaled(&mut out[query * self.dim..][..self.dim], score, value);
+            |query, seen, values| {
+                let scores = &scores[query * len + seen.start - all.start..][..seen.len()];
+                add_scaled_rows(simd, &mut out[query * self.dim..][..self.dim], scores, values);
             },
         );
     }
 
-    /// Decodes rows some at a time and shows each to every query that sees it, in order of position.
+    /// Decodes rows some at a time and shows every query those that it sees, in order of position.
     #[inline(always)]
     fn each_tile(
         &self,
         bytes: &[u8],
         all: Range<usize>,
         tile: &mut Vec<f32>,
-        mut show: impl FnMut(usize, usize, &[f32]),
+        mut show: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
         tile.resize(POSITIONS * self.dim, 0.0);
         for start in all.clone().step_by(POSITIONS) {
@@ -283,17 +283,43 @@ impl Work<'_> {
             );
             for (token, rows) in self.rows.iter().enumerate() {
                 let seen = rows.start.max(positions.start)..rows.end.min(positions.end);
+                if seen.is_empty() {
+                    continue;
+                }
+                let decoded = &decoded[(seen.start - start) * self.dim..(seen.end - start) * self.dim];
                 for query in token * self.group..(token + 1) * self.group {
-                    for position in seen.clone() {
-                        show(
-                            query,
-                            position,
-                            &decoded[(position - start) * self.dim..][..self.dim],
-                        );
-                    }
+                    show(query, seen.clone(), decoded);
                 }
             }
         }
+    }
+}
+
+/// `out += factor * row` for rows that lie one behind the other, in their order.
+#[inline(always)]
+fn add_scaled_rows<S: Simd>(simd: S, out: &mut [f32], factors: &[f32], rows: &[f32]) {
+    // Columns that stay in registers while the rows go by.
+    const COLUMNS: usize = 4 * 16;
+    let width = out.len();
+    let (blocks, rest) = out.as_chunks_mut::<COLUMNS>();
+    let first_of_rest = width - rest.len();
+    for (block, out) in blocks.iter_mut().enumerate() {
+        let mut held = [f32x16::splat(simd, 0.0); COLUMNS / 16];
+        for (held, out) in held.iter_mut().zip(out.as_chunks().0) {
+            *held = f32x16::simd_from(simd, *out);
+        }
+        for (factor, row) in factors.iter().zip(rows.chunks_exact(width)) {
+            let row = row[block * COLUMNS..][..COLUMNS].as_chunks().0;
+            for (held, row) in held.iter_mut().zip(row) {
+                *held += f32x16::simd_from(simd, *row) * *factor;
+            }
+        }
+        for (held, out) in held.iter().zip(out.as_chunks_mut().0) {
+            *out = (*held).into();
+        }
+    }
+    for (factor, row) in factors.iter().zip(rows.chunks_exact(width)) {
+        add_scaled(rest, *factor, &row[first_of_rest..]);
     }
 }
 

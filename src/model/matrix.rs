@@ -98,8 +98,8 @@ impl<'a> Matrix<'a> {
     /// The products of all rows with each row of `x` (`[tokens, cols]`): `[tokens, rows]`.
     pub(super) fn mul(&self, x: &[f32], mode: Mode) -> Vec<f32> {
         #[cfg(target_arch = "x86_64")]
-        if mode.arithmetic == Arithmetic::LlamaCpp
-            && let Some(product) = self.mul_integers(x, mode.pass)
+        if (mode.arithmetic, mode.pass) == (Arithmetic::LlamaCpp, Pass::Prompt)
+            && let Some(product) = self.mul_integers(x)
         {
             return product;
         }
@@ -265,7 +265,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// `[rows, cols]` to `[cols, rows]`.
-pub(super) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
+fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
     let rows = matrix.len() / cols.max(1);
     let mut out = vec![0.0; matrix.len()];
     out.par_chunks_mut(rows.max(1))

@@ -3,7 +3,7 @@
 use super::STRIP;
 use crate::model::prefetch::{LINE, prefetch, prefetch_at};
 use crate::quant::fused::{Fused, LANES, VECTORS};
-use crate::quant::product::CHUNK;
+use crate::quant::product::{CHUNK, transposed};
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x4, f32x8, f32x16};
 use std::ops::Range;
 
@@ -162,19 +162,7 @@ pub fn add_in_strides<
     }
 }
 
-/// The totals of four times partial sums, in the order of [`Product::finish`](crate::quant::product::Product::finish).
-#[inline(always)]
-pub fn totals_in_order<S: Simd>(simd: S, sums: &[Columns; 4]) -> [f32; 4] {
-    let mut totals = f32x4::splat(simd, -0.0);
-    for first in (0..CHUNK / 2).step_by(4) {
-        for column in transposed(simd, sums, first, first + CHUNK / 2) {
-            totals += column;
-        }
-    }
-    totals.into()
-}
-
-/// [`totals_in_order`] of sums that stand in strides.
+/// The [`totals`](crate::quant::product::totals) of sums that stand in strides.
 #[inline(always)]
 pub fn totals_in_strides<S: Simd>(simd: S, sums: &[Columns; 4]) -> [f32; 4] {
     // Vector `k` has the columns `k`, `k + 4`, and so on of all four.
@@ -189,23 +177,4 @@ pub fn totals_in_strides<S: Simd>(simd: S, sums: &[Columns; 4]) -> [f32; 4] {
         }
     }
     totals.into()
-}
-
-/// The four sums from `low` on and those from `high` on, added, of four times sums: the first of all four, the second of all
-/// four, and so on.
-#[inline(always)]
-fn transposed<S: Simd>(simd: S, sums: &[Columns; 4], low: usize, high: usize) -> [f32x4<S>; 4] {
-    let mut added = [f32x4::splat(simd, 0.0); 4];
-    for (added, sums) in added.iter_mut().zip(sums) {
-        *added =
-            f32x4::from_slice(simd, &sums[low..low + 4]) + f32x4::from_slice(simd, &sums[high..high + 4]);
-    }
-    let [a, b, c, d] = added;
-    let (ac, bd) = ((a.zip_low(c), a.zip_high(c)), (b.zip_low(d), b.zip_high(d)));
-    [
-        ac.0.zip_low(bd.0),
-        ac.0.zip_high(bd.0),
-        ac.1.zip_low(bd.1),
-        ac.1.zip_high(bd.1),
-    ]
 }

@@ -7,10 +7,10 @@ use super::kernels::{Aligned, has_many_registers};
 use super::matrix::Matrix;
 use crate::quant::Isa;
 use crate::quant::fused::{Fused, VECTORS, Visit, strided};
-use crate::quant::product::CHUNK;
+use crate::quant::product::{CHUNK, totals};
 use crate::quant::simd::{has_sixteen_lanes, has_wide_vectors};
 use fearless_simd::{Simd, dispatch};
-use kernels::{Columns, Strip, add_in_order, add_in_strides, totals_in_order, totals_in_strides};
+use kernels::{Columns, Strip, add_in_order, add_in_strides, totals_in_strides};
 use std::ops::Range;
 use std::slice::ChunksExact;
 
@@ -231,7 +231,7 @@ fn group_of<
         let all = sums.as_flattened().as_chunks().0;
         for (i, four) in all.iter().take((group.rows() * T).div_ceil(4)).enumerate() {
             let totals = match has_sixteen_lanes(simd) {
-                true => totals_in_order(simd, four),
+                true => totals(simd, four),
                 false => totals_in_strides(simd, four),
             };
             for (at, total) in (4 * i..group.rows() * T).zip(totals) {

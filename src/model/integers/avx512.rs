@@ -1,43 +1,10 @@
 //! The products on AVX-512 with VNNI, as llama.cpp takes them, only here all types are taken apart into levels, scales
 //! and offsets first.
 
-use super::spans::{LANE, PANEL, PANEL_ROWS, PanelSpan, SCALED, StepSpan};
+use super::spans::{LANE, PANEL, PANEL_ROWS, PanelSpan, SCALED};
 use crate::quant::levels::{GROUP, Levels, SPAN};
-use fearless_simd::{SimdBase, SimdFrom, f32x16, i8x64, u8x64};
+use fearless_simd::{SimdBase, SimdFrom, f32x16, i8x64};
 use std::arch::x86_64::*;
-
-fearless_simd::kernel!(
-    /// Adds the products of rows with the same span of some tokens to `sums`, `[rows, tokens]`, lanes of which each sum
-    /// is the total.
-    pub fn step_span(avx512: Avx512, rows: &[Levels], x: &[StepSpan], sums: &mut [[f32; 16]]) {
-        const PARTS: usize = SPAN / 64;
-        let lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(x.len())) {
-            let scales: __m512 = f32x16::from_slice(avx512, &row.scales).into();
-            let offsets: __m512 = f32x16::from_slice(avx512, &row.offsets).into();
-            let mut levels = [_mm512_setzero_si512(); PARTS];
-            let mut spread = [scales; PARTS];
-            for part in 0..PARTS {
-                levels[part] = u8x64::from_slice(avx512, &row.levels[64 * part..][..64]).into();
-                let group = _mm512_add_epi32(lane, _mm512_set1_epi32(4 * part as i32));
-                spread[part] = _mm512_permutexvar_ps(group, scales);
-            }
-            for (x, sum) in x.iter().zip(sums) {
-                let mut held: __m512 = f32x16::from_slice(avx512, sum).into();
-                for part in 0..PARTS {
-                    let x_levels: __m512i = i8x64::from_slice(avx512, &x.levels[64 * part..][..64]).into();
-                    let x_scales: __m512 = f32x16::from_slice(avx512, &x.scales[16 * part..][..16]).into();
-                    let product = _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels[part], x_levels);
-                    let scale = _mm512_mul_ps(spread[part], x_scales);
-                    held = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, held);
-                }
-                let x_sums: __m512 = f32x16::from_slice(avx512, &x.sums).into();
-                held = _mm512_fmadd_ps(offsets, x_sums, held);
-                *sum = f32x16::simd_from(avx512, held).into();
-            }
-        }
-    }
-);
 
 fearless_simd::kernel!(
     /// Adds the products of rows, whose scales are those of `group` columns, with the same span of two panels to `sums`.

@@ -1,25 +1,24 @@
-//! Products of quantized weights with activations in 8 bit, by integers where this processor has instructions for that: those
-//! of prompts on AVX2, those of steps, too, with AVX-512's VNNI. The sums of integers are exact, so these products are
-//! those of the rounded activations (see [`super::arithmetic`]) but for the last bits of an `f32`.
+//! Products of the quantized weights with a prompt's activations in 8 bit, by integers where this processor has instructions
+//! for that: AVX2, or AVX-512's VNNI. The sums of integers are exact, so these products are those of the rounded activations
+//! (see [`super::arithmetic`]) but for the last bits of an `f32`. To the few tokens of a step the rounded activations
+//! themselves are faster.
 
 mod avx2;
 mod avx2_factored;
 mod avx512;
 mod spans;
 
-use super::arithmetic::{Pass, Quantized};
+use super::arithmetic::Quantized;
 use super::kernels::gather;
-use super::matrix::{Matrix, transpose};
+use super::matrix::Matrix;
 use crate::quant::Isa;
 use crate::quant::levels::{Levels, SPAN, Shape};
 use fearless_simd::{Avx2, Avx512};
 use rayon::prelude::*;
-use spans::{PANEL, PANEL_ROWS, PanelSpan, StepSpan};
+use spans::{PANEL, PANEL_ROWS, PanelSpan, TokenSpan};
 
 /// Rows that a task takes: their levels are 48 KiB, beside which a panel's stay in the cache.
 const ROWS: usize = 96;
-/// Rows that a step asks for ahead.
-const AHEAD: usize = 2 * PANEL_ROWS;
 
 /// The instructions that products are taken with.
 #[derive(Clone, Copy)]
@@ -57,55 +56,20 @@ impl Kernels {
 type PairSums = [[f32; PANEL]; 2];
 
 impl Matrix<'_> {
-    /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart,
-    /// the processor lacks the instructions, or they take as long as those of rounded activations in `f32`.
-    pub(super) fn mul_integers(&self, x: &[f32], pass: Pass) -> Option<Vec<f32>> {
+    /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart or
+    /// the processor lacks the instructions.
+    pub(super) fn mul_integers(&self, x: &[f32]) -> Option<Vec<f32>> {
         let kernels = Kernels::of(self.isa())?;
         let shape = self.ty().level_shape()?;
-        let tokens = || -> Vec<Vec<StepSpan>> {
-            x.par_chunks_exact(self.cols())
-                .map(|row| StepSpan::of(&Quantized::new(self.ty(), self.isa(), row)))
-                .collect()
-        };
-        Some(match (pass, kernels) {
-            (Pass::Step, Kernels::Avx512(avx512)) => self.step_integers(avx512, &tokens()),
-            (Pass::Step, Kernels::Avx2(_)) => return None,
-            (Pass::Prompt, _) => self.prompt_integers(kernels, shape, &tokens()),
-        })
-    }
-
-    /// Rows one after the other, each with all tokens.
-    fn step_integers(&self, avx512: Avx512, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
-        let spans = self.cols().div_ceil(SPAN);
-        let count = tokens.len();
-        // Span by span, so that the tokens of one lie together.
-        let by_span: Vec<Vec<StepSpan>> = (0..spans)
-            .map(|span| tokens.iter().map(|token| token[span].clone()).collect())
+        let tokens: Vec<Vec<TokenSpan>> = x
+            .par_chunks_exact(self.cols())
+            .map(|row| TokenSpan::of(&Quantized::new(self.ty(), self.isa(), row)))
             .collect();
-        let mut sums = vec![0.0; self.rows() * count];
-        sums.par_chunks_mut((ROWS * count).max(1))
-            .enumerate()
-            .for_each(|(task, sums)| {
-                let mut levels = [Levels::ZERO; PANEL_ROWS];
-                for (i, sums) in sums.chunks_mut(PANEL_ROWS * count).enumerate() {
-                    let first = task * ROWS + i * PANEL_ROWS;
-                    let rows = self.slice(first, sums.len() / count);
-                    let mut lanes = vec![[0.0f32; 16]; sums.len()];
-                    for (span, x) in by_span.iter().enumerate() {
-                        self.foresee(first + AHEAD, PANEL_ROWS, &self.blocks(span * SPAN, SPAN));
-                        rows.levels(span, &mut levels);
-                        avx512::step_span(avx512, &levels[..rows.rows()], x, &mut lanes);
-                    }
-                    for (sum, lanes) in sums.iter_mut().zip(lanes) {
-                        *sum = lanes.iter().sum();
-                    }
-                }
-            });
-        transpose(&sums, count)
+        Some(self.prompt_integers(kernels, shape, &tokens))
     }
 
     /// Four rows at once with two panels of tokens.
-    fn prompt_integers(&self, kernels: Kernels, shape: Shape, tokens: &[Vec<StepSpan>]) -> Vec<f32> {
+    fn prompt_integers(&self, kernels: Kernels, shape: Shape, tokens: &[Vec<TokenSpan>]) -> Vec<f32> {
         let (rows, spans) = (self.rows(), self.cols().div_ceil(SPAN));
         let panels: Vec<[Vec<PanelSpan>; 2]> = tokens
             .par_chunks(2 * PANEL)

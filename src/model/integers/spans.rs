@@ -16,35 +16,33 @@ pub const LANES: usize = 8;
 /// Rows that are multiplied with a panel at once.
 pub const PANEL_ROWS: usize = 4;
 
-/// A token's columns of a span, for products with one row after the other.
+/// A token's columns of a span.
 #[derive(Clone)]
-#[repr(align(64))]
-pub struct StepSpan {
-    pub levels: [i8; SPAN],
-    /// By lane.
-    pub scales: [f32; SPAN / LANE],
+pub struct TokenSpan {
+    levels: [i8; SPAN],
+    scales: [f32; SPAN / SCALED],
     /// The scale times the sum of the levels, by group.
-    pub sums: [f32; SPAN / GROUP],
+    sums: [f32; SPAN / GROUP],
     /// The sum of the levels, by group.
-    pub totals: [i16; SPAN / GROUP],
+    totals: [i16; SPAN / GROUP],
 }
 
-impl StepSpan {
-    const ZERO: StepSpan = StepSpan {
+impl TokenSpan {
+    const ZERO: TokenSpan = TokenSpan {
         levels: [0; SPAN],
-        scales: [0.0; SPAN / LANE],
+        scales: [0.0; SPAN / SCALED],
         sums: [0.0; SPAN / GROUP],
         totals: [0; SPAN / GROUP],
     };
 
     /// The spans of a row.
-    pub fn of(row: &Quantized) -> Vec<StepSpan> {
-        let mut spans = vec![StepSpan::ZERO; row.levels.len().div_ceil(SPAN)];
+    pub fn of(row: &Quantized) -> Vec<TokenSpan> {
+        let mut spans = vec![TokenSpan::ZERO; row.levels.len().div_ceil(SPAN)];
         let scaled = row.levels.as_chunks::<SCALED>().0.iter().zip(&row.scales);
         for (i, (levels, &scale)) in scaled.enumerate() {
             let (span, at) = (&mut spans[i * SCALED / SPAN], i * SCALED % SPAN);
             span.levels[at..][..SCALED].copy_from_slice(levels);
-            span.scales[at / LANE..][..SCALED / LANE].fill(scale);
+            span.scales[at / SCALED] = scale;
             for (g, levels) in (at / GROUP..).zip(levels.chunks_exact(GROUP)) {
                 let total = levels.iter().map(|level| i16::from(*level)).sum();
                 span.sums[g] = scale * f32::from(total);
@@ -78,18 +76,14 @@ impl PanelSpan {
     };
 
     /// The spans of up to sixteen tokens, `spans` of them; the other tokens are zero.
-    pub fn of(tokens: &[Vec<StepSpan>], spans: usize) -> Vec<PanelSpan> {
+    pub fn of(tokens: &[Vec<TokenSpan>], spans: usize) -> Vec<PanelSpan> {
         let mut panel = vec![PanelSpan::ZERO; spans];
         for (t, token) in tokens.iter().enumerate() {
             for (panel, span) in panel.iter_mut().zip(token) {
                 for (panel, levels) in panel.levels.iter_mut().zip(span.levels.as_chunks::<LANE>().0) {
                     panel[t * LANE..][..LANE].copy_from_slice(levels);
                 }
-                for (panel, scale) in panel
-                    .scales
-                    .iter_mut()
-                    .zip(span.scales.iter().step_by(SCALED / LANE))
-                {
+                for (panel, scale) in panel.scales.iter_mut().zip(&span.scales) {
                     panel[t] = *scale;
                 }
                 for (panel, sum) in panel.sums.iter_mut().zip(&span.sums) {
