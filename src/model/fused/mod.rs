@@ -170,7 +170,7 @@ fn group_of<
     let mut sums = [[[0.0; CHUNK]; T]; GROUP];
     for first in (0..rows.rows()).step_by(count) {
         let group = rows.slice(first, count.min(rows.rows() - first));
-        sums.fill([[0.0; CHUNK]; T]);
+        sums[..group.rows()].fill([[0.0; CHUNK]; T]);
         for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
             let bytes = group.blocks(strip * width, width);
             let ahead = if has_sixteen_lanes(simd) {
@@ -194,8 +194,10 @@ fn group_of<
             };
             let sums = &mut sums[..group.rows()];
             if has_sixteen_lanes(simd) {
-                let (pairs, last) = sums.as_chunks_mut::<ROWS>();
-                for sums in pairs {
+                // Of formats with more chunks a unit two rows' numbers would not fit in the registers.
+                let paired = if CHUNKS <= 2 { sums.len() / ROWS * ROWS } else { 0 };
+                let (pairs, single) = sums.split_at_mut(paired);
+                for sums in pairs.as_chunks_mut::<ROWS>().0 {
                     if let (Some(first), Some(second)) = (strips.next(), strips.next()) {
                         let strips = [first, second];
                         add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, ROWS>(
@@ -207,9 +209,11 @@ fn group_of<
                         );
                     }
                 }
-                if let (Some(sums), Some(strip)) = (last.as_chunks_mut().0.first_mut(), strips.next()) {
-                    let scales = &mut scales.as_chunks_mut().0[0];
-                    add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, 1>(simd, [strip], scales, x, sums);
+                for sums in single.as_chunks_mut().0 {
+                    if let (Some(strip), Some(scales)) = (strips.next(), scales.as_chunks_mut().0.first_mut())
+                    {
+                        add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, 1>(simd, [strip], scales, x, sums);
+                    }
                 }
                 continue;
             }

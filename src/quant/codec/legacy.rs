@@ -112,7 +112,7 @@ impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BY
         let levels = [low, low >> 4];
         if BITS == 4 {
             let table = table::<S, CENTRED, BITS>(simd, 0, *d, *m);
-            return [[lookup::of_16(table, low), lookup::of_16(table, low >> 4)]];
+            return [[lookup::of_16(table, levels[0]), lookup::of_16(table, levels[1])]];
         }
         let tables = [
             table::<S, CENTRED, BITS>(simd, 0, *d, *m),
@@ -121,6 +121,7 @@ impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BY
         let bits = &head[head.len() - 4..];
         let bits = i32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]);
         let lanes = i32x16::simd_from(simd, std::array::from_fn(|i| i as i32));
+        // Element `i` of a half has its bit at `i + 4`.
         let fifth = [bits.rotate_left(4), bits.rotate_right(12)];
         let mut numbers = [f32x16::splat(simd, 0.0); 2];
         for half in 0..2 {
