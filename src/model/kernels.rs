@@ -7,6 +7,7 @@
 
 use crate::quant::Isa;
 use crate::quant::product::{CHUNK, Product};
+use crate::quant::simd::has_sixteen_lanes;
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 use rayon::prelude::*;
 use std::ops::{Deref, DerefMut, Range};
@@ -173,8 +174,8 @@ fn lanes<S: Simd>(_simd: S) -> usize {
 
 /// Whether there are 32 registers of vectors and not 16.
 #[inline(always)]
-pub(super) fn has_many_registers<S: Simd>(_simd: S) -> bool {
-    S::f32s::LEN == 16 || cfg!(target_arch = "aarch64")
+fn has_many_registers<S: Simd>(simd: S) -> bool {
+    has_sixteen_lanes(simd) || cfg!(target_arch = "aarch64")
 }
 
 /// All rows of a tile with a panel of `V` vectors of tokens, so many at once that the sums fill the registers with what is

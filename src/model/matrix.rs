@@ -17,7 +17,8 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::slice::ChunksExact;
 
-/// Multiplications below which a step's work is not split further: some tiles, for the first of a task comes unforeseen.
+/// Multiplications below which a step's work is not split further than among the threads: some tiles, for the first of a task
+/// comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
 /// Bytes that a step of one token asks for ahead.
 const AHEAD: usize = 4096;
@@ -115,7 +116,7 @@ impl<'a> Matrix<'a> {
                 panels.gather(&sums, self.rows, PROMPT_ROWS)
             }
             Pass::Step => {
-                // Bytes that are numbers as they lie stream faster to one token in their order.
+                // Bytes that are numbers as they lie stream faster to one token in their order, which sixteen lanes keep anyhow.
                 let in_order = dispatch!(self.isa().level(), simd => has_sixteen_lanes(simd));
                 let is_plain = tokens == 1 && self.ty == GgmlType::Q8_0 && !in_order;
                 if !is_plain && let Some(product) = self.mul_fused(x) {

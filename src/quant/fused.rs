@@ -6,6 +6,7 @@
 //! On vectors of sixteen lanes the columns stay in their order, and most formats look their levels up in a register.
 
 use super::product::CHUNK;
+use super::simd::has_sixteen_lanes;
 use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8, f32x16, i32x8, u8x32};
 
 /// Vectors of a chunk in strides, each of [`LANES`] columns.
@@ -37,19 +38,19 @@ pub(crate) trait Fused<const BYTES: usize, const UNITS: usize, const CHUNKS: usi
         block: &[u8; BYTES],
         scales: &Self::Scales,
         unit: usize,
-    ) -> [[f32x16<S>; 2]; CHUNKS];
+    ) -> [InOrder<S>; CHUNKS];
 }
+
+/// A chunk's numbers in their order.
+pub(crate) type InOrder<S> = [f32x16<S>; 2];
 
 /// What the scale of [`Chunk::scaled`] is multiplied with.
 const TOP: f32 = 1.0 / 16_777_216.0;
 
 /// [`TOP`], or 1 where [`Fused::numbers`] is used.
 #[inline(always)]
-pub(super) fn top<S: Simd>(_: S) -> f32 {
-    match S::f32s::LEN {
-        16 => 1.0,
-        _ => TOP,
-    }
+pub(super) fn top<S: Simd>(simd: S) -> f32 {
+    if has_sixteen_lanes(simd) { 1.0 } else { TOP }
 }
 
 /// Some columns in a vector's registers, not yet numbers.

@@ -86,14 +86,14 @@ pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
 /// Sums of the products of a row with each of some rows, as long as it, that lie one behind the other: each as [`dot`] takes it.
 #[inline(always)]
 pub(crate) fn dots<S: Simd>(simd: S, a: &[f32], rows: &[f32], out: &mut [f32]) {
-    let (chunks, rest) = a.as_chunks::<CHUNK>();
+    let rest = a.as_chunks::<CHUNK>().1;
     let mut fours = rows.chunks_exact(4 * a.len());
     let (whole, last) = out.as_chunks_mut::<4>();
     for (rows, out) in (&mut fours).zip(whole) {
         let mut sums = [[0.0; CHUNK]; 4];
         for (sums, row) in sums.iter_mut().zip(rows.chunks_exact(a.len())) {
             let mut product = Product::new(simd);
-            product.add_all(chunks.as_flattened(), row);
+            product.add_all(a, row);
             *sums = product.partial();
         }
         *out = totals(simd, &sums);

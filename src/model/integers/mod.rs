@@ -1,7 +1,7 @@
 //! Products of the quantized weights with a prompt's activations in 8 bit, by integers where this processor has instructions
 //! for that: AVX2, or AVX-512's VNNI. The sums of integers are exact, so these products are those of the rounded activations
-//! (see [`super::arithmetic`]) but for the last bits of an `f32`. To the few tokens of a step the rounded activations
-//! themselves are faster.
+//! (see [`super::arithmetic`]) but for the last bits of an `f32`. Steps multiply the rounded activations themselves: one token
+//! is faster so, and some gain little by integers.
 
 mod avx2;
 mod avx2_factored;

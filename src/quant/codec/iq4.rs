@@ -87,7 +87,12 @@ impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
     }
 
     #[inline(always)]
-    fn numbers<S: Simd>(simd: S, block: &[u8; NL_BYTES], [d, _]: &[f32; 2], _: usize) -> [[f32x16<S>; 2]; 1] {
+    fn numbers<S: Simd>(
+        simd: S,
+        block: &[u8; NL_BYTES],
+        [d, _]: &[f32; 2],
+        _: usize,
+    ) -> [fused::InOrder<S>; 1] {
         [looked_up(simd, &block[2..], *d)]
     }
 }
@@ -96,7 +101,7 @@ impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
 pub(in crate::quant) struct FusedXs;
 
 impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
-    /// Times [`TOP`].
+    /// Times [`top`].
     type Scales = [f32; GROUPS];
 
     #[inline(always)]
@@ -117,13 +122,13 @@ impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
         block: &[u8; XS_BYTES],
         scales: &[f32; GROUPS],
         unit: usize,
-    ) -> [[f32x16<S>; 2]; 1] {
+    ) -> [fused::InOrder<S>; 1] {
         let levels = &block[8 + GROUP / 2 * unit..][..GROUP / 2];
         [looked_up(simd, levels, scales[unit])]
     }
 }
 
-/// The points of packed levels with their scale times [`TOP`].
+/// The points of packed levels with their scale times [`top`].
 #[inline(always)]
 fn chunk<S: Simd>(simd: S, levels: &[u8], scale: f32) -> Chunk<S> {
     let grid = i8x16::simd_from(simd, GRID);

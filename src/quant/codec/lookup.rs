@@ -1,6 +1,6 @@
 //! Levels that are looked up among the numbers they stand for, sixteen at a time: what a register of AVX-512 holds.
 
-use fearless_simd::{Simd, SimdFrom, f32x16, i8x16, i32x16};
+use fearless_simd::{Simd, SimdFrom, f32x16, i32x16};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_mm512_permutex2var_ps, _mm512_permutexvar_ps};
 
@@ -13,17 +13,6 @@ pub(super) fn bytes<S: Simd>(simd: S, bytes: &[u8]) -> i32x16<S> {
         *lane = i32::from(*byte);
     }
     i32x16::simd_from(simd, lanes)
-}
-
-/// Signed bytes as numbers.
-#[inline(always)]
-pub(super) fn signed<S: Simd>(simd: S, bytes: i8x16<S>) -> f32x16<S> {
-    let bytes: [i8; 16] = bytes.into();
-    let mut numbers = [0.0; 16];
-    for (number, byte) in numbers.iter_mut().zip(bytes) {
-        *number = f32::from(byte);
-    }
-    f32x16::simd_from(simd, numbers)
 }
 
 /// Sixteen levels from `first` on, as numbers.
@@ -56,10 +45,11 @@ pub(super) fn of_16<S: Simd>(table: f32x16<S>, at: i32x16<S>) -> f32x16<S> {
     f32x16::simd_from(simd, at.map(|at| table[(at & 0x0f) as usize]))
 }
 
-/// For each lane the number in two tables, one behind the other, that its low 5 bits say.
+/// For each lane the number in two tables, one behind the other, that the low 4 bits and bit 4 of `fifth` say.
 #[inline(always)]
-pub(super) fn of_32<S: Simd>(tables: [f32x16<S>; 2], at: i32x16<S>) -> f32x16<S> {
-    let simd = at.simd;
+pub(super) fn of_32<S: Simd>(tables: [f32x16<S>; 2], low: i32x16<S>, fifth: i32x16<S>) -> f32x16<S> {
+    let simd = low.simd;
+    let at = (low & 0x0f) | (fifth & !0x0f);
     let (low, high): ([f32; 16], [f32; 16]) = (tables[0].into(), tables[1].into());
     let at: [i32; 16] = at.into();
     #[cfg(target_arch = "x86_64")]

@@ -118,7 +118,7 @@ impl<const BYTES: usize> fused::Fused<BYTES, { GROUPS / 2 }, 2> for Fused {
         block: &[u8; BYTES],
         scales: &[f32; 2 * GROUPS],
         unit: usize,
-    ) -> [[f32x16<S>; 2]; 2] {
+    ) -> [fused::InOrder<S>; 2] {
         let (fifth, low) = block[HEAD..].split_at(BYTES - HEAD - LEN / 2);
         let low = &low[GROUP * unit..][..GROUP];
         let halves = [lookup::bytes(simd, &low[..16]), lookup::bytes(simd, &low[16..])];
@@ -136,7 +136,7 @@ impl<const BYTES: usize> fused::Fused<BYTES, { GROUPS / 2 }, 2> for Fused {
                     true => lookup::of_16(table, levels),
                     false => {
                         let fifth = lookup::bytes(simd, &fifth[16 * half..]) << 4 >> (group as u32);
-                        lookup::of_32([table, upper], (levels & 0x0f) | (fifth & !0x0f))
+                        lookup::of_32([table, upper], levels, fifth)
                     }
                 };
             }

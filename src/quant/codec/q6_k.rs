@@ -5,12 +5,12 @@
 
 use super::number::{halves, nearest_int, read_f16, write_f16};
 use super::search::{self, ALL_ZERO, LANES};
-use super::{decode_blocks, lookup, planes, scales};
+use super::{decode_blocks, planes, scales};
 use crate::quant::fused::{self, Chunk, top, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::product::CHUNK;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Bytes, Simd, SimdBase, SimdSplit, dispatch, f32x4, f32x16, i8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f32x4, f32x16, i8x32, u8x32};
 
 const LEN: usize = 256;
 const BYTES: usize = 210;
@@ -68,7 +68,7 @@ fn levels<S: Simd>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
 pub(in crate::quant) struct Fused;
 
 impl fused::Fused<BYTES, 2, 4> for Fused {
-    /// Times [`TOP`].
+    /// Times [`top`].
     type Scales = [f32; LEN / GROUP];
 
     #[inline(always)]
@@ -101,15 +101,16 @@ impl fused::Fused<BYTES, 2, 4> for Fused {
         block: &[u8; BYTES],
         scales: &[f32; LEN / GROUP],
         unit: usize,
-    ) -> [[f32x16<S>; 2]; 4] {
+    ) -> [fused::InOrder<S>; 4] {
         let levels = signed_levels(simd, block, unit);
         let mut numbers = [[f32x16::splat(simd, 0.0); 2]; 4];
         for i in 0..4 {
-            let (low, high) = levels[i].split();
+            let levels: [u8; CHUNK] = levels[i].bitcast::<u8x32<S>>().into();
+            let halves = levels.as_chunks().0;
             let scales = &scales[8 * unit + 2 * i..];
             numbers[i] = [
-                lookup::signed(simd, low) * scales[0],
-                lookup::signed(simd, high) * scales[1],
+                planes::signed(simd, &halves[0]) * scales[0],
+                planes::signed(simd, &halves[1]) * scales[1],
             ];
         }
         numbers

@@ -15,7 +15,7 @@ use super::{decode_blocks, planes};
 use crate::quant::fused::{self, Chunk, top, words};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, SimdBase, dispatch, f32x8, f32x16};
+use fearless_simd::{Simd, SimdBase, dispatch, f32x8};
 
 pub(in crate::quant) static Q8_0: Codec = Codec {
     decode: decode_blocks!(decode_q8_0, levels, 32, 8),
@@ -65,7 +65,7 @@ impl fused::Fused<34, 1, 1> for Fused {
     }
 
     #[inline(always)]
-    fn numbers<S: Simd>(simd: S, block: &[u8; 34], [d, _]: &[f32; 2], _: usize) -> [[f32x16<S>; 2]; 1] {
+    fn numbers<S: Simd>(simd: S, block: &[u8; 34], [d, _]: &[f32; 2], _: usize) -> [fused::InOrder<S>; 1] {
         let levels = block[2..].as_chunks().0;
         [[
             planes::signed(simd, &levels[0]) * *d,
