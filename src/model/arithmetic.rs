@@ -97,16 +97,15 @@ impl Arithmetic {
         });
         Some(x)
     }
+}
 
-    /// The GELU, which llama.cpp looks up in a table of `f16`, except far from zero.
-    #[inline(always)]
-    pub(super) fn gelu(self, x: f32) -> f32 {
-        match self {
-            Arithmetic::F32 => gelu_tanh(x),
-            Arithmetic::LlamaCpp if x <= -10.0 => 0.0,
-            Arithmetic::LlamaCpp if x >= 10.0 => x,
-            Arithmetic::LlamaCpp => rounded_gelu(f16::from_f32(x)),
-        }
+/// The GELU by llama.cpp, which looks it up in a table of `f16`, except far from zero.
+#[inline(always)]
+fn looked_up_gelu(x: f32) -> f32 {
+    match x {
+        ..=-10.0 => 0.0,
+        10.0.. => x,
+        _ => rounded_gelu(f16::from_f32(x)),
     }
 }
 
@@ -129,8 +128,10 @@ pub(super) fn gate(gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
             Isa::best().run(
                 #[inline(always)]
                 || {
-                    for (g, u) in gated.iter_mut().zip(up) {
-                        *g = arithmetic.gelu(*g) * u;
+                    let pairs = gated.iter_mut().zip(up);
+                    match arithmetic {
+                        Arithmetic::F32 => pairs.for_each(|(g, u)| *g = gelu_tanh(*g) * u),
+                        Arithmetic::LlamaCpp => pairs.for_each(|(g, u)| *g = looked_up_gelu(*g) * u),
                     }
                 },
             );
