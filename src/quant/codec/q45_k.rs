@@ -9,8 +9,11 @@ use super::search::{self, Affine, LANES, Trials};
 use super::{decode_blocks, lookup, planes, scales};
 use crate::quant::fused::{self, Chunk, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
+use crate::quant::simd::has_sixteen_lanes;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, dispatch, f32x8, f32x16};
+use fearless_simd::{
+    Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, dispatch, f32x8, f32x16, i32x16, u8x16, u8x64,
+};
 
 const LEN: usize = 256;
 const GROUP: usize = 32;
@@ -88,7 +91,10 @@ impl<const BYTES: usize> fused::Fused<BYTES, { GROUPS / 2 }, 2> for Fused {
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; 2 * GROUPS] {
         let [d, dmin] = halves(simd, [block[0], block[1], block[2], block[3]]);
-        numbers(simd, (d, dmin, packed_scales(block)))
+        match has_sixteen_lanes(simd) {
+            true => (sixteen_scales(simd, block) * factors(simd, d, dmin)).into(),
+            false => numbers(simd, (d, dmin, packed_scales(block))),
+        }
     }
 
     #[inline(always)]
@@ -165,8 +171,48 @@ fn each_group<S: Simd, const BYTES: usize>(
 #[inline(always)]
 fn numbers<S: Simd>(simd: S, (d, dmin, packed): (f32, f32, [u8; 2 * GROUPS])) -> [f32; 2 * GROUPS] {
     // All at once: one by one they would take longer than the levels.
+    (planes::sixteen(simd, &packed, 0) * factors(simd, d, dmin)).into()
+}
+
+#[inline(always)]
+fn factors<S: Simd>(simd: S, d: f32, dmin: f32) -> f32x16<S> {
     let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| if i < GROUPS { d } else { -dmin });
-    (planes::sixteen(simd, &packed, 0) * f32x16::simd_from(simd, factors)).into()
+    f32x16::simd_from(simd, factors)
+}
+
+/// What [`read_scales`] finds, as numbers, without leaving the vector.
+#[inline(always)]
+fn sixteen_scales<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES]) -> f32x16<S> {
+    const PLACES: [u8; 64] = bytes_of_lanes();
+    // How far down the bits of a lane are to go.
+    const LOW: [i32; 2 * GROUPS] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4];
+    const HIGH: [i32; 2 * GROUPS] = [0, 0, 0, 0, 10, 10, 10, 10, 0, 0, 0, 0, 10, 10, 10, 10];
+    let head = u8x64::block_splat(u8x16::from_slice(simd, &block[..HEAD]));
+    let lanes: i32x16<S> = head
+        .swizzle_dyn_within_blocks(u8x64::simd_from(simd, PLACES))
+        .bitcast();
+    let low = lanes >> i32x16::simd_from(simd, LOW);
+    let high = lanes >> i32x16::simd_from(simd, HIGH);
+    (low & 0x0f | high & 0x30).to_float()
+}
+
+/// Where a block has what a lane of each scale, and then of each minimum, is made of: the low bits come to its lowest byte,
+/// the high ones of the last four groups to the next. From a place with the top bit set comes zero.
+const fn bytes_of_lanes() -> [u8; 64] {
+    const HALF: usize = GROUPS / 2;
+    let mut places = [0x80; 64];
+    let mut lane = 0;
+    while lane < 2 * GROUPS {
+        let (group, minima) = (lane % GROUPS, lane / GROUPS * HALF);
+        if group < HALF {
+            places[4 * lane] = (4 + minima + group) as u8;
+        } else {
+            places[4 * lane] = (8 + group) as u8;
+            places[4 * lane + 1] = (minima + group) as u8;
+        }
+        lane += 1;
+    }
+    places
 }
 
 /// d, dmin, and the packed scales and minima.
