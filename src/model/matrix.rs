@@ -10,9 +10,7 @@ use super::kernels::{self, EMPTY_STRIP, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_RO
 use super::prefetch::prefetch;
 use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
-use crate::quant::simd::has_sixteen_lanes;
 use crate::quant::{Decoder, GgmlType, Isa};
-use fearless_simd::dispatch;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::slice::ChunksExact;
@@ -20,8 +18,6 @@ use std::slice::ChunksExact;
 /// Multiplications below which a step's work is not split further than among the threads: some tiles, for the first of a task
 /// comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
-/// Bytes that a step of one token asks for ahead.
-const AHEAD: usize = 4096;
 /// Rows that a prompt's task takes: whole groups of every kernel, a tile of 96 KiB.
 const PROMPT_ROWS: usize = 96;
 
@@ -74,6 +70,11 @@ impl<'a> Matrix<'a> {
         self.cols
     }
 
+    /// Bytes a row.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
     /// `count` rows from row `first`: an expert's matrix out of all.
     pub fn slice(&self, first: usize, count: usize) -> Matrix<'a> {
         Matrix {
@@ -116,10 +117,7 @@ impl<'a> Matrix<'a> {
                 panels.gather(&sums, self.rows, PROMPT_ROWS)
             }
             Pass::Step => {
-                // Bytes that are numbers as they lie stream faster to one token in their order, which sixteen lanes keep anyhow.
-                let in_order = dispatch!(self.isa().level(), simd => has_sixteen_lanes(simd));
-                let is_plain = tokens == 1 && self.ty == GgmlType::Q8_0 && !in_order;
-                if !is_plain && let Some(product) = self.mul_fused(x) {
+                if let Some(product) = self.mul_fused(x) {
                     return product;
                 }
                 if tokens == 1 {
@@ -179,8 +177,7 @@ impl<'a> Matrix<'a> {
 
     /// Streams the rows once for one token.
     fn dot(&self, x: &[f32], out: &mut [f32]) {
-        for ((i, row), out) in self.each_row().enumerate().zip(out) {
-            self.foresee(i + AHEAD.div_ceil(self.row_bytes), 1, &(0..self.row_bytes));
+        for (row, out) in self.each_row().zip(out) {
             *out = self.decoder.dot(row, x);
         }
     }

@@ -1,52 +1,21 @@
 //! What is done in registers: blocks are decoded and multiplied, and partial sums added up.
 
 use super::STRIP;
-use crate::model::prefetch::{LINE, prefetch, prefetch_at};
+use super::strips::Strip;
 use crate::quant::fused::{Fused, LANES, VECTORS};
 use crate::quant::product::{CHUNK, transposed};
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x4, f32x8, f32x16};
-use std::ops::Range;
 
 /// Columns of a token.
 pub type Columns = [f32; CHUNK];
 /// The partial sums of a row's products with some tokens.
 pub type Sums<const T: usize> = [Columns; T];
 
-/// Chunks of which the scales are made at once, so that the processor makes them beside the products of those before. Their
-/// like are asked for then: requests for a whole row at once would wait for each other.
-const TILE: usize = 8;
+/// The columns of some tokens that a block is multiplied with.
+pub type Block<const UNITS: usize, const CHUNKS: usize, const T: usize> = [[[Columns; T]; CHUNKS]; UNITS];
 
-/// Some columns of a row.
-#[derive(Clone, Copy)]
-pub struct Strip<'a, const BYTES: usize> {
-    pub blocks: &'a [[u8; BYTES]],
-    /// As many bytes that will be needed later, or none.
-    pub later: &'a [u8],
-}
-
-impl<const BYTES: usize> Strip<'_, BYTES> {
-    /// Makes the scales of some blocks.
-    #[inline(always)]
-    fn prepare<S: Simd, F: Fused<BYTES, UNITS, CHUNKS>, const UNITS: usize, const CHUNKS: usize>(
-        &self,
-        simd: S,
-        blocks: Range<usize>,
-        scales: &mut [F::Scales],
-    ) {
-        for (scales, block) in scales[blocks.start..].iter_mut().zip(&self.blocks[blocks]) {
-            *scales = F::scales(simd, block);
-        }
-    }
-
-    /// Asks for what lies where a tile does that begins with block `first`.
-    #[inline(always)]
-    fn foresee_tile<const UNITS: usize, const CHUNKS: usize>(&self, first: usize) {
-        let bytes = const { blocks_of_a_tile(UNITS * CHUNKS) * BYTES };
-        for line in (0..bytes).step_by(LINE) {
-            prefetch_at(self.later.as_ptr().wrapping_add(first * BYTES + line));
-        }
-    }
-}
+/// Chunks of which the scales are made at once.
+pub const TILE: usize = 8;
 
 /// Adds the products of `R` rows' blocks with `T` tokens to their sums, on vectors of sixteen lanes.
 #[inline(always)]
@@ -61,8 +30,36 @@ pub fn add_in_order<
 >(
     simd: S,
     strips: [Strip<BYTES>; R],
-    scales: &mut [[F::Scales; STRIP]; R],
-    x: &[[[Columns; T]; CHUNKS]],
+    x: &[Block<UNITS, CHUNKS, T>],
+    sums: &mut [Sums<T>; R],
+) {
+    if const { UNITS * CHUNKS == TILE } {
+        add_tiles::<S, F, BYTES, UNITS, CHUNKS, T, R, 1>(simd, strips, x, sums);
+        return;
+    }
+    add_tiles::<S, F, BYTES, UNITS, CHUNKS, T, R, TILE>(simd, strips, x, sums);
+    let whole = x.len() / TILE * TILE;
+    if whole < x.len() {
+        let rest = strips.map(|strip| strip.after(whole));
+        add_tiles::<S, F, BYTES, UNITS, CHUNKS, T, R, 1>(simd, rest, &x[whole..], sums);
+    }
+}
+
+/// The same for tiles of `B` blocks, as many as there are whole ones.
+#[inline(always)]
+fn add_tiles<
+    S: Simd,
+    F: Fused<BYTES, UNITS, CHUNKS>,
+    const BYTES: usize,
+    const UNITS: usize,
+    const CHUNKS: usize,
+    const T: usize,
+    const R: usize,
+    const B: usize,
+>(
+    simd: S,
+    strips: [Strip<BYTES>; R],
+    x: &[Block<UNITS, CHUNKS, T>],
     sums: &mut [Sums<T>; R],
 ) {
     const LANES: usize = 16;
@@ -74,22 +71,37 @@ pub fn add_in_order<
             }
         }
     }
-    let tile = const { blocks_of_a_tile(UNITS * CHUNKS) };
-    for (first, x) in (0..).step_by(tile).zip(x.chunks(tile * UNITS)) {
-        for r in 0..R {
-            let blocks = first..first + x.len() / UNITS;
-            strips[r].foresee_tile::<UNITS, CHUNKS>(first);
-            strips[r].prepare::<S, F, UNITS, CHUNKS>(simd, blocks, &mut scales[r]);
+    let x = x.as_chunks::<B>().0;
+    let mut tiles: [&[[[u8; BYTES]; B]]; R] = [&[]; R];
+    for r in 0..R {
+        tiles[r] = &strips[r].blocks.as_chunks::<B>().0[..x.len()];
+    }
+    // Those of a tile are made while the one before is multiplied: made and read at once, they would be waited for.
+    let mut scales = [[[F::Scales::default(); B]; R]; 2];
+    if !x.is_empty() {
+        prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, 0, &mut scales[0]);
+    }
+    for (i, x) in x.iter().enumerate() {
+        for strip in &strips {
+            strip.foresee(i * B, B);
         }
-        for (unit, x) in x.iter().enumerate() {
-            let block = first + unit / UNITS;
-            for r in 0..R {
-                let weights = F::numbers(simd, &strips[r].blocks[block], &scales[r][block], unit % UNITS);
+        if i + 1 < tiles[0].len() {
+            prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, i + 1, &mut scales[(i + 1) % 2]);
+        }
+        let scales = &scales[i % 2];
+        for b in 0..B {
+            for unit in 0..UNITS {
+                let mut weights = [[[f32x16::splat(simd, 0.0); 2]; CHUNKS]; R];
+                for r in 0..R {
+                    weights[r] = F::numbers(simd, &tiles[r][i][b], &scales[r][b], unit);
+                }
                 for c in 0..CHUNKS {
                     for v in 0..2 {
                         for t in 0..T {
-                            let x = f32x16::from_slice(simd, &x[c][t][LANES * v..][..LANES]);
-                            held[r][t][v] = weights[c][v].mul_add(x, held[r][t][v]);
+                            let x = f32x16::from_slice(simd, &x[b][unit][c][t][LANES * v..][..LANES]);
+                            for r in 0..R {
+                                held[r][t][v] = weights[r][c][v].mul_add(x, held[r][t][v]);
+                            }
                         }
                     }
                 }
@@ -105,9 +117,27 @@ pub fn add_in_order<
     }
 }
 
-/// Blocks of so many chunks that a tile has.
-const fn blocks_of_a_tile(chunks: usize) -> usize {
-    if chunks < TILE { TILE / chunks } else { 1 }
+/// Makes the scales of a tile of each row.
+#[inline(always)]
+fn prepare<
+    S: Simd,
+    F: Fused<BYTES, UNITS, CHUNKS>,
+    const BYTES: usize,
+    const UNITS: usize,
+    const CHUNKS: usize,
+    const R: usize,
+    const B: usize,
+>(
+    simd: S,
+    tiles: &[&[[[u8; BYTES]; B]]; R],
+    tile: usize,
+    scales: &mut [[F::Scales; B]; R],
+) {
+    for r in 0..R {
+        for b in 0..B {
+            scales[r][b] = F::scales(simd, &tiles[r][tile][b]);
+        }
+    }
 }
 
 /// Adds the products of a row's blocks with `T` tokens to their sums, on vectors of eight lanes and in strides: `V` vectors of
@@ -137,13 +167,17 @@ pub fn add_in_strides<
     }
     // The other vectors find them made.
     if FIRST == 0 {
-        prefetch(strip.later);
-        strip.prepare::<S, F, UNITS, CHUNKS>(simd, 0..x.len() / UNITS, scales);
+        for (scales, block) in scales.iter_mut().zip(strip.blocks) {
+            *scales = F::scales(simd, block);
+        }
     }
     // One loop over the units of all blocks: those of one would be unrolled, and more be decoded ahead than there are registers
     // for.
     for (unit, x) in x.iter().enumerate() {
         let block = unit / UNITS;
+        if FIRST == 0 {
+            strip.foresee_bytes(unit * (BYTES / UNITS), BYTES / UNITS);
+        }
         let chunks = F::unit(simd, &strip.blocks[block], &scales[block], unit % UNITS);
         for c in 0..CHUNKS {
             for v in 0..V {

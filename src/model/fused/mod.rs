@@ -2,17 +2,18 @@
 //! few tokens that to write the decoded numbers and to read them again would take as long as the products.
 
 mod kernels;
+mod strips;
 
 use super::kernels::Aligned;
 use super::matrix::Matrix;
+use super::prefetch::Cache;
 use crate::quant::Isa;
 use crate::quant::fused::{Fused, VECTORS, Visit, strided};
 use crate::quant::product::{CHUNK, totals};
 use crate::quant::simd::{has_sixteen_lanes, has_wide_vectors};
 use fearless_simd::{Simd, dispatch};
-use kernels::{Columns, Strip, add_in_order, add_in_strides, totals_in_strides};
-use std::ops::Range;
-use std::slice::ChunksExact;
+use kernels::{Block, Columns, Sums, TILE, add_in_order, add_in_strides, totals_in_strides};
+use strips::{Ahead, Strips};
 
 /// Tokens that are multiplied at once: their sums, and what is multiplied, fill the registers.
 const TOKENS: usize = 4;
@@ -21,12 +22,23 @@ const TOKENS: usize = 4;
 const STRIP: usize = 128;
 /// Rows and tokens together that meet the same strip: the sums of all are 4 KiB.
 const GROUP: usize = 32;
-/// Rows that are multiplied at once where there are registers for them.
-const ROWS: usize = 2;
 
-/// Bytes that are asked for ahead, tile by tile and row by row: more would displace the tokens.
-const AHEAD_OF_TILE: usize = 4096;
-const AHEAD_OF_ROW: usize = 8192;
+/// What is asked for ahead on vectors of sixteen lanes: more would displace the tokens.
+const AHEAD: Ahead = Ahead {
+    bytes: 2048,
+    cache: Cache::First,
+};
+/// The same for one token where its rows are more than a strip. The processor does not foresee where these go on, and the
+/// products leave little time for what is asked for.
+const AHEAD_OF_PARTS: Ahead = Ahead {
+    bytes: 4096,
+    cache: Cache::Second,
+};
+/// The same on vectors of eight lanes.
+const AHEAD_IN_STRIDES: Ahead = Ahead {
+    bytes: 3072,
+    cache: Cache::First,
+};
 
 impl Matrix<'_> {
     /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where it cannot be done so.
@@ -117,35 +129,9 @@ fn multiply<
     }
 }
 
-/// The strips of rows, one behind the other.
-struct Strips<'a> {
-    rows: ChunksExact<'a, u8>,
-    bytes: Range<usize>,
-    /// What is asked for ahead: as many rows within the group, and then others.
-    later: ChunksExact<'a, u8>,
-    within: usize,
-    next: ChunksExact<'a, u8>,
-    next_bytes: Range<usize>,
-}
-
-impl<'a> Strips<'a> {
-    /// By hand: with a chain of iterators four tokens take up to a twenty-fifth longer.
-    #[inline(always)]
-    fn next<const BYTES: usize>(&mut self) -> Option<Strip<'a, BYTES>> {
-        let row = self.rows.next()?;
-        let later = match self.within.checked_sub(1) {
-            Some(within) => {
-                self.within = within;
-                self.later.next().map(|row| &row[self.bytes.clone()])
-            }
-            None => self.next.next().map(|row| &row[self.next_bytes.clone()]),
-        };
-        Some(Strip {
-            blocks: row[self.bytes.clone()].as_chunks().0,
-            later: later.unwrap_or_default(),
-        })
-    }
-}
+/// What starts at a line of the cache, so that no vector of it lies in two.
+#[repr(align(64))]
+struct OnLines<T>(T);
 
 /// Rows with `T` tokens; `put` takes each product.
 #[inline(always)]
@@ -162,75 +148,33 @@ fn group_of<
     x: &[Columns],
     mut put: impl FnMut(usize, usize, f32),
 ) {
-    let x = x.as_chunks::<T>().0.as_chunks::<CHUNKS>().0;
-    let blocks = const { STRIP / T / (UNITS * CHUNKS) };
-    let width = blocks * UNITS * CHUNKS * CHUNK;
+    let x = x
+        .as_chunks::<T>()
+        .0
+        .as_chunks::<CHUNKS>()
+        .0
+        .as_chunks::<UNITS>()
+        .0;
+    let most = const { STRIP / T / TILE * TILE / (UNITS * CHUNKS) };
+    let blocks = strip_of(x.len(), most, const { TILE / (UNITS * CHUNKS) });
     let count = const { GROUP / T };
-    let mut scales = [[F::Scales::default(); STRIP]; ROWS];
-    let mut sums = [[[0.0; CHUNK]; T]; GROUP];
+    let ahead = match has_sixteen_lanes(simd) {
+        true if T == 1 && x.len() > blocks => AHEAD_OF_PARTS,
+        true => AHEAD,
+        false => AHEAD_IN_STRIDES,
+    };
+    let mut scales = [F::Scales::default(); STRIP];
+    let OnLines(sums) = &mut OnLines([[[0.0; CHUNK]; T]; GROUP]);
     for first in (0..rows.rows()).step_by(count) {
         let group = rows.slice(first, count.min(rows.rows() - first));
-        sums[..group.rows()].fill([[0.0; CHUNK]; T]);
-        for (strip, x) in x.chunks(blocks * UNITS).enumerate() {
-            let bytes = group.blocks(strip * width, width);
-            let ahead = if has_sixteen_lanes(simd) {
-                AHEAD_OF_TILE
-            } else {
-                AHEAD_OF_ROW
-            };
-            let ahead = ahead.div_ceil(bytes.len()).clamp(ROWS, count);
-            // Behind the last row of a strip comes the first of the next, or of the next group.
-            let (next_row, next_bytes) = match (strip + 1) * width < rows.cols() {
-                true => (first, rows.blocks((strip + 1) * width, width)),
-                false => (first + group.rows(), rows.blocks(0, width)),
-            };
-            let mut strips = Strips {
-                rows: group.rows_from(0),
-                bytes: bytes.clone(),
-                later: group.rows_from(ahead),
-                within: group.rows().saturating_sub(ahead),
-                next: rows.rows_from(next_row),
-                next_bytes,
-            };
-            let sums = &mut sums[..group.rows()];
-            if has_sixteen_lanes(simd) {
-                // Of formats with more chunks a unit two rows' numbers would not fit in the registers.
-                let paired = if CHUNKS <= 2 { sums.len() / ROWS * ROWS } else { 0 };
-                let (pairs, single) = sums.split_at_mut(paired);
-                for sums in pairs.as_chunks_mut::<ROWS>().0 {
-                    if let (Some(first), Some(second)) = (strips.next(), strips.next()) {
-                        let strips = [first, second];
-                        add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, ROWS>(
-                            simd,
-                            strips,
-                            &mut scales,
-                            x,
-                            sums,
-                        );
-                    }
-                }
-                for sums in single.as_chunks_mut().0 {
-                    if let (Some(strip), Some(scales)) = (strips.next(), scales.as_chunks_mut().0.first_mut())
-                    {
-                        add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, 1>(simd, [strip], scales, x, sums);
-                    }
-                }
-                continue;
-            }
-            for sums in sums {
-                let (Some(strip), scales) = (strips.next(), &mut scales[0]) else {
-                    break;
-                };
-                match T == 1 {
-                    true => add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, VECTORS, 0>(
-                        simd, strip, scales, x, sums,
-                    ),
-                    // More tokens' sums of all vectors are more than there are registers.
-                    false => {
-                        add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, 2, 0>(simd, strip, scales, x, sums);
-                        add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, 2, 2>(simd, strip, scales, x, sums);
-                    }
-                }
+        let used = &mut sums[..group.rows()];
+        used.fill([[0.0; CHUNK]; T]);
+        for (strip, x) in x.chunks(blocks).enumerate() {
+            let strips = strip * blocks..strip * blocks + x.len();
+            let strips = Strips::new(&group, strips, blocks, ahead);
+            match has_sixteen_lanes(simd) {
+                true => in_order::<S, F, BYTES, UNITS, CHUNKS, T>(simd, strips, x, used),
+                false => in_strides::<S, F, BYTES, UNITS, CHUNKS, T>(simd, strips, &mut scales, x, used),
             }
         }
         let all = sums.as_flattened().as_chunks().0;
@@ -241,6 +185,80 @@ fn group_of<
             };
             for (at, total) in (4 * i..group.rows() * T).zip(totals) {
                 put(first + at / T, at % T, total);
+            }
+        }
+    }
+}
+
+/// Blocks a strip, of `total` blocks: `most` or fewer, whole tiles, and such that all strips are about as long, since each asks
+/// for as many ahead as it has.
+fn strip_of(total: usize, most: usize, tile: usize) -> usize {
+    let strips = total.div_ceil(most).max(1);
+    total.div_ceil(strips).next_multiple_of(tile).max(tile)
+}
+
+/// Adds the products of strips to the sums of their rows, on vectors of sixteen lanes.
+#[inline(always)]
+fn in_order<
+    S: Simd,
+    F: Fused<BYTES, UNITS, CHUNKS>,
+    const BYTES: usize,
+    const UNITS: usize,
+    const CHUNKS: usize,
+    const T: usize,
+>(
+    simd: S,
+    mut strips: Strips<BYTES>,
+    x: &[Block<UNITS, CHUNKS, T>],
+    sums: &mut [Sums<T>],
+) {
+    // One token's weights come from memory fastest one row behind the other. Of formats with more chunks a unit two rows'
+    // numbers would not fit in the registers.
+    let paired = if T > 1 && CHUNKS <= 2 {
+        sums.len() / 2 * 2
+    } else {
+        0
+    };
+    let (pairs, single) = sums.split_at_mut(paired);
+    for sums in pairs.as_chunks_mut().0 {
+        if let (Some(first), Some(second)) = (strips.next(), strips.next()) {
+            add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, 2>(simd, [first, second], x, sums);
+        }
+    }
+    for sums in single.as_chunks_mut().0 {
+        if let Some(strip) = strips.next() {
+            add_in_order::<S, F, BYTES, UNITS, CHUNKS, T, 1>(simd, [strip], x, sums);
+        }
+    }
+}
+
+/// The same on vectors of eight lanes, in strides.
+#[inline(always)]
+fn in_strides<
+    S: Simd,
+    F: Fused<BYTES, UNITS, CHUNKS>,
+    const BYTES: usize,
+    const UNITS: usize,
+    const CHUNKS: usize,
+    const T: usize,
+>(
+    simd: S,
+    mut strips: Strips<BYTES>,
+    scales: &mut [F::Scales; STRIP],
+    x: &[Block<UNITS, CHUNKS, T>],
+    sums: &mut [Sums<T>],
+) {
+    let x = x.as_flattened();
+    for sums in sums {
+        let Some(strip) = strips.next() else { break };
+        match T == 1 {
+            true => {
+                add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, VECTORS, 0>(simd, strip, scales, x, sums);
+            }
+            // More tokens' sums of all vectors are more than there are registers.
+            false => {
+                add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, 2, 0>(simd, strip, scales, x, sums);
+                add_in_strides::<S, F, BYTES, UNITS, CHUNKS, T, 2, 2>(simd, strip, scales, x, sums);
             }
         }
     }
