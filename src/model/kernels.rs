@@ -41,7 +41,12 @@ pub struct Panels {
 const LINE_BYTES: usize = 64;
 const LINE: usize = LINE_BYTES / size_of::<f32>();
 
-/// Numbers that start at a line of the cache, so that no vector of them lies in two.
+/// What starts at a line of the cache, so that no vector of it lies in two.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+pub struct OnLines<T>(pub T);
+
+/// As many numbers as are wanted, from a line of the cache on.
 #[derive(Debug)]
 pub struct Aligned {
     data: Vec<f32>,
@@ -240,14 +245,11 @@ pub const STEP_ROWS: usize = 6;
 /// Columns of a row or a token for [`step`].
 pub type StepStrip = [[f32; CHUNK]; STEP_CHUNKS];
 
-/// So many columns of so many rows, from a line of the cache on.
-#[repr(C, align(64))]
-struct StepTile([StepStrip; STEP_ROWS]);
+/// So many columns of so many rows.
+type StepTile = OnLines<[StepStrip; STEP_ROWS]>;
 
 /// The partial sums of a tile's rows with one token.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct StepSums([[f32; CHUNK]; STEP_ROWS]);
+type StepSums = OnLines<[[f32; CHUNK]; STEP_ROWS]>;
 
 /// A few tokens, `[tokens, cols]`, laid out for [`step`]: each filled up with zeros to whole strips.
 #[derive(Debug)]
@@ -308,10 +310,10 @@ fn step_on<S: Simd>(
     decode: &impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
 ) {
     let (tokens, cols) = (x.count(), x.cols);
-    let mut tile = StepTile([[[0.0; CHUNK]; STEP_CHUNKS]; STEP_ROWS]);
-    let mut sums = vec![StepSums([[0.0; CHUNK]; STEP_ROWS]); tokens];
+    let mut tile = OnLines([[[0.0; CHUNK]; STEP_CHUNKS]; STEP_ROWS]);
+    let mut sums = vec![OnLines([[0.0; CHUNK]; STEP_ROWS]); tokens];
     for (group, out) in out.chunks_mut(STEP_ROWS * tokens).enumerate() {
-        sums.fill(StepSums([[0.0; CHUNK]; STEP_ROWS]));
+        sums.fill(OnLines([[0.0; CHUNK]; STEP_ROWS]));
         for strip in 0..x.strips {
             let first = strip * STEP_DEPTH;
             decode(

@@ -191,14 +191,10 @@ impl<'a> Matrix<'a> {
         });
     }
 
-    /// Asks for the same bytes of rows that will be needed next, as far as there are any.
-    #[inline(always)]
-    pub(super) fn foresee(&self, first: usize, count: usize, bytes: &Range<usize>) {
-        for row in first..first + count {
-            let at = row * self.row_bytes;
-            if let Some(bytes) = self.data.get(at + bytes.start..at + bytes.end) {
-                prefetch(bytes);
-            }
+    /// Asks for the same bytes of some rows, which will be needed next, as far as there are any.
+    pub(super) fn foresee(&self, count: usize, bytes: &Range<usize>) {
+        for row in self.rows_from(0).take(count) {
+            prefetch(&row[bytes.clone()]);
         }
     }
 

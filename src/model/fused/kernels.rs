@@ -14,7 +14,7 @@ pub type Sums<const T: usize> = [Columns; T];
 /// The columns of some tokens that a block is multiplied with.
 pub type Block<const UNITS: usize, const CHUNKS: usize, const T: usize> = [[[Columns; T]; CHUNKS]; UNITS];
 
-/// Chunks of which the scales are made at once.
+/// Chunks of which the scales are made at once: those of one block, or blocks of one chunk.
 pub const TILE: usize = 8;
 
 /// Adds the products of `R` rows' blocks with `T` tokens to their sums, on vectors of sixteen lanes.
@@ -78,16 +78,12 @@ fn add_tiles<
     }
     // Those of a tile are made while the one before is multiplied: made and read at once, they would be waited for.
     let mut scales = [[[F::Scales::default(); B]; R]; 2];
-    if !x.is_empty() {
-        prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, 0, &mut scales[0]);
-    }
+    prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, 0, &mut scales[0]);
     for (i, x) in x.iter().enumerate() {
         for strip in &strips {
             strip.foresee(i * B, B);
         }
-        if i + 1 < tiles[0].len() {
-            prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, i + 1, &mut scales[(i + 1) % 2]);
-        }
+        prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, i + 1, &mut scales[(i + 1) % 2]);
         let scales = &scales[i % 2];
         for b in 0..B {
             for unit in 0..UNITS {
@@ -117,7 +113,7 @@ fn add_tiles<
     }
 }
 
-/// Makes the scales of a tile of each row.
+/// Makes the scales of a tile of each row, if there is such a tile.
 #[inline(always)]
 fn prepare<
     S: Simd,
@@ -134,8 +130,10 @@ fn prepare<
     scales: &mut [[F::Scales; B]; R],
 ) {
     for r in 0..R {
-        for b in 0..B {
-            scales[r][b] = F::scales(simd, &tiles[r][tile][b]);
+        if let Some(tile) = tiles[r].get(tile) {
+            for b in 0..B {
+                scales[r][b] = F::scales(simd, &tile[b]);
+            }
         }
     }
 }

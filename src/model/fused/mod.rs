@@ -4,7 +4,7 @@
 mod kernels;
 mod strips;
 
-use super::kernels::Aligned;
+use super::kernels::{Aligned, OnLines};
 use super::matrix::Matrix;
 use super::prefetch::Cache;
 use crate::quant::Isa;
@@ -129,10 +129,6 @@ fn multiply<
     }
 }
 
-/// What starts at a line of the cache, so that no vector of it lies in two.
-#[repr(align(64))]
-struct OnLines<T>(T);
-
 /// Rows with `T` tokens; `put` takes each product.
 #[inline(always)]
 fn group_of<
@@ -193,8 +189,7 @@ fn group_of<
 /// Blocks a strip, of `total` blocks: `most` or fewer, whole tiles, and such that all strips are about as long, since each asks
 /// for as many ahead as it has.
 fn strip_of(total: usize, most: usize, tile: usize) -> usize {
-    let strips = total.div_ceil(most).max(1);
-    total.div_ceil(strips).next_multiple_of(tile).max(tile)
+    total.div_ceil(total.div_ceil(most)).next_multiple_of(tile)
 }
 
 /// Adds the products of strips to the sums of their rows, on vectors of sixteen lanes.

@@ -89,7 +89,7 @@ impl Matrix<'_> {
                 let mut levels = vec![Levels::ZERO; count];
                 for span in 0..spans {
                     taken.levels(span, &mut levels);
-                    taken.foresee(0, count, &taken.blocks((span + 1) * SPAN, SPAN));
+                    taken.foresee(count, &taken.blocks((span + 1) * SPAN, SPAN));
                     for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
                         let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
                         for (levels, sums) in groups {

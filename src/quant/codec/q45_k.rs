@@ -59,7 +59,7 @@ fn decode<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], out: &mut [
 #[inline(always)]
 fn levels<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], _: usize, out: &mut Levels) {
     if wants_factors(simd) {
-        let (scale, dmin, packed) = head(block);
+        let ([scale, dmin], packed) = (head(block), packed_scales(block));
         out.factors = Factors {
             scale,
             offset: -dmin,
@@ -90,11 +90,11 @@ impl<const BYTES: usize> fused::Fused<BYTES, { GROUPS / 2 }, 2> for Fused {
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; 2 * GROUPS] {
-        let [d, dmin] = halves(simd, [block[0], block[1], block[2], block[3]]);
-        match has_sixteen_lanes(simd) {
-            true => (sixteen_scales(simd, block) * factors(simd, d, dmin)).into(),
-            false => numbers(simd, (d, dmin, packed_scales(block))),
-        }
+        numbers(
+            simd,
+            halves(simd, [block[0], block[1], block[2], block[3]]),
+            block,
+        )
     }
 
     #[inline(always)]
@@ -158,7 +158,7 @@ fn each_group<S: Simd, const BYTES: usize>(
     block: &[u8; BYTES],
     mut show: impl FnMut(usize, &[u8; GROUP], f32, f32),
 ) {
-    let numbers = numbers(simd, head(block));
+    let numbers = numbers(simd, head(block), block);
     let (scales, offsets) = numbers.split_at(GROUPS);
     each_levels(
         block,
@@ -169,15 +169,18 @@ fn each_group<S: Simd, const BYTES: usize>(
 
 /// The scales and the offsets of all groups.
 #[inline(always)]
-fn numbers<S: Simd>(simd: S, (d, dmin, packed): (f32, f32, [u8; 2 * GROUPS])) -> [f32; 2 * GROUPS] {
+fn numbers<S: Simd, const BYTES: usize>(
+    simd: S,
+    [d, dmin]: [f32; 2],
+    block: &[u8; BYTES],
+) -> [f32; 2 * GROUPS] {
     // All at once: one by one they would take longer than the levels.
-    (planes::sixteen(simd, &packed, 0) * factors(simd, d, dmin)).into()
-}
-
-#[inline(always)]
-fn factors<S: Simd>(simd: S, d: f32, dmin: f32) -> f32x16<S> {
+    let packed = match has_sixteen_lanes(simd) {
+        true => sixteen_scales(simd, block),
+        false => planes::sixteen(simd, &packed_scales(block), 0),
+    };
     let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| if i < GROUPS { d } else { -dmin });
-    f32x16::simd_from(simd, factors)
+    (packed * f32x16::simd_from(simd, factors)).into()
 }
 
 /// What [`read_scales`] finds, as numbers, without leaving the vector.
@@ -215,16 +218,13 @@ const fn bytes_of_lanes() -> [u8; 64] {
     places
 }
 
-/// d, dmin, and the packed scales and minima.
+/// d and dmin.
 #[inline(always)]
-fn head<const BYTES: usize>(block: &[u8; BYTES]) -> (f32, f32, [u8; 2 * GROUPS]) {
-    (
-        read_f16([block[0], block[1]]),
-        read_f16([block[2], block[3]]),
-        packed_scales(block),
-    )
+fn head<const BYTES: usize>(block: &[u8; BYTES]) -> [f32; 2] {
+    [read_f16([block[0], block[1]]), read_f16([block[2], block[3]])]
 }
 
+/// The packed scales and minima.
 #[inline(always)]
 fn packed_scales<const BYTES: usize>(block: &[u8; BYTES]) -> [u8; 2 * GROUPS] {
     read_scales(std::array::from_fn(|i| block[4 + i]))
