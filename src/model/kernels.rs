@@ -5,6 +5,8 @@
 //! Weights come as tiles: some columns of some rows, decoded once for all tokens and small enough to stay in the cache
 //! while these go by.
 
+use super::prefetch::{Cache, prefetch_at};
+use super::tasks::zeros;
 use crate::quant::Isa;
 use crate::quant::product::{CHUNK, Product};
 use crate::quant::simd::has_sixteen_lanes;
@@ -30,7 +32,6 @@ pub const EMPTY_STRIP: PanelStrip = [0.0; PANEL_DEPTH + LINE];
 #[derive(Debug)]
 pub struct Panels {
     isa: Isa,
-    tokens: usize,
     cols: usize,
     /// Tokens a vector.
     lanes: usize,
@@ -56,9 +57,15 @@ pub struct Aligned {
 impl Aligned {
     /// As many zeros.
     pub fn zeros(len: usize) -> Aligned {
-        let data = vec![0.0; len + LINE];
+        let data = zeros(len + LINE);
         let start = data.as_ptr().align_offset(LINE_BYTES).min(LINE);
         Aligned { data, start }
+    }
+}
+
+impl Default for Aligned {
+    fn default() -> Aligned {
+        Aligned::zeros(0)
     }
 }
 
@@ -102,7 +109,6 @@ impl Panels {
         });
         Panels {
             isa,
-            tokens,
             cols,
             lanes,
             data,
@@ -134,41 +140,28 @@ impl Panels {
         }
     }
 
-    /// What [`Panels::add_products`] made of some rows at a time, `task_rows` but for the last, as `[tokens, rows]`.
-    pub fn gather(&self, sums: &[f32], rows: usize, task_rows: usize) -> Vec<f32> {
-        let panels = (2 * self.lanes, self.padded_tokens());
-        gather(sums, (self.tokens, rows), task_rows, panels)
+    /// Puts what [`Panels::add_products`] made of some rows where each token's products with them belong.
+    pub fn scatter(&self, sums: &[f32], out: &mut [&mut [f32]]) {
+        let rows = sums.len() / self.padded_tokens();
+        scatter(sums, (rows, 2 * self.lanes), out);
     }
 }
 
-/// Sums as `[tokens, rows]`: some rows at a time, `task_rows` but for the last, of each panel behind panel, `[rows, panel]`.
-/// Of the panels the tokens that each has, but for the last, and those of all, which as the rows of the last task may be
-/// more than there are.
-pub fn gather(
-    sums: &[f32],
-    (tokens, rows): (usize, usize),
-    task_rows: usize,
-    (panel, padded): (usize, usize),
-) -> Vec<f32> {
-    let mut out = vec![0.0; tokens * rows];
-    out.par_chunks_mut((panel * rows).max(1))
-        .enumerate()
-        .for_each(|(p, out)| {
-            let width = panel.min(padded - p * panel);
-            for (first, sums) in (0..).step_by(task_rows).zip(sums.chunks(task_rows * padded)) {
-                let count = sums.len() / padded;
-                let sums = &sums[p * panel * count..][..width * count];
-                // Whole lines of what is written: those of all tokens may lie in the same set of the cache.
-                for (first, sums) in (first..rows).step_by(LINE).zip(sums.chunks(LINE * width)) {
-                    for (token, out) in out.chunks_exact_mut(rows).enumerate() {
-                        for (out, sums) in out[first..].iter_mut().zip(sums.chunks_exact(width)) {
-                            *out = sums[token];
-                        }
-                    }
+/// Puts sums, of each panel of tokens behind the other, `[rows, panel]`, where each token's products belong. There may be
+/// more rows than there are products, and more tokens.
+pub fn scatter(sums: &[f32], (rows, panel): (usize, usize), out: &mut [&mut [f32]]) {
+    for (sums, out) in sums.chunks(panel * rows).zip(out.chunks_mut(panel)) {
+        let width = sums.len() / rows;
+        // Whole lines of what is written: those of all tokens may lie in the same set of the cache.
+        for (first, sums) in (0..).step_by(LINE).zip(sums.chunks(LINE * width)) {
+            for (token, out) in out.iter_mut().enumerate() {
+                let out = out.get_mut(first..).unwrap_or_default();
+                for (out, sums) in out.iter_mut().zip(sums.chunks_exact(width)) {
+                    *out = sums[token];
                 }
             }
-        });
-    out
+        }
+    }
 }
 
 /// Lanes of the widest vector.
@@ -192,8 +185,15 @@ fn panel_rows<S: Simd, const V: usize>(simd: S, tile: &[PanelStrip], columns: &[
         _ if has_many_registers(simd) => panel_groups::<S, 8, V>(simd, tile, columns, sums),
         _ => panel_groups::<S, 6, V>(simd, tile, columns, sums),
     };
-    let done = tile.len() - rest.len();
-    panel_groups::<S, 1, V>(simd, rest, columns, &mut sums[done * V * S::f32s::LEN..]);
+    let panel = V * S::f32s::LEN;
+    let sums = &mut sums[(tile.len() - rest.len()) * panel..];
+    let last = panel_groups::<S, 4, V>(simd, rest, columns, sums);
+    panel_groups::<S, 1, V>(
+        simd,
+        last,
+        columns,
+        &mut sums[(rest.len() - last.len()) * panel..],
+    );
 }
 
 /// `R` rows after the other; gives those that are left over.
@@ -205,24 +205,33 @@ fn panel_groups<'t, S: Simd, const R: usize, const V: usize>(
     sums: &mut [f32],
 ) -> &'t [PanelStrip] {
     let (groups, rest) = tile.as_chunks::<R>();
-    for (rows, sums) in groups.iter().zip(sums.chunks_exact_mut(R * V * S::f32s::LEN)) {
-        panel_block::<S, R, V>(simd, rows, columns, sums);
+    let share = columns.len() / groups.len().max(1);
+    for (g, (rows, sums)) in groups
+        .iter()
+        .zip(sums.chunks_exact_mut(R * V * S::f32s::LEN))
+        .enumerate()
+    {
+        let ahead = columns.as_ptr_range().end.wrapping_add(g * share);
+        panel_block::<S, R, V>(simd, rows, columns, (ahead, share), sums);
     }
     rest
 }
 
-/// `R` rows with a panel of `V` vectors of tokens.
+/// `R` rows with a panel of `V` vectors of tokens. Meanwhile asks for a share of the next one, which from the third-level
+/// cache would come too late.
 #[inline(always)]
 fn panel_block<S: Simd, const R: usize, const V: usize>(
     simd: S,
     rows: &[PanelStrip; R],
     columns: &[f32],
+    (ahead, share): (*const f32, usize),
     sums: &mut [f32],
 ) {
     let lanes = S::f32s::LEN;
     let load = |from: &[f32], at: usize| S::f32s::from_slice(simd, &from[at * lanes..][..lanes]);
     let mut held = [[S::f32s::splat(simd, 0.0); V]; R];
     for (k, column) in columns.chunks_exact(V * lanes).enumerate().take(PANEL_DEPTH) {
+        prefetch_at(ahead.wrapping_add(k * share / PANEL_DEPTH).cast(), Cache::First);
         let tokens: [S::f32s; V] = std::array::from_fn(|v| load(column, v));
         for (held, row) in held.iter_mut().zip(rows) {
             let weight = S::f32s::splat(simd, row[k]);

@@ -8,6 +8,7 @@
 use super::arithmetic::{Arithmetic, Mode, Pass};
 use super::kernels::{self, EMPTY_STRIP, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_ROWS, StepTokens, Strip};
 use super::prefetch::prefetch;
+use super::tasks;
 use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
 use crate::quant::{Decoder, GgmlType, Isa};
@@ -18,8 +19,6 @@ use std::slice::ChunksExact;
 /// Multiplications below which a step's work is not split further than among the threads: some tiles, for the first of a task
 /// comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
-/// Rows that a prompt's task takes: whole groups of every kernel, a tile of 96 KiB.
-const PROMPT_ROWS: usize = 96;
 
 /// Rows of weights, all but the innermost dimension taken as one.
 #[derive(Debug, Clone, Copy)]
@@ -111,10 +110,12 @@ impl<'a> Matrix<'a> {
         match mode.pass {
             Pass::Prompt => {
                 let panels = Panels::new(self.decoder.isa(), x, self.cols);
-                let sums = self.by_tasks(panels.padded_tokens(), PROMPT_ROWS, |rows, sums| {
-                    rows.add_to_panels(&panels, sums);
-                });
-                panels.gather(&sums, self.rows, PROMPT_ROWS)
+                tasks::by_rows(self.rows, tokens, |rows, out| {
+                    let rows = self.slice(rows.start, rows.len());
+                    let mut sums = vec![0.0; rows.rows * panels.padded_tokens()];
+                    rows.add_to_panels(&panels, &mut sums);
+                    panels.scatter(&sums, out);
+                })
             }
             Pass::Step => {
                 if let Some(product) = self.mul_fused(x) {
@@ -164,13 +165,10 @@ impl<'a> Matrix<'a> {
 
     /// Adds all products, tile by tile.
     fn add_to_panels(&self, panels: &Panels, sums: &mut [f32]) {
+        self.foresee(self.rows, &self.blocks(0, PANEL_DEPTH));
         let mut tile = vec![EMPTY_STRIP; self.rows];
         for first in (0..self.cols).step_by(PANEL_DEPTH) {
-            let next = match first + PANEL_DEPTH < self.cols {
-                true => (0, first + PANEL_DEPTH),
-                false => (self.rows, 0),
-            };
-            self.decode_columns(first, PANEL_DEPTH, next, &mut tile);
+            self.decode_columns(first, PANEL_DEPTH, (0, first + PANEL_DEPTH), &mut tile);
             panels.add_products(first, &tile, sums);
         }
     }

@@ -29,6 +29,7 @@ mod prefetch;
 mod rope;
 mod taps;
 mod target;
+mod tasks;
 mod tensor;
 mod weights;
 

@@ -9,16 +9,14 @@ mod avx512;
 mod spans;
 
 use super::arithmetic::Quantized;
-use super::kernels::gather;
+use super::kernels::scatter;
 use super::matrix::Matrix;
+use super::tasks;
 use crate::quant::Isa;
 use crate::quant::levels::{Levels, SPAN, Shape};
 use fearless_simd::{Avx2, Avx512};
 use rayon::prelude::*;
 use spans::{PANEL, PANEL_ROWS, PanelSpan, TokenSpan};
-
-/// Rows that a task takes: their levels are 48 KiB, beside which a panel's stay in the cache.
-const ROWS: usize = 96;
 
 /// The instructions that products are taken with.
 #[derive(Clone, Copy)]
@@ -78,31 +76,23 @@ impl Matrix<'_> {
                 [PanelSpan::of(left, spans), PanelSpan::of(right, spans)]
             })
             .collect();
-        // By task: pair of panels behind pair of panels, each `[rows, tokens]`, the rows filled up to whole groups.
-        let padded = rows.next_multiple_of(PANEL_ROWS);
-        let mut sums: Vec<PairSums> = vec![[[0.0; PANEL]; 2]; padded * panels.len()];
-        sums.par_chunks_mut((ROWS * panels.len()).max(1))
-            .enumerate()
-            .for_each(|(task, sums)| {
-                let taken = self.slice(task * ROWS, ROWS.min(rows - task * ROWS));
-                let count = sums.len() / panels.len();
-                let mut levels = vec![Levels::ZERO; count];
-                for span in 0..spans {
-                    taken.levels(span, &mut levels);
-                    taken.foresee(count, &taken.blocks((span + 1) * SPAN, SPAN));
-                    for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
-                        let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
-                        for (levels, sums) in groups {
-                            kernels.panel_span(levels, shape, &left[span], &right[span], sums);
-                        }
+        tasks::by_rows(rows, tokens.len(), |rows, out| {
+            let taken = self.slice(rows.start, rows.len());
+            // Pair of panels behind pair of panels, each `[rows, tokens]`, the rows filled up to whole groups.
+            let count = rows.len().next_multiple_of(PANEL_ROWS);
+            let mut sums: Vec<PairSums> = vec![[[0.0; PANEL]; 2]; count * panels.len()];
+            let mut levels = vec![Levels::ZERO; count];
+            for span in 0..spans {
+                taken.levels(span, &mut levels);
+                taken.foresee(rows.len(), &taken.blocks((span + 1) * SPAN, SPAN));
+                for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
+                    let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
+                    for (levels, sums) in groups {
+                        kernels.panel_span(levels, shape, &left[span], &right[span], sums);
                     }
                 }
-            });
-        gather(
-            sums.as_flattened().as_flattened(),
-            (tokens.len(), rows),
-            ROWS,
-            (2 * PANEL, panels.len() * 2 * PANEL),
-        )
+            }
+            scatter(sums.as_flattened().as_flattened(), (count, 2 * PANEL), out);
+        })
     }
 }

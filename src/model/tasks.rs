@@ -1,0 +1,120 @@
+//! How the product of a matrix with a prompt splits into tasks for threads: rows, in order, as many at a time as keep what a
+//! task makes in the second-level cache, and fewer in the end, so that no thread waits long for the last one. And where the
+//! products go: memory that all threads touch first, for the system hands it out page by page.
+
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows that a task takes at the most: of a prompt's kernels a tile of 102 KiB or levels of 48 KiB.
+const ROWS: usize = 96;
+/// Rows that a task takes at the least, if there are as many: whole groups of every kernel.
+const GROUP: usize = 24;
+
+/// The product of so many rows with so many tokens, `[tokens, rows]`. `multiply` is given some rows and, of each token, the
+/// place of its products with them.
+pub fn by_rows(
+    rows: usize,
+    tokens: usize,
+    multiply: impl Fn(Range<usize>, &mut [&mut [f32]]) + Sync,
+) -> Vec<f32> {
+    let mut product = zeros(tokens * rows);
+    let tasks = Tasks {
+        threads: rayon::current_num_threads(),
+        rows: 0..rows,
+        left: product.chunks_exact_mut(rows.max(1)).collect(),
+    };
+    tasks
+        .par_bridge()
+        .for_each(|mut task| multiply(task.rows, &mut task.out));
+    product
+}
+
+struct Task<'a> {
+    rows: Range<usize>,
+    /// By token.
+    out: Vec<&'a mut [f32]>,
+}
+
+/// The tasks that are not yet taken.
+struct Tasks<'a> {
+    threads: usize,
+    rows: Range<usize>,
+    /// By token, the products with these rows.
+    left: Vec<&'a mut [f32]>,
+}
+
+impl<'a> Iterator for Tasks<'a> {
+    type Item = Task<'a>;
+
+    fn next(&mut self) -> Option<Task<'a>> {
+        let share = self.rows.len().div_ceil(2 * self.threads);
+        let count = share.next_multiple_of(GROUP).min(ROWS).min(self.rows.len());
+        let rows = self.rows.start..self.rows.start + count;
+        self.rows.start = rows.end;
+        let take = |left: &mut &'a mut [f32]| left.split_off_mut(..count);
+        let out = self.left.iter_mut().filter_map(take).collect();
+        (count > 0).then_some(Task { rows, out })
+    }
+}
+
+/// As many zeros, written by all threads where they are many.
+pub fn zeros(len: usize) -> Vec<f32> {
+    const LINE: usize = 16;
+    /// Lines that are worth a task of their own: 256 KiB.
+    const PART: usize = 1 << 12;
+    let lines = len.div_ceil(LINE);
+    if lines < 2 * PART {
+        return vec![0.0; len];
+    }
+    let lines = (0..lines).into_par_iter().with_min_len(PART);
+    let mut zeros: Vec<f32> = lines.map(|_| [0.0; LINE]).collect::<Vec<_>>().into_flattened();
+    zeros.truncate(len);
+    zeros
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_product_is_of_one_task_whatever_the_number_of_threads() {
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            for (rows, tokens) in [(0, 3), (1, 1), (23, 2), (96, 1), (97, 4), (1000, 3), (3000, 350)] {
+                let product = pool.install(|| {
+                    by_rows(rows, tokens, |rows, out| {
+                        assert!(rows.len() <= ROWS);
+                        assert_eq!(out.len(), tokens);
+                        for (token, out) in out.iter_mut().enumerate() {
+                            assert_eq!(out.len(), rows.len());
+                            for (row, out) in rows.clone().zip(out.iter_mut()) {
+                                *out += (1 + token * 3000 + row) as f32;
+                            }
+                        }
+                    })
+                });
+                let all =
+                    (0..tokens).flat_map(|token| (0..rows).map(move |row| (1 + token * 3000 + row) as f32));
+                assert!(product.into_iter().eq(all), "{rows} {tokens} {threads}");
+            }
+        }
+    }
+
+    #[test]
+    fn tasks_end_in_smaller_ones() {
+        let tasks = |rows, threads| -> Vec<usize> {
+            let left = Vec::new();
+            let tasks = Tasks {
+                threads,
+                rows: 0..rows,
+                left,
+            };
+            tasks.map(|task| task.rows.len()).collect()
+        };
+        assert_eq!(tasks(600, 2), [96, 96, 96, 96, 72, 48, 24, 24, 24, 24]);
+        assert_eq!(tasks(50, 1), [48, 2]);
+    }
+}
