@@ -1,10 +1,12 @@
 //! Keys and values by position, and attention over them.
 
 use super::arithmetic::CacheType;
+use super::kernels::Aligned;
 use super::ops::{add_scaled, softmax};
 use crate::quant::product::dots;
+use crate::quant::simd::has_sixteen_lanes;
 use crate::quant::{Decoder, Isa};
-use fearless_simd::{Simd, SimdBase, SimdFrom, dispatch, f32x16};
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, dispatch, f32x16};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -208,7 +210,8 @@ struct Scratch {
     queries: Vec<f32>,
     /// `[queries, positions]`, of which each query uses what it sees.
     scores: Vec<f32>,
-    tile: Vec<f32>,
+    /// Keys or values of some positions.
+    tile: Aligned,
 }
 
 /// The attention of some tokens over one head of keys and values.
@@ -243,9 +246,13 @@ impl Work<'_> {
             all.clone(),
             tile,
             #[inline(always)]
-            |query, seen, keys| {
-                let scores = &mut scores[query * len + seen.start - all.start..][..seen.len()];
-                dots(simd, &queries[query * self.dim..][..self.dim], keys, scores);
+            |token, seen, keys| {
+                let queries = queries.chunks_exact(self.dim).skip(token * self.group);
+                let scores = scores.chunks_exact_mut(len).skip(token * self.group);
+                for (query, scores) in queries.zip(scores).take(self.group) {
+                    let scores = &mut scores[seen.start - all.start..][..seen.len()];
+                    dots(simd, query, keys, scores);
+                }
             },
         );
         for (query, scores) in scores.chunks_exact_mut(len.max(1)).enumerate() {
@@ -257,23 +264,36 @@ impl Work<'_> {
             all.clone(),
             tile,
             #[inline(always)]
-            |query, seen, values| {
-                let scores = &scores[query * len + seen.start - all.start..][..seen.len()];
-                add_scaled_rows(simd, &mut out[query * self.dim..][..self.dim], scores, values);
+            |token, seen, values| {
+                let out = &mut out[token * self.group * self.dim..][..self.group * self.dim];
+                let (pairs, last) = out.split_at_mut(self.group / 2 * 2 * self.dim);
+                let scores = |query: usize| {
+                    let scores = &scores[(token * self.group + query) * len..][..len];
+                    &scores[seen.start - all.start..][..seen.len()]
+                };
+                for (pair, out) in pairs.chunks_exact_mut(2 * self.dim).enumerate() {
+                    let factors = [scores(2 * pair), scores(2 * pair + 1)];
+                    add_scaled_rows(simd, out, factors, values);
+                }
+                if !last.is_empty() {
+                    add_scaled_rows(simd, last, [scores(self.group - 1)], values);
+                }
             },
         );
     }
 
-    /// Decodes rows some at a time and shows every query those that it sees, in order of position.
+    /// Decodes rows some at a time and shows every token those that it sees, in order of position.
     #[inline(always)]
     fn each_tile(
         &self,
         bytes: &[u8],
         all: Range<usize>,
-        tile: &mut Vec<f32>,
+        tile: &mut Aligned,
         mut show: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
-        tile.resize(POSITIONS * self.dim, 0.0);
+        if tile.len() != POSITIONS * self.dim {
+            *tile = Aligned::zeros(POSITIONS * self.dim);
+        }
         for start in all.clone().step_by(POSITIONS) {
             let positions = start..all.end.min(start + POSITIONS);
             let decoded = &mut tile[..positions.len() * self.dim];
@@ -287,40 +307,69 @@ impl Work<'_> {
                     continue;
                 }
                 let decoded = &decoded[(seen.start - start) * self.dim..(seen.end - start) * self.dim];
-                for query in token * self.group..(token + 1) * self.group {
-                    show(query, seen.clone(), decoded);
-                }
+                show(token, seen, decoded);
             }
         }
     }
 }
 
-/// `out += factor * row` for rows that lie one behind the other, in their order.
+/// `out += factor * row` for rows that lie one behind the other, in their order, with the factors of each of `Q` outputs.
 #[inline(always)]
-fn add_scaled_rows<S: Simd>(simd: S, out: &mut [f32], factors: &[f32], rows: &[f32]) {
-    // Columns that stay in registers while the rows go by.
-    const COLUMNS: usize = 4 * 16;
-    let width = out.len();
-    let (blocks, rest) = out.as_chunks_mut::<COLUMNS>();
-    let first_of_rest = width - rest.len();
-    for (block, out) in blocks.iter_mut().enumerate() {
-        let mut held = [f32x16::splat(simd, 0.0); COLUMNS / 16];
-        for (held, out) in held.iter_mut().zip(out.as_chunks().0) {
-            *held = f32x16::simd_from(simd, *out);
-        }
+fn add_scaled_rows<S: Simd, const Q: usize>(simd: S, out: &mut [f32], factors: [&[f32]; Q], rows: &[f32]) {
+    let (width, mut done) = (out.len() / Q, 0);
+    // As many vectors as stay in registers while the rows go by, so that none waits for its last sum.
+    if has_sixteen_lanes(simd) {
+        done += add_columns::<S, 8, Q>(simd, out, factors, rows, done);
+    }
+    if has_sixteen_lanes(simd) || Q == 1 {
+        done += add_columns::<S, 4, Q>(simd, out, factors, rows, done);
+    }
+    done += add_columns::<S, 2, Q>(simd, out, factors, rows, done);
+    for (out, factors) in out.chunks_exact_mut(width).zip(factors) {
         for (factor, row) in factors.iter().zip(rows.chunks_exact(width)) {
-            let row = row[block * COLUMNS..][..COLUMNS].as_chunks().0;
-            for (held, row) in held.iter_mut().zip(row) {
-                *held += f32x16::simd_from(simd, *row) * *factor;
+            add_scaled(&mut out[done..], *factor, &row[done..]);
+        }
+    }
+}
+
+/// [`add_scaled_rows`] for the columns from `first` on, `V` times sixteen at once. Gives the number of columns that were taken.
+#[inline(always)]
+fn add_columns<S: Simd, const V: usize, const Q: usize>(
+    simd: S,
+    out: &mut [f32],
+    factors: [&[f32]; Q],
+    rows: &[f32],
+    first: usize,
+) -> usize {
+    let (width, columns) = (out.len() / Q, V * 16);
+    let blocks = (width - first) / columns;
+    for first in (first..).step_by(columns).take(blocks) {
+        let mut held = [[f32x16::splat(simd, 0.0); V]; Q];
+        for (held, out) in held.iter_mut().zip(out.chunks_exact(width)) {
+            for (held, out) in held.iter_mut().zip(out[first..].as_chunks().0) {
+                *held = f32x16::simd_from(simd, *out);
             }
         }
-        for (held, out) in held.iter().zip(out.as_chunks_mut().0) {
-            *out = (*held).into();
+        for (position, row) in rows.chunks_exact(width).enumerate() {
+            let row = row[first..][..columns].as_chunks().0;
+            let mut values = [f32x16::splat(simd, 0.0); V];
+            for (value, row) in values.iter_mut().zip(row) {
+                *value = f32x16::simd_from(simd, *row);
+            }
+            for (held, factors) in held.iter_mut().zip(factors) {
+                let factor = f32x16::splat(simd, factors[position]);
+                for (held, value) in held.iter_mut().zip(values) {
+                    *held = value.mul_add(factor, *held);
+                }
+            }
+        }
+        for (held, out) in held.iter().zip(out.chunks_exact_mut(width)) {
+            for (held, out) in held.iter().zip(out[first..].as_chunks_mut().0) {
+                *out = (*held).into();
+            }
         }
     }
-    for (factor, row) in factors.iter().zip(rows.chunks_exact(width)) {
-        add_scaled(rest, *factor, &row[first_of_rest..]);
-    }
+    blocks * columns
 }
 
 #[cfg(test)]

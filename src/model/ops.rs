@@ -89,6 +89,9 @@ pub fn add(y: &mut [f32], x: &[f32]) {
 
 /// Exponentials that sum to 1, in place.
 pub fn softmax(scores: &mut [f32]) {
+    /// Below it a share changes no sum of all, but its products would be subnormal numbers, which take Intel's processors
+    /// many times as long.
+    const LEAST: f32 = 1e-30;
     let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0f64;
     for score in scores.iter_mut() {
@@ -96,7 +99,9 @@ pub fn softmax(scores: &mut [f32]) {
         sum += f64::from(*score);
     }
     let scale = (1.0 / sum) as f32;
-    scores.iter_mut().for_each(|p| *p *= scale);
+    for p in scores {
+        *p = if *p < LEAST { 0.0 } else { *p * scale };
+    }
 }
 
 /// Presses logits into `-cap..cap`: `cap · tanh(x / cap)`.
