@@ -11,7 +11,9 @@ use super::{decode_blocks, lookup, planes, scales};
 use crate::quant::fused::{self, Chunk, top};
 use crate::quant::levels::Levels;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFrom, dispatch, f32x8, f32x16, i8x16, u8x16, u8x32};
+use fearless_simd::{
+    Bytes, Select, Simd, SimdBase, SimdFrom, SimdInt, dispatch, f32x8, f32x16, i8x16, i32x8, u8x16, u8x32,
+};
 
 const GROUP: usize = 32;
 const NL_BYTES: usize = 18;
@@ -54,6 +56,7 @@ fn levels_nl<S: Simd>(simd: S, &[d0, d1, ref levels @ ..]: &[u8; NL_BYTES], plac
 fn decode_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], out: &mut [f32; LEN]) {
     let out = out.as_chunks_mut::<GROUP>().0;
     each_group(
+        simd,
         block,
         #[inline(always)]
         |g, levels, scale| planes::scaled_signed(simd, &points(simd, levels), scale, &mut out[g]),
@@ -63,6 +66,7 @@ fn decode_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], out: &mut [f32; LEN]) {
 #[inline(always)]
 fn levels_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], _: usize, out: &mut Levels) {
     each_group(
+        simd,
         block,
         #[inline(always)]
         |g, levels, scale| put(points(simd, levels), g, scale, out),
@@ -107,7 +111,7 @@ impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; XS_BYTES]) -> [f32; GROUPS] {
         let [d, _] = halves(simd, [block[0], block[1], block[2], block[3]]);
-        scales_xs(block, d * top(simd))
+        scales_xs(simd, block, d * top(simd))
     }
 
     #[inline(always)]
@@ -147,23 +151,41 @@ fn looked_up<S: Simd>(simd: S, levels: &[u8], scale: f32) -> [f32x16<S>; 2] {
 
 /// Shows the packed levels of each group and their scale.
 #[inline(always)]
-fn each_group(block: &[u8; XS_BYTES], mut show: impl FnMut(usize, &[u8; GROUP / 2], f32)) {
+fn each_group<S: Simd>(simd: S, block: &[u8; XS_BYTES], mut show: impl FnMut(usize, &[u8; GROUP / 2], f32)) {
     let levels = block[8..].as_chunks().0;
     let d = read_f16([block[0], block[1]]);
-    for (g, (levels, scale)) in levels.iter().zip(scales_xs(block, d)).enumerate() {
+    for (g, (levels, scale)) in levels.iter().zip(scales_xs(simd, block, d)).enumerate() {
         show(g, levels, scale);
     }
 }
 
 /// The scales of all groups.
 #[inline(always)]
-fn scales_xs(block: &[u8; XS_BYTES], d: f32) -> [f32; GROUPS] {
-    let high = u16::from_le_bytes([block[2], block[3]]);
-    std::array::from_fn(|g| {
-        let low = block[4 + g / 2] >> (4 * (g % 2)) & 0x0f;
-        let high = (high >> (2 * g) & 3) as u8;
-        d * (f32::from(low | high << 4) - 32.0)
-    })
+fn scales_xs<S: Simd>(simd: S, block: &[u8; XS_BYTES], d: f32) -> [f32; GROUPS] {
+    // A lane's low bits come to its lowest byte, the high ones of all groups to the next two; from a place with the top bit
+    // set comes zero.
+    const PLACES: [u8; 4 * GROUPS] = {
+        let mut places = [0x80; 4 * GROUPS];
+        let mut g = 0;
+        while g < GROUPS {
+            places[4 * g] = (4 + g / 2) as u8;
+            places[4 * g + 1] = 2;
+            places[4 * g + 2] = 3;
+            g += 1;
+        }
+        places
+    };
+    // How far down the bits of a lane are to go.
+    const LOW: [i32; GROUPS] = [0, 4, 0, 4, 0, 4, 0, 4];
+    const HIGH: [i32; GROUPS] = [4, 6, 8, 10, 12, 14, 16, 18];
+    let head = u8x32::block_splat(u8x16::from_slice(simd, &block[..16]));
+    let lanes: i32x8<S> = head
+        .swizzle_dyn_within_blocks(u8x32::simd_from(simd, PLACES))
+        .bitcast();
+    let low = lanes >> i32x8::simd_from(simd, LOW);
+    let high = lanes >> i32x8::simd_from(simd, HIGH);
+    let scales = (low & 0x0f | high & 0x30) - 32;
+    (scales.to_float::<f32x8<S>>() * d).into()
 }
 
 /// The grid's points, signed bytes, for packed levels.
