@@ -3,7 +3,9 @@
 //! products go: memory that all threads touch first, for the system hands it out page by page.
 
 use rayon::prelude::*;
+use std::hint::black_box;
 use std::ops::Range;
+use std::sync::Once;
 
 /// Rows that a task takes at the most: of a prompt's kernels a tile of 102 KiB or levels of 48 KiB.
 const ROWS: usize = 96;
@@ -17,6 +19,7 @@ pub fn by_rows(
     tokens: usize,
     multiply: impl Fn(Range<usize>, &mut [&mut [f32]]) + Sync,
 ) -> Vec<f32> {
+    keep_freed_memory();
     let mut product = zeros(tokens * rows);
     let tasks = Tasks {
         threads: rayon::current_num_threads(),
@@ -55,6 +58,15 @@ impl<'a> Iterator for Tasks<'a> {
         let out = self.left.iter_mut().filter_map(take).collect();
         (count > 0).then_some(Task { rows, out })
     }
+}
+
+/// Has glibc's allocator keep what is freed for what is asked for next, as others do. It gives memory back to the system, and
+/// takes it again page by page, where that is as large as the largest that it freed before, up to 32 MiB: so it is given one
+/// of that size to free. Nothing of it is touched.
+fn keep_freed_memory() {
+    const LARGEST: usize = (32 << 20) - (64 << 10);
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(black_box(Vec::<u8>::with_capacity(LARGEST))));
 }
 
 /// As many zeros, written by all threads where they are many.
