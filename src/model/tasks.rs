@@ -1,6 +1,6 @@
 //! How the product of a matrix with a prompt splits into tasks for threads: rows, in order, as many at a time as keep what a
-//! task makes in the second-level cache, and fewer in the end, so that no thread waits long for the last one. And where the
-//! products go: memory that all threads touch first, for the system hands it out page by page.
+//! task makes in the second-level cache, and fewer in the end, so that no thread waits long for the last one. Also the memory
+//! that products are made in.
 
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -19,6 +19,9 @@ pub fn by_rows(
     tokens: usize,
     multiply: impl Fn(Range<usize>, &mut [&mut [f32]]) + Sync,
 ) -> Vec<f32> {
+    if tokens == 0 {
+        return Vec::new();
+    }
     keep_freed_memory();
     let mut product = zeros(tokens * rows);
     let tasks = Tasks {
@@ -95,11 +98,20 @@ mod tests {
                 .num_threads(threads)
                 .build()
                 .unwrap();
-            for (rows, tokens) in [(0, 3), (1, 1), (23, 2), (96, 1), (97, 4), (1000, 3), (3000, 350)] {
+            for (rows, tokens) in [
+                (0, 3),
+                (5, 0),
+                (1, 1),
+                (23, 2),
+                (96, 1),
+                (97, 4),
+                (1000, 3),
+                (3000, 350),
+            ] {
                 let product = pool.install(|| {
                     by_rows(rows, tokens, |rows, out| {
                         assert!(rows.len() <= ROWS);
-                        assert_eq!(out.len(), tokens);
+                        assert!(tokens > 0 && out.len() == tokens);
                         for (token, out) in out.iter_mut().enumerate() {
                             assert_eq!(out.len(), rows.len());
                             for (row, out) in rows.clone().zip(out.iter_mut()) {
