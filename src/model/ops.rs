@@ -145,6 +145,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn shares_too_small_to_count_are_none_and_nan_stays() {
+        let mut scores = [0.0, -68.0, -70.0, -90.0];
+        softmax(&mut scores);
+        assert!(scores[1] > 0.0);
+        assert_eq!(scores[2..], [0.0, 0.0]);
+        let mut scores = [0.0, f32::NAN];
+        softmax(&mut scores);
+        assert!(scores[1].is_nan());
+    }
+
+    #[test]
     fn softmax_sums_to_one_and_keeps_order() {
         let mut p = [1.0, 3.0, 2.0, -200.0];
         softmax(&mut p);
