@@ -257,7 +257,7 @@ impl Work<'_> {
         );
         for (query, scores) in scores.chunks_exact_mut(len.max(1)).enumerate() {
             let rows = &self.rows[query / self.group];
-            softmax(&mut scores[rows.start - all.start..rows.end - all.start]);
+            shares(&mut scores[rows.start - all.start..rows.end - all.start]);
         }
         self.each_tile(
             &head.values,
@@ -310,6 +310,17 @@ impl Work<'_> {
                 show(token, seen, decoded);
             }
         }
+    }
+}
+
+/// Makes scores the shares of positions in their mean.
+fn shares(scores: &mut [f32]) {
+    /// Below it a share changes no mean, but its products would be subnormal numbers, which take Intel's processors many times
+    /// as long.
+    const LEAST: f32 = 1e-30;
+    softmax(scores);
+    for share in scores.iter_mut().filter(|share| **share < LEAST) {
+        *share = 0.0;
     }
 }
 
@@ -375,6 +386,17 @@ fn add_columns<S: Simd, const V: usize, const Q: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_too_small_to_count_are_none_and_nan_stays() {
+        let mut scores = [0.0, -68.0, -70.0, -90.0];
+        shares(&mut scores);
+        assert!(scores[1] > 0.0);
+        assert_eq!(scores[2..], [0.0, 0.0]);
+        let mut scores = [0.0, f32::NAN];
+        shares(&mut scores);
+        assert!(scores[1].is_nan());
+    }
 
     #[test]
     fn equal_keys_average_the_values_that_are_seen() {
