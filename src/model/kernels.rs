@@ -6,7 +6,6 @@
 //! while these go by.
 
 use super::prefetch::{Cache, prefetch_at};
-use super::tasks::zeros;
 use crate::quant::Isa;
 use crate::quant::product::{CHUNK, Product};
 use crate::quant::simd::has_sixteen_lanes;
@@ -61,6 +60,20 @@ impl Aligned {
         let start = data.as_ptr().align_offset(LINE_BYTES).min(LINE);
         Aligned { data, start }
     }
+}
+
+/// As many zeros, written by all threads where they are many.
+pub fn zeros(len: usize) -> Vec<f32> {
+    /// Lines that are worth a task of their own: 256 KiB.
+    const PART: usize = 1 << 12;
+    let lines = len.div_ceil(LINE);
+    if lines < 2 * PART {
+        return vec![0.0; len];
+    }
+    let lines = (0..lines).into_par_iter().with_min_len(PART);
+    let mut zeros: Vec<f32> = lines.map(|_| [0.0; LINE]).collect::<Vec<_>>().into_flattened();
+    zeros.truncate(len);
+    zeros
 }
 
 impl Default for Aligned {

@@ -130,21 +130,6 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Lets threads take some rows at a time, and gives what they made, `per_row` numbers a row.
-    fn by_tasks(
-        &self,
-        per_row: usize,
-        task_rows: usize,
-        multiply: impl Fn(Matrix<'a>, &mut [f32]) + Sync,
-    ) -> Vec<f32> {
-        let mut product = vec![0.0; self.rows * per_row];
-        let tasks = product.par_chunks_mut((task_rows * per_row).max(1));
-        tasks.enumerate().for_each(|(task, out)| {
-            multiply(self.slice(task * task_rows, out.len() / per_row), out);
-        });
-        product
-    }
-
     /// The products of a step, `[tokens, rows]`. Threads take some rows at a time, a multiple of `group`, and make `[rows,
     /// tokens]`.
     pub(super) fn by_step_tasks(
@@ -156,7 +141,12 @@ impl<'a> Matrix<'a> {
         let rows = STEP_TASK / (self.cols * tokens.max(1));
         // Of a small matrix each thread takes a part.
         let rows = rows.min(self.rows.div_ceil(rayon::current_num_threads()));
-        let product = self.by_tasks(tokens, rows.max(1).next_multiple_of(group), multiply);
+        let rows = rows.max(1).next_multiple_of(group);
+        let mut product = vec![0.0; self.rows * tokens];
+        let tasks = product.par_chunks_mut((rows * tokens).max(1));
+        tasks.enumerate().for_each(|(task, out)| {
+            multiply(self.slice(task * rows, out.len() / tokens), out);
+        });
         match tokens {
             1 => product,
             _ => transpose(&product, tokens),

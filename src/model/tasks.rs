@@ -2,6 +2,7 @@
 //! task makes in the second-level cache, and fewer in the end, so that no thread waits long for the last one. Also the memory
 //! that products are made in.
 
+use super::kernels::zeros;
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::ops::Range;
@@ -19,7 +20,7 @@ pub fn by_rows(
     tokens: usize,
     multiply: impl Fn(Range<usize>, &mut [&mut [f32]]) + Sync,
 ) -> Vec<f32> {
-    if tokens == 0 {
+    if rows == 0 || tokens == 0 {
         return Vec::new();
     }
     keep_freed_memory();
@@ -27,7 +28,7 @@ pub fn by_rows(
     let tasks = Tasks {
         threads: rayon::current_num_threads(),
         rows: 0..rows,
-        left: product.chunks_exact_mut(rows.max(1)).collect(),
+        left: product.chunks_exact_mut(rows).collect(),
     };
     tasks
         .par_bridge()
@@ -70,21 +71,6 @@ fn keep_freed_memory() {
     const LARGEST: usize = (32 << 20) - (64 << 10);
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(black_box(Vec::<u8>::with_capacity(LARGEST))));
-}
-
-/// As many zeros, written by all threads where they are many.
-pub fn zeros(len: usize) -> Vec<f32> {
-    const LINE: usize = 16;
-    /// Lines that are worth a task of their own: 256 KiB.
-    const PART: usize = 1 << 12;
-    let lines = len.div_ceil(LINE);
-    if lines < 2 * PART {
-        return vec![0.0; len];
-    }
-    let lines = (0..lines).into_par_iter().with_min_len(PART);
-    let mut zeros: Vec<f32> = lines.map(|_| [0.0; LINE]).collect::<Vec<_>>().into_flattened();
-    zeros.truncate(len);
-    zeros
 }
 
 #[cfg(test)]
