@@ -25,9 +25,17 @@ pub(crate) fn strided(columns: &[f32; CHUNK]) -> [f32; CHUNK] {
 pub(crate) trait Fused<const BYTES: usize, const UNITS: usize, const CHUNKS: usize> {
     /// What a block's levels are multiplied with and moved by.
     type Scales: Copy + Default + Send + Sync;
+    /// Levels that are put together for all of a block at once, for vectors of sixteen lanes; of most formats none.
+    type Levels: Copy + Default;
 
     /// The scales of a block.
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> Self::Scales;
+
+    /// The levels of a block.
+    #[inline(always)]
+    fn levels<S: Simd>(_simd: S, _block: &[u8; BYTES]) -> Self::Levels {
+        Self::Levels::default()
+    }
 
     /// The chunks of a unit, for vectors of eight lanes.
     fn unit<S: Simd>(simd: S, block: &[u8; BYTES], scales: &Self::Scales, unit: usize) -> [Chunk<S>; CHUNKS];
@@ -37,6 +45,7 @@ pub(crate) trait Fused<const BYTES: usize, const UNITS: usize, const CHUNKS: usi
         simd: S,
         block: &[u8; BYTES],
         scales: &Self::Scales,
+        levels: &Self::Levels,
         unit: usize,
     ) -> [InOrder<S>; CHUNKS];
 }

@@ -76,20 +76,21 @@ fn add_tiles<
     for r in 0..R {
         tiles[r] = &strips[r].blocks.as_chunks::<B>().0[..x.len()];
     }
-    // Those of a tile are made while the one before is multiplied: made and read at once, they would be waited for.
-    let mut scales = [[[F::Scales::default(); B]; R]; 2];
-    prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, 0, &mut scales[0]);
+    // What is made of a tile ahead is made while the one before is multiplied: made and read at once, it would be waited for.
+    let mut made = [[[(F::Scales::default(), F::Levels::default()); B]; R]; 2];
+    prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, 0, &mut made[0]);
     for (i, x) in x.iter().enumerate() {
         for strip in &strips {
             strip.foresee(i * B, B);
         }
-        prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, i + 1, &mut scales[(i + 1) % 2]);
-        let scales = &scales[i % 2];
+        prepare::<S, F, BYTES, UNITS, CHUNKS, R, B>(simd, &tiles, i + 1, &mut made[(i + 1) % 2]);
+        let made = &made[i % 2];
         for b in 0..B {
             for unit in 0..UNITS {
                 let mut weights = [[[f32x16::splat(simd, 0.0); 2]; CHUNKS]; R];
                 for r in 0..R {
-                    weights[r] = F::numbers(simd, &tiles[r][i][b], &scales[r][b], unit);
+                    let (scales, levels) = &made[r][b];
+                    weights[r] = F::numbers(simd, &tiles[r][i][b], scales, levels, unit);
                 }
                 for c in 0..CHUNKS {
                     for v in 0..2 {
@@ -113,7 +114,7 @@ fn add_tiles<
     }
 }
 
-/// Makes the scales of a tile of each row, if there is such a tile.
+/// Makes the scales and the levels of a tile of each row, if there is such a tile.
 #[inline(always)]
 fn prepare<
     S: Simd,
@@ -127,12 +128,12 @@ fn prepare<
     simd: S,
     tiles: &[&[[[u8; BYTES]; B]]; R],
     tile: usize,
-    scales: &mut [[F::Scales; B]; R],
+    made: &mut [[(F::Scales, F::Levels); B]; R],
 ) {
     for r in 0..R {
         if let Some(tile) = tiles[r].get(tile) {
             for b in 0..B {
-                scales[r][b] = F::scales(simd, &tile[b]);
+                made[r][b] = (F::scales(simd, &tile[b]), F::levels(simd, &tile[b]));
             }
         }
     }

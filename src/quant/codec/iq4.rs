@@ -79,6 +79,7 @@ pub(in crate::quant) struct FusedNl;
 impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
     /// d, and anything.
     type Scales = [f32; 2];
+    type Levels = ();
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; NL_BYTES]) -> [f32; 2] {
@@ -95,6 +96,7 @@ impl fused::Fused<NL_BYTES, 1, 1> for FusedNl {
         simd: S,
         block: &[u8; NL_BYTES],
         [d, _]: &[f32; 2],
+        (): &(),
         _: usize,
     ) -> [fused::InOrder<S>; 1] {
         [looked_up(simd, &block[2..], *d)]
@@ -107,6 +109,7 @@ pub(in crate::quant) struct FusedXs;
 impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
     /// Times [`top`].
     type Scales = [f32; GROUPS];
+    type Levels = ();
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; XS_BYTES]) -> [f32; GROUPS] {
@@ -125,6 +128,7 @@ impl fused::Fused<XS_BYTES, GROUPS, 1> for FusedXs {
         simd: S,
         block: &[u8; XS_BYTES],
         scales: &[f32; GROUPS],
+        (): &(),
         unit: usize,
     ) -> [fused::InOrder<S>; 1] {
         let levels = &block[8 + GROUP / 2 * unit..][..GROUP / 2];

@@ -84,6 +84,7 @@ impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BY
 {
     /// d, and m or anything.
     type Scales = [f32; 2];
+    type Levels = ();
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; 2] {
@@ -106,7 +107,13 @@ impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BY
     }
 
     #[inline(always)]
-    fn numbers<S: Simd>(simd: S, block: &[u8; BYTES], [d, m]: &[f32; 2], _: usize) -> [fused::InOrder<S>; 1] {
+    fn numbers<S: Simd>(
+        simd: S,
+        block: &[u8; BYTES],
+        [d, m]: &[f32; 2],
+        (): &(),
+        _: usize,
+    ) -> [fused::InOrder<S>; 1] {
         let (head, stripe) = block.split_at(BYTES - LEN / 2);
         let low = lookup::bytes(simd, stripe);
         let levels = [low, low >> 4];
@@ -126,7 +133,7 @@ impl<const CENTRED: bool, const BITS: usize, const BYTES: usize> fused::Fused<BY
         let mut numbers = [f32x16::splat(simd, 0.0); 2];
         for half in 0..2 {
             let fifth = i32x16::splat(simd, fifth[half]) >> lanes;
-            numbers[half] = lookup::of_32(tables, levels[half], fifth);
+            numbers[half] = lookup::of_32(tables, levels[half] & 0x0f | fifth & !0x0f);
         }
         [numbers]
     }

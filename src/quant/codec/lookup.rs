@@ -45,11 +45,10 @@ pub(super) fn of_16<S: Simd>(table: f32x16<S>, at: i32x16<S>) -> f32x16<S> {
     f32x16::simd_from(simd, at.map(|at| table[(at & 0x0f) as usize]))
 }
 
-/// For each lane the number in two tables, one behind the other, that the low 4 bits and bit 4 of `fifth` say.
+/// For each lane the number in two tables, one behind the other, that its low 5 bits say.
 #[inline(always)]
-pub(super) fn of_32<S: Simd>(tables: [f32x16<S>; 2], low: i32x16<S>, fifth: i32x16<S>) -> f32x16<S> {
-    let simd = low.simd;
-    let at = (low & 0x0f) | (fifth & !0x0f);
+pub(super) fn of_32<S: Simd>(tables: [f32x16<S>; 2], at: i32x16<S>) -> f32x16<S> {
+    let simd = at.simd;
     let (low, high): ([f32; 16], [f32; 16]) = (tables[0].into(), tables[1].into());
     let at: [i32; 16] = at.into();
     #[cfg(target_arch = "x86_64")]

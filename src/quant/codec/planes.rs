@@ -3,8 +3,11 @@
 //! A stripe of `STRIPE` bytes holds `8 / BITS` runs of `STRIPE` levels: the first run in the low bits of its bytes, the
 //! next one above it. Q4_0 is one stripe of 16 bytes with 4 bits a level; Q2_K has two stripes of 32 bytes with 2 bits.
 
+use crate::quant::fused::words;
 use crate::quant::simd::is_avx2;
-use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFrom, SimdInt, f32x8, f32x16, i32x8, u8x16, u8x32};
+use fearless_simd::{
+    Bytes, Select, Simd, SimdBase, SimdFrom, SimdInt, f32x8, f32x16, i32x8, i32x16, u8x16, u8x32,
+};
 
 /// The levels in `bytes`.
 #[inline(always)]
@@ -130,6 +133,18 @@ pub(super) fn sixteen<S: Simd>(simd: S, levels: &[u8; 16], zero: u8) -> f32x16<S
         true => spread(simd, levels, zero),
         false => signed(simd, &std::array::from_fn(|i| levels[i].wrapping_sub(zero))),
     }
+}
+
+/// 32 bytes as words, in each half of a vector.
+#[inline(always)]
+pub(super) fn twice<S: Simd>(simd: S, bytes: &[u8]) -> i32x16<S> {
+    simd.combine_i32x8(words(simd, bytes), words(simd, bytes))
+}
+
+/// So much in each lane of the first half of a vector, and of the second.
+#[inline(always)]
+pub(super) fn halves_of<S: Simd>(simd: S, first: i32, second: i32) -> i32x16<S> {
+    simd.combine_i32x8(i32x8::splat(simd, first), i32x8::splat(simd, second))
 }
 
 /// [`sixteen`] for AVX2, where to widen bytes that are in a register takes three times as long as to move them within its

@@ -5,6 +5,7 @@
 //! `ggml-common.h`; rounding: `quantize_q4_K` and `quantize_q5_K`.
 
 use super::number::{halves, read_f16, write_f16};
+use super::planes::{halves_of, twice};
 use super::search::{self, Affine, LANES, Trials};
 use super::{decode_blocks, lookup, planes, scales};
 use crate::quant::fused::{self, Chunk, words};
@@ -12,7 +13,7 @@ use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::simd::has_sixteen_lanes;
 use crate::quant::{Codec, Encode};
 use fearless_simd::{
-    Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, dispatch, f32x8, f32x16, i32x16, u8x16, u8x64,
+    Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, dispatch, f32x8, f32x16, i32x8, i32x16, u8x16, u8x64,
 };
 
 const LEN: usize = 256;
@@ -81,74 +82,131 @@ fn levels<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES], _: usize, o
     );
 }
 
-/// Blocks of `BYTES` bytes that are multiplied while they are decoded.
+/// Blocks that are multiplied while they are decoded.
 pub(in crate::quant) struct Fused;
 
-impl<const BYTES: usize> fused::Fused<BYTES, { GROUPS / 2 }, 2> for Fused {
-    /// Of each group, and behind them the offsets.
-    type Scales = [f32; 2 * GROUPS];
+impl fused::Fused<144, { GROUPS / 2 }, 2> for Fused {
+    type Scales = Scales;
+    type Levels = ();
 
     #[inline(always)]
-    fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; 2 * GROUPS] {
-        numbers(
-            simd,
-            halves(simd, [block[0], block[1], block[2], block[3]]),
-            block,
-        )
+    fn scales<S: Simd>(simd: S, block: &[u8; 144]) -> Scales {
+        scales_of(simd, factors(simd, block), block)
     }
 
     #[inline(always)]
-    fn unit<S: Simd>(simd: S, block: &[u8; BYTES], scales: &[f32; 2 * GROUPS], unit: usize) -> [Chunk<S>; 2] {
-        let (fifth, low) = block[HEAD..].split_at(BYTES - HEAD - LEN / 2);
-        let low = words(simd, &low[GROUP * unit..][..GROUP]);
-        let mut levels = [low & 0x0f0f_0f0f, (low >> 4) & 0x0f0f_0f0f];
-        if !fifth.is_empty() {
-            let fifth = words(simd, fifth) >> (2 * unit as u32);
-            levels[0] |= (fifth << 4) & 0x1010_1010;
-            levels[1] |= (fifth << 3) & 0x1010_1010;
-        }
-        std::array::from_fn(
-            #[inline(always)]
-            |i| {
-                let (scale, offset) = (scales[2 * unit + i], scales[GROUPS + 2 * unit + i]);
-                let (scale, offset) = (f32x8::splat(simd, scale), f32x8::splat(simd, offset));
-                // 11 bits of d, 6 of the scale and 5 of the level: an exact product.
-                Chunk::scaled_and_moved(levels[i], scale, offset)
-            },
-        )
+    fn unit<S: Simd>(simd: S, block: &[u8; 144], scales: &Scales, unit: usize) -> [Chunk<S>; 2] {
+        let low = words(simd, &block[HEAD + GROUP * unit..][..GROUP]);
+        chunks([low & 0x0f0f_0f0f, (low >> 4) & 0x0f0f_0f0f], scales, unit)
     }
 
     #[inline(always)]
     fn numbers<S: Simd>(
         simd: S,
-        block: &[u8; BYTES],
-        scales: &[f32; 2 * GROUPS],
+        block: &[u8; 144],
+        scales: &Scales,
+        (): &(),
         unit: usize,
     ) -> [fused::InOrder<S>; 2] {
-        let (fifth, low) = block[HEAD..].split_at(BYTES - HEAD - LEN / 2);
-        let low = &low[GROUP * unit..][..GROUP];
+        let low = &block[HEAD + GROUP * unit..][..GROUP];
         let halves = [lookup::bytes(simd, &low[..16]), lookup::bytes(simd, &low[16..])];
         let mut numbers = [[f32x16::splat(simd, 0.0); 2]; 2];
         for (i, numbers) in numbers.iter_mut().enumerate() {
-            let group = 2 * unit + i;
-            let (scale, offset) = (scales[group], scales[GROUPS + group]);
-            let (scale, offset) = (f32x16::splat(simd, scale), f32x16::splat(simd, offset));
-            // 11 bits of d, 6 of the scale and 5 of the level: exact products.
-            let table = lookup::levels(simd, 0).mul_add(scale, offset);
-            let upper = lookup::levels(simd, 16).mul_add(scale, offset);
-            for half in 0..2 {
-                let levels = halves[half] >> (4 * i as u32);
-                numbers[half] = match fifth.is_empty() {
-                    true => lookup::of_16(table, levels),
-                    false => {
-                        let fifth = lookup::bytes(simd, &fifth[16 * half..]) << 4 >> (group as u32);
-                        lookup::of_32([table, upper], levels, fifth)
-                    }
-                };
+            let table = table(simd, 0, scales, 2 * unit + i);
+            for (numbers, levels) in numbers.iter_mut().zip(halves) {
+                *numbers = lookup::of_16(table, levels >> (4 * i as u32));
             }
         }
         numbers
     }
+}
+
+impl fused::Fused<176, { GROUPS / 2 }, 2> for Fused {
+    type Scales = Scales;
+    /// Of each group, each in the low 5 bits of a byte.
+    type Levels = [[u8; GROUP]; GROUPS];
+
+    #[inline(always)]
+    fn scales<S: Simd>(simd: S, block: &[u8; 176]) -> Scales {
+        scales_of(simd, factors(simd, block), block)
+    }
+
+    #[inline(always)]
+    fn levels<S: Simd>(simd: S, block: &[u8; 176]) -> Self::Levels {
+        let (fifth, low) = block[HEAD..].split_at(GROUP);
+        let fifth = twice(simd, fifth);
+        let mut levels = [[0; GROUP]; GROUPS];
+        for unit in 0..GROUPS / 2 {
+            // The first half of the lanes is of the first group, which has its bits at the place `2 * unit`.
+            let fifth = match unit {
+                0 => fifth << halves_of(simd, 4, 3),
+                1 => fifth << halves_of(simd, 2, 1),
+                2 => fifth >> halves_of(simd, 0, 1),
+                _ => fifth >> halves_of(simd, 2, 3),
+            };
+            let low = twice(simd, &low[GROUP * unit..][..GROUP]) >> halves_of(simd, 0, 4);
+            let bytes: u8x64<S> = (low & 0x0f0f_0f0f | fifth & !0x0f0f_0f0f).bitcast();
+            bytes.store_slice(levels[2 * unit..][..2].as_flattened_mut());
+        }
+        levels
+    }
+
+    #[inline(always)]
+    fn unit<S: Simd>(simd: S, block: &[u8; 176], scales: &Scales, unit: usize) -> [Chunk<S>; 2] {
+        let (fifth, low) = block[HEAD..].split_at(GROUP);
+        let low = words(simd, &low[GROUP * unit..][..GROUP]);
+        let fifth = words(simd, fifth) >> (2 * unit as u32);
+        let levels = [
+            low & 0x0f0f_0f0f | (fifth << 4) & 0x1010_1010,
+            (low >> 4) & 0x0f0f_0f0f | (fifth << 3) & 0x1010_1010,
+        ];
+        chunks(levels, scales, unit)
+    }
+
+    #[inline(always)]
+    fn numbers<S: Simd>(
+        simd: S,
+        _: &[u8; 176],
+        scales: &Scales,
+        levels: &Self::Levels,
+        unit: usize,
+    ) -> [fused::InOrder<S>; 2] {
+        let mut numbers = [[f32x16::splat(simd, 0.0); 2]; 2];
+        for (i, numbers) in numbers.iter_mut().enumerate() {
+            let group = 2 * unit + i;
+            let tables = [table(simd, 0, scales, group), table(simd, 16, scales, group)];
+            let halves = [&levels[group][..16], &levels[group][16..]];
+            for (numbers, levels) in numbers.iter_mut().zip(halves) {
+                *numbers = lookup::of_32(tables, lookup::bytes(simd, levels));
+            }
+        }
+        numbers
+    }
+}
+
+/// Two groups' levels as chunks.
+#[inline(always)]
+fn chunks<S: Simd>(levels: [i32x8<S>; 2], scales: &Scales, unit: usize) -> [Chunk<S>; 2] {
+    std::array::from_fn(
+        #[inline(always)]
+        |i| {
+            let simd = levels[i].simd;
+            let group = 2 * unit + i;
+            let scale = f32x8::splat(simd, scales[2 * group]);
+            let minimum = f32x8::splat(simd, scales[2 * group + 1]);
+            // 11 bits of d, 6 of the scale and 5 of the level: an exact product.
+            Chunk::scaled_and_moved(levels[i], scale, -minimum)
+        },
+    )
+}
+
+/// What sixteen levels of a group from `first` on stand for.
+#[inline(always)]
+fn table<S: Simd>(simd: S, first: i32, scales: &Scales, group: usize) -> f32x16<S> {
+    let scale = f32x16::splat(simd, scales[2 * group]);
+    let minimum = f32x16::splat(simd, scales[2 * group + 1]);
+    // 11 bits of d, 6 of the scale and 5 of the level: exact products.
+    lookup::levels(simd, first).mul_add(scale, -minimum)
 }
 
 /// Shows the levels of each group, their scale and what is added.
@@ -158,38 +216,40 @@ fn each_group<S: Simd, const BYTES: usize>(
     block: &[u8; BYTES],
     mut show: impl FnMut(usize, &[u8; GROUP], f32, f32),
 ) {
-    let numbers = numbers(simd, head(block), block);
-    let (scales, offsets) = numbers.split_at(GROUPS);
+    let scales = scales_of(simd, head(block), block);
     each_levels(
         block,
         #[inline(always)]
-        |g, levels| show(g, levels, scales[g], offsets[g]),
+        |g, levels| show(g, levels, scales[2 * g], -scales[2 * g + 1]),
     );
 }
 
-/// The scales and the offsets of all groups.
+/// The scale of each group, and behind it its minimum.
+type Scales = [f32; 2 * GROUPS];
+
 #[inline(always)]
-fn numbers<S: Simd, const BYTES: usize>(
-    simd: S,
-    [d, dmin]: [f32; 2],
-    block: &[u8; BYTES],
-) -> [f32; 2 * GROUPS] {
+fn scales_of<S: Simd, const BYTES: usize>(simd: S, factors: [f32; 2], block: &[u8; BYTES]) -> Scales {
     // All at once: one by one they would take longer than the levels.
     let packed = match has_sixteen_lanes(simd) {
         true => sixteen_scales(simd, block),
-        false => planes::sixteen(simd, &packed_scales(block), 0),
+        false => {
+            let packed = u8x16::simd_from(simd, packed_scales(block));
+            let places = std::array::from_fn(|i| (i / 2 + GROUPS * (i % 2)) as u8);
+            let pairs = packed.swizzle_dyn(u8x16::simd_from(simd, places));
+            planes::sixteen(simd, &pairs.into(), 0)
+        }
     };
-    let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| if i < GROUPS { d } else { -dmin });
+    let factors: [f32; 2 * GROUPS] = std::array::from_fn(|i| factors[i % 2]);
     (packed * f32x16::simd_from(simd, factors)).into()
 }
 
-/// What [`read_scales`] finds, as numbers, without leaving the vector.
+/// What [`read_scales`] finds, each scale and its minimum, as numbers, without leaving the vector.
 #[inline(always)]
 fn sixteen_scales<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES]) -> f32x16<S> {
     const PLACES: [u8; 64] = bytes_of_lanes();
     // How far down the bits of a lane are to go.
-    const LOW: [i32; 2 * GROUPS] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4];
-    const HIGH: [i32; 2 * GROUPS] = [0, 0, 0, 0, 10, 10, 10, 10, 0, 0, 0, 0, 10, 10, 10, 10];
+    const LOW: [i32; 2 * GROUPS] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 4, 0, 4, 0, 4];
+    const HIGH: [i32; 2 * GROUPS] = [0, 0, 0, 0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 10, 10, 10];
     let head = u8x64::block_splat(u8x16::from_slice(simd, &block[..HEAD]));
     let lanes: i32x16<S> = head
         .swizzle_dyn_within_blocks(u8x64::simd_from(simd, PLACES))
@@ -199,14 +259,14 @@ fn sixteen_scales<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES]) -> 
     (low & 0x0f | high & 0x30).to_float()
 }
 
-/// Where a block has what a lane of each scale, and then of each minimum, is made of: the low bits come to its lowest byte,
-/// the high ones of the last four groups to the next. From a place with the top bit set comes zero.
+/// Where a block has what a lane of each scale and each minimum is made of: the low bits come to its lowest byte, the high ones
+/// of the last four groups to the next. From a place with the top bit set comes zero.
 const fn bytes_of_lanes() -> [u8; 64] {
     const HALF: usize = GROUPS / 2;
     let mut places = [0x80; 64];
     let mut lane = 0;
     while lane < 2 * GROUPS {
-        let (group, minima) = (lane % GROUPS, lane / GROUPS * HALF);
+        let (group, minima) = (lane / 2, lane % 2 * HALF);
         if group < HALF {
             places[4 * lane] = (4 + minima + group) as u8;
         } else {
@@ -222,6 +282,12 @@ const fn bytes_of_lanes() -> [u8; 64] {
 #[inline(always)]
 fn head<const BYTES: usize>(block: &[u8; BYTES]) -> [f32; 2] {
     [read_f16([block[0], block[1]]), read_f16([block[2], block[3]])]
+}
+
+/// The same as fast as this instruction set can; of a NaN any.
+#[inline(always)]
+fn factors<S: Simd, const BYTES: usize>(simd: S, block: &[u8; BYTES]) -> [f32; 2] {
+    halves(simd, [block[0], block[1], block[2], block[3]])
 }
 
 /// The packed scales and minima.

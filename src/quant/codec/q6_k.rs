@@ -4,13 +4,14 @@
 //! bytes), d: f16. Value: d * scale * (q - 32). Layout: `block_q6_K` of `ggml-common.h`; rounding: `quantize_q6_K`.
 
 use super::number::{halves, nearest_int, read_f16, write_f16};
+use super::planes::{halves_of, twice};
 use super::search::{self, ALL_ZERO, LANES};
 use super::{decode_blocks, planes, scales};
 use crate::quant::fused::{self, Chunk, top, words};
 use crate::quant::levels::{Factors, Levels, wants_factors};
 use crate::quant::product::CHUNK;
 use crate::quant::{Codec, Encode};
-use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f32x4, f32x16, i8x32, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, dispatch, f32x4, f32x16, i8x32, i32x16, u8x64};
 
 const LEN: usize = 256;
 const BYTES: usize = 210;
@@ -70,11 +71,33 @@ pub(in crate::quant) struct Fused;
 impl fused::Fused<BYTES, 2, 4> for Fused {
     /// Times [`top`].
     type Scales = [f32; LEN / GROUP];
+    /// Of each group, signed.
+    type Levels = [[u8; GROUP]; LEN / GROUP];
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, block: &[u8; BYTES]) -> [f32; LEN / GROUP] {
         let [_, d] = halves(simd, [block[206], block[207], block[208], block[209]]);
         scales_of(simd, d * top(simd), packed_scales(block))
+    }
+
+    #[inline(always)]
+    fn levels<S: Simd>(simd: S, block: &[u8; BYTES]) -> Self::Levels {
+        let (low, rest) = block.split_at(128);
+        let mut levels = [[0; GROUP]; LEN / GROUP];
+        for half in 0..2 {
+            let low: i32x16<S> = u8x64::from_slice(simd, &low[64 * half..][..64]).bitcast();
+            let high = twice(simd, &rest[CHUNK * half..][..CHUNK]);
+            // The chunks of a half have their bits two places apart.
+            let pairs = [
+                low & 0x0f0f_0f0f | (high << halves_of(simd, 4, 2)) & 0x3030_3030,
+                (low >> 4) & 0x0f0f_0f0f | (high >> halves_of(simd, 0, 2)) & 0x3030_3030,
+            ];
+            for (i, pair) in pairs.into_iter().enumerate() {
+                let four = &mut levels[8 * half + 4 * i..][..4];
+                (pair.bitcast::<u8x64<S>>() - ZERO).store_slice(four.as_flattened_mut());
+            }
+        }
+        levels
     }
 
     #[inline(always)]
@@ -98,20 +121,17 @@ impl fused::Fused<BYTES, 2, 4> for Fused {
     #[inline(always)]
     fn numbers<S: Simd>(
         simd: S,
-        block: &[u8; BYTES],
+        _: &[u8; BYTES],
         scales: &[f32; LEN / GROUP],
+        levels: &Self::Levels,
         unit: usize,
     ) -> [fused::InOrder<S>; 4] {
-        let levels = signed_levels(simd, block, unit);
         let mut numbers = [[f32x16::splat(simd, 0.0); 2]; 4];
-        for i in 0..4 {
-            let levels: [u8; CHUNK] = levels[i].bitcast::<u8x32<S>>().into();
-            let halves = levels.as_chunks().0;
-            let scales = &scales[8 * unit + 2 * i..];
-            numbers[i] = [
-                planes::signed(simd, &halves[0]) * scales[0],
-                planes::signed(simd, &halves[1]) * scales[1],
-            ];
+        for (i, numbers) in numbers.iter_mut().enumerate() {
+            for (half, numbers) in numbers.iter_mut().enumerate() {
+                let group = 8 * unit + 2 * i + half;
+                *numbers = planes::signed(simd, &levels[group]) * scales[group];
+            }
         }
         numbers
     }

@@ -52,6 +52,7 @@ pub(in crate::quant) struct Fused;
 impl fused::Fused<34, 1, 1> for Fused {
     /// d, and anything.
     type Scales = [f32; 2];
+    type Levels = ();
 
     #[inline(always)]
     fn scales<S: Simd>(simd: S, &[d0, d1, q0, q1, ..]: &[u8; 34]) -> [f32; 2] {
@@ -65,7 +66,13 @@ impl fused::Fused<34, 1, 1> for Fused {
     }
 
     #[inline(always)]
-    fn numbers<S: Simd>(simd: S, block: &[u8; 34], [d, _]: &[f32; 2], _: usize) -> [fused::InOrder<S>; 1] {
+    fn numbers<S: Simd>(
+        simd: S,
+        block: &[u8; 34],
+        [d, _]: &[f32; 2],
+        (): &(),
+        _: usize,
+    ) -> [fused::InOrder<S>; 1] {
         let levels = block[2..].as_chunks().0;
         [[
             planes::signed(simd, &levels[0]) * *d,
