@@ -25,7 +25,8 @@ pub(crate) fn strided(columns: &[f32; CHUNK]) -> [f32; CHUNK] {
 pub(crate) trait Fused<const BYTES: usize, const UNITS: usize, const CHUNKS: usize> {
     /// What a block's levels are multiplied with and moved by.
     type Scales: Copy + Default + Send + Sync;
-    /// Levels that are put together for all of a block at once, for vectors of sixteen lanes; of most formats none.
+    /// Levels that are put together while they are bytes, for vectors of sixteen lanes: fewer steps than lane by lane. Most
+    /// formats have none.
     type Levels: Copy + Default;
 
     /// The scales of a block.

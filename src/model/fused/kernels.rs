@@ -14,7 +14,7 @@ pub type Sums<const T: usize> = [Columns; T];
 /// The columns of some tokens that a block is multiplied with.
 pub type Block<const UNITS: usize, const CHUNKS: usize, const T: usize> = [[[Columns; T]; CHUNKS]; UNITS];
 
-/// Chunks of which the scales are made at once: those of one block, or blocks of one chunk.
+/// Chunks of which scales and levels are made at once: those of one block, or blocks of one chunk.
 pub const TILE: usize = 8;
 
 /// Adds the products of `R` rows' blocks with `T` tokens to their sums, on vectors of sixteen lanes.
