@@ -1,7 +1,7 @@
 //! Keys and values by position, and attention over them.
 
 use super::arithmetic::CacheType;
-use super::kernels::Aligned;
+use super::lines::Aligned;
 use super::ops::{add_scaled, softmax};
 use crate::quant::product::dots;
 use crate::quant::simd::has_sixteen_lanes;

@@ -6,8 +6,9 @@
 //! No result depends on the number of threads, and that of a step not on how many tokens it has.
 
 use super::arithmetic::{Arithmetic, Mode, Pass};
-use super::kernels::{self, EMPTY_STRIP, PANEL_DEPTH, Panels, STEP_DEPTH, STEP_ROWS, StepTokens, Strip};
+use super::panels::{EMPTY_STRIP, Panels, TILE_DEPTH};
 use super::prefetch::prefetch;
+use super::steps::{self, STEP_DEPTH, STEP_ROWS, StepTokens};
 use super::tasks;
 use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
@@ -19,6 +20,9 @@ use std::slice::ChunksExact;
 /// Multiplications below which a step's work is not split further than among the threads: some tiles, for the first of a task
 /// comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
+
+/// Some columns of one row, the unused ones at the end.
+pub(super) type Strip<const DEPTH: usize> = [f32; DEPTH];
 
 /// Rows of weights, all but the innermost dimension taken as one.
 #[derive(Debug, Clone, Copy)]
@@ -155,10 +159,10 @@ impl<'a> Matrix<'a> {
 
     /// Adds all products, tile by tile.
     fn add_to_panels(&self, panels: &Panels, sums: &mut [f32]) {
-        self.foresee(self.rows, &self.blocks(0, PANEL_DEPTH));
+        self.foresee(self.rows, &self.blocks(0, TILE_DEPTH));
         let mut tile = vec![EMPTY_STRIP; self.rows];
-        for first in (0..self.cols).step_by(PANEL_DEPTH) {
-            self.decode_columns(first, PANEL_DEPTH, (0, first + PANEL_DEPTH), &mut tile);
+        for first in (0..self.cols).step_by(TILE_DEPTH) {
+            self.decode_columns(first, TILE_DEPTH, (0, first + TILE_DEPTH), &mut tile);
             panels.add_products(first, &tile, sums);
         }
     }
@@ -172,7 +176,7 @@ impl<'a> Matrix<'a> {
 
     /// Streams the rows once, whatever the number of tokens.
     fn step(&self, x: &StepTokens, out: &mut [f32]) {
-        kernels::step(self.decoder.isa(), x, out, |row, first, tile| {
+        steps::step(self.decoder.isa(), x, out, |row, first, tile| {
             let count = tile.len().min(self.rows - row);
             let rows = self.slice(row, count);
             rows.decode_columns(first, STEP_DEPTH, (STEP_ROWS, first), tile);
@@ -242,6 +246,8 @@ impl<'a> Matrix<'a> {
                 prefetch(&next[ahead.clone()]);
             }
             self.decoder.decode(&row[blocks.clone()], &mut strip[..count]);
+            // What an earlier tile had there could be infinite, and is multiplied with zero.
+            strip[count..depth].fill(0.0);
         }
     }
 }
@@ -346,6 +352,25 @@ mod tests {
             let all = matrix.mul(&x, STEP);
             for (x, products) in x.chunks_exact(cols).zip(all.chunks_exact(rows)) {
                 assert_eq!(matrix.mul(x, STEP), products, "{ty}");
+            }
+        }
+    }
+
+    /// Behind the last columns a tile has those of the one before.
+    #[test]
+    fn an_infinite_weight_is_multiplied_with_its_own_column_alone() {
+        let (rows, cols, tokens) = (7, 300, 3);
+        let mut weights = vec![1.0f32; rows * cols];
+        weights[100] = f32::INFINITY;
+        let data: Vec<u8> = weights.iter().flat_map(|v| v.to_le_bytes()).collect();
+        for isa in Isa::available() {
+            let matrix = matrix(GgmlType::F32, rows, cols, &data, isa);
+            for mode in [STEP, PROMPT] {
+                let products = matrix.mul(&vec![1.0; tokens * cols], mode);
+                for products in products.chunks_exact(rows) {
+                    assert_eq!(products[0], f32::INFINITY, "{}", isa.name());
+                    assert_eq!(products[1..], [cols as f32; 6], "{}", isa.name());
+                }
             }
         }
     }

@@ -21,12 +21,14 @@ mod fused;
 mod head;
 #[cfg(target_arch = "x86_64")]
 mod integers;
-mod kernels;
+mod lines;
 mod matrix;
 pub mod ops;
+mod panels;
 mod pool;
 mod prefetch;
 mod rope;
+mod steps;
 mod taps;
 mod target;
 mod tasks;

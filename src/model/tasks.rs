@@ -2,7 +2,7 @@
 //! task makes in the second-level cache, and fewer in the end, so that no thread waits long for the last one. Also the memory
 //! that products are made in.
 
-use super::kernels::zeros;
+use super::lines::zeros;
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::ops::Range;

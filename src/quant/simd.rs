@@ -24,6 +24,12 @@ pub(crate) fn has_sixteen_lanes<S: Simd>(_: S) -> bool {
     S::f32s::LEN == 16
 }
 
+/// Whether there are 32 registers of vectors and not 16.
+#[inline(always)]
+pub(crate) fn has_many_registers<S: Simd>(simd: S) -> bool {
+    has_sixteen_lanes(simd) || cfg!(target_arch = "aarch64")
+}
+
 /// An instruction set that the codecs can run on here.
 #[derive(Debug, Clone, Copy)]
 pub struct Isa(Level);

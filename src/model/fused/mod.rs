@@ -4,7 +4,7 @@
 mod kernels;
 mod strips;
 
-use super::kernels::{Aligned, OnLines};
+use super::lines::{Aligned, OnLines};
 use super::matrix::Matrix;
 use super::prefetch::Cache;
 use crate::quant::Isa;

@@ -9,8 +9,8 @@ mod avx512;
 mod spans;
 
 use super::arithmetic::Quantized;
-use super::kernels::scatter;
 use super::matrix::Matrix;
+use super::panels::scatter;
 use super::tasks;
 use crate::quant::Isa;
 use crate::quant::levels::{Levels, SPAN, Shape};

@@ -1,0 +1,209 @@
+//! Products of rows of weights with the many tokens of a prompt, both `f32`, compiled for every instruction set that a
+//! processor may have (see [`Isa`]). Where it can fuse a multiplication with an addition they do, so the last bits differ
+//! from one processor to another, never from one number of threads to another.
+//!
+//! Weights come as tiles: some columns of some rows, decoded once for all tokens and small enough to stay in the cache
+//! while these go by.
+
+use super::lines::{Aligned, LINE};
+use super::matrix::Strip;
+use super::prefetch::{Cache, prefetch_at};
+use crate::quant::Isa;
+use crate::quant::simd::has_many_registers;
+use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
+use rayon::prelude::*;
+
+/// Columns of a tile for [`Panels`]: whole blocks of every type.
+pub const TILE_DEPTH: usize = 256;
+/// Columns of a panel: one of 64 tokens, 32 KiB, stays in the first-level cache.
+const PANEL_DEPTH: usize = 128;
+/// Columns of a row for [`Panels`], and behind them a line of the cache that is not used: rows of which the same columns lay
+/// a power of two apart would wait for the same bank of the cache, for half of the time on Zen 3.
+pub type PanelStrip = Strip<{ TILE_DEPTH + LINE }>;
+/// One of nothing.
+pub const EMPTY_STRIP: PanelStrip = [0.0; TILE_DEPTH + LINE];
+
+/// The activations of many tokens, `[tokens, cols]`, laid out for products with many rows: the columns of a panel behind
+/// those of the one before, so that what a tile meets lies together and fills all of the cache's sets. Of as many columns,
+/// zeros where there are none, panels of some vectors of tokens, each `[cols, panel]`, the last one of as few vectors as are
+/// enough, and filled up with zeros too.
+#[derive(Debug)]
+pub struct Panels {
+    isa: Isa,
+    /// Tokens, with those that fill up the last vector.
+    tokens: usize,
+    /// Tokens a vector.
+    lanes: usize,
+    /// Tokens a panel.
+    width: usize,
+    data: Aligned,
+}
+
+impl Panels {
+    /// Lays out `x`, rows of `cols` numbers.
+    pub fn new(isa: Isa, x: &[f32], cols: usize) -> Panels {
+        let (lanes, vectors) = dispatch!(isa.level(), simd => (lanes(simd), panel_vectors(simd)));
+        let (tokens, width) = ((x.len() / cols).next_multiple_of(lanes), vectors * lanes);
+        let mut data = Aligned::zeros(tokens * cols.next_multiple_of(PANEL_DEPTH));
+        let blocks = data.par_chunks_mut(PANEL_DEPTH * tokens).enumerate();
+        blocks.for_each(|(block, data)| {
+            let panels = data.chunks_mut(PANEL_DEPTH * width);
+            for (panel, x) in panels.zip(x.chunks(width * cols)) {
+                let width = panel.len() / PANEL_DEPTH;
+                let first = (block * PANEL_DEPTH..cols).step_by(LINE);
+                // A few columns at a time, so that what is written stays in the cache until it is whole.
+                for (first, columns) in first.zip(panel.chunks_mut(LINE * width)) {
+                    for (token, row) in x.chunks_exact(cols).enumerate() {
+                        for (column, v) in columns.chunks_exact_mut(width).zip(&row[first..]) {
+                            column[token] = *v;
+                        }
+                    }
+                }
+            }
+        });
+        Panels {
+            isa,
+            tokens,
+            lanes,
+            width,
+            data,
+        }
+    }
+
+    /// Number of tokens with those that fill up the last vector.
+    pub fn padded_tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Adds the products of a tile, whose first column is `first`, with every token to `sums`: panel behind panel, each
+    /// `[rows, panel]`.
+    pub fn add_products(&self, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
+        dispatch!(self.isa.level(), simd => self.add_products_on(simd, first, tile, sums));
+    }
+
+    #[inline(always)]
+    fn add_products_on<S: Simd>(&self, simd: S, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
+        let blocks = self.data[first * self.tokens..].chunks_exact(PANEL_DEPTH * self.tokens);
+        for (part, columns) in blocks.take(TILE_DEPTH / PANEL_DEPTH).enumerate() {
+            let panels = columns.chunks(PANEL_DEPTH * self.width);
+            for (panel, sums) in panels.zip(sums.chunks_mut(self.width * tile.len())) {
+                match panel.len() / (PANEL_DEPTH * self.lanes) {
+                    1 => panel_rows::<S, 1>(simd, tile, part, panel, sums),
+                    2 => panel_rows::<S, 2>(simd, tile, part, panel, sums),
+                    // Of what follows nothing is compiled where panels are narrower.
+                    3 if panel_vectors(simd) > 2 => panel_rows::<S, 3>(simd, tile, part, panel, sums),
+                    _ if panel_vectors(simd) > 2 => panel_rows::<S, 4>(simd, tile, part, panel, sums),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Puts what [`Panels::add_products`] made of some rows where each token's products with them belong.
+    pub fn scatter(&self, sums: &[f32], out: &mut [&mut [f32]]) {
+        let rows = sums.len() / self.tokens;
+        scatter(sums, (rows, self.width), out);
+    }
+}
+
+/// Puts sums, of each panel of tokens behind the other, `[rows, panel]`, where each token's products belong. There may be
+/// more rows than there are products, and more tokens.
+pub fn scatter(sums: &[f32], (rows, panel): (usize, usize), out: &mut [&mut [f32]]) {
+    for (sums, out) in sums.chunks(panel * rows).zip(out.chunks_mut(panel)) {
+        let width = sums.len() / rows;
+        // Whole lines of what is written: those of all tokens may lie in the same set of the cache.
+        for (first, sums) in (0..).step_by(LINE).zip(sums.chunks(LINE * width)) {
+            for (token, out) in out.iter_mut().enumerate() {
+                let out = out.get_mut(first..).unwrap_or_default();
+                for (out, sums) in out.iter_mut().zip(sums.chunks_exact(width)) {
+                    *out = sums[token];
+                }
+            }
+        }
+    }
+}
+
+/// Lanes of the widest vector.
+#[inline(always)]
+fn lanes<S: Simd>(_simd: S) -> usize {
+    S::f32s::LEN
+}
+
+/// Rows that are multiplied at once.
+const GROUP: usize = 6;
+
+/// Vectors of tokens that a panel has at the most: the sums of [`GROUP`] rows fill the registers, 32 or 16, with what is
+/// multiplied. Panels as wide and groups as small make fewer instructions of as many products than the other way round, which
+/// counts where another thread runs on the same core.
+#[inline(always)]
+fn panel_vectors<S: Simd>(simd: S) -> usize {
+    if has_many_registers(simd) { 4 } else { 2 }
+}
+
+/// All rows of a part of a tile with a panel of `V` vectors of tokens.
+#[inline(always)]
+fn panel_rows<S: Simd, const V: usize>(
+    simd: S,
+    tile: &[PanelStrip],
+    part: usize,
+    columns: &[f32],
+    sums: &mut [f32],
+) {
+    let panel = V * S::f32s::LEN;
+    let (groups, rest) = tile.as_chunks::<GROUP>();
+    let (group_sums, sums) = sums.split_at_mut(groups.len() * GROUP * panel);
+    panel_groups::<S, GROUP, V>(simd, groups, part, columns, group_sums);
+    let (pairs, rest) = rest.as_chunks::<2>();
+    let (pair_sums, sums) = sums.split_at_mut(pairs.len() * 2 * panel);
+    panel_groups::<S, 2, V>(simd, pairs, part, columns, pair_sums);
+    panel_groups::<S, 1, V>(simd, rest.as_chunks().0, part, columns, sums);
+}
+
+/// `R` rows after the other. Each `R` ask for a share of the next panel.
+#[inline(always)]
+fn panel_groups<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    groups: &[[PanelStrip; R]],
+    part: usize,
+    columns: &[f32],
+    sums: &mut [f32],
+) {
+    let share = columns.len() / groups.len().max(1);
+    let sums = sums.chunks_exact_mut(R * V * S::f32s::LEN);
+    for (g, (rows, sums)) in groups.iter().zip(sums).enumerate() {
+        let ahead = columns.as_ptr_range().end.wrapping_add(g * share);
+        panel_block::<S, R, V>(simd, rows, part, columns, (ahead, share), sums);
+    }
+}
+
+/// `R` rows with a panel of `V` vectors of tokens. Meanwhile asks for a share of the next one, which from the third-level
+/// cache would come too late.
+#[inline(always)]
+fn panel_block<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    rows: &[PanelStrip; R],
+    part: usize,
+    columns: &[f32],
+    (ahead, share): (*const f32, usize),
+    sums: &mut [f32],
+) {
+    let lanes = S::f32s::LEN;
+    let rows: [&Strip<PANEL_DEPTH>; R] = std::array::from_fn(|r| &rows[r].as_chunks().0[part]);
+    let mut held = [[S::f32s::splat(simd, 0.0); V]; R];
+    // Of a length that is known: the loop has a single counter.
+    let columns = columns[..PANEL_DEPTH * V * lanes].chunks_exact(V * lanes);
+    for (k, column) in columns.enumerate() {
+        prefetch_at(ahead.wrapping_add(k * (share / PANEL_DEPTH)).cast(), Cache::First);
+        let tokens: [S::f32s; V] =
+            std::array::from_fn(|v| S::f32s::from_slice(simd, &column[v * lanes..][..lanes]));
+        for (held, row) in held.iter_mut().zip(rows) {
+            let weight = S::f32s::splat(simd, row[k]);
+            *held = std::array::from_fn(|v| tokens[v].mul_add(weight, held[v]));
+        }
+    }
+    for (held, sums) in held.into_iter().zip(sums.chunks_exact_mut(V * lanes)) {
+        for (held, sums) in held.into_iter().zip(sums.chunks_exact_mut(lanes)) {
+            (held + S::f32s::from_slice(simd, sums)).store_slice(sums);
+        }
+    }
+}
