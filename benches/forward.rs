@@ -2,8 +2,9 @@
 //!
 //! The target's prompt pass as a share of the multiply-adds of `f32` that all threads do from registers, and against
 //! llama.cpp's (`--llama-bench PATH`); one token of the target and one draft step as shares of the rate at which memory is
-//! read. What is compared is taken in turns; medians. Peak memory is that of this process while the target reads its
-//! prompt, the mapped file included.
+//! read. What is compared is taken in turns, and a share is of what its neighbours in time found: where cores are shared with
+//! others, the rate of one moment says little of another. Medians, of shares their range too. Peak memory is that of this
+//! process while the target reads its prompt, the mapped file included.
 
 use clap::Parser;
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
@@ -13,6 +14,7 @@ use gguf_conv::model::{
     Assistant, CacheType, Config, Head, KvCache, Pass, SharedKv, Target, Weights, Window,
 };
 use rayon::prelude::*;
+use std::fmt;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -96,15 +98,15 @@ fn draft_step(path: &Path, args: &Args) -> Result<()> {
             reads.push(read);
         }
     }
+    let shares = Shares(reads.iter().zip(&steps).map(|(read, step)| read / step).collect());
     let (step, read) = (median(steps), median(reads));
     let rate = |seconds: f64| bytes as f64 / seconds / 1e9;
     println!(
-        "draft step of {}: {:.1} ms, {:.1} GB/s; a plain read of the file {:.1} GB/s; share {:.2}",
+        "draft step of {}: {:.1} ms, {:.1} GB/s; a plain read of the file {:.1} GB/s; share {shares}",
         path.display(),
         1e3 * step,
         rate(step),
         rate(read),
-        read / step
     );
     Ok(())
 }
@@ -118,27 +120,31 @@ fn prompt_pass(path: &Path, args: &Args) -> Result<()> {
         .map(|i| (i * 7919 % target.vocab()) as u32)
         .collect();
     target.check_prompt(&prompt)?;
+    let per_token = 2.0 * in_layers(&gguf, |elements, _| elements);
     let (mut ours, mut theirs, mut flops) = (Vec::new(), Vec::new(), Vec::new());
+    let mut shares = Vec::new();
     for _ in 0..args.runs {
-        // In turns: where the cores are shared, the rate of one moment says little of another.
-        flops.push(multiply_adds());
+        let before = multiply_adds();
         let mut state = target.state(0);
         let pass = seconds(|| {
             target.read_prompt(&mut state, &prompt, |hidden| {
                 black_box(hidden);
             })
         });
+        let after = multiply_adds();
         ours.push(args.prompt as f64 / pass);
+        flops.extend([before, after]);
+        shares.push(args.prompt as f64 / pass * per_token / (0.5 * (before + after)));
         if let Some(program) = &args.llama_bench {
             theirs.push(llama_bench(program, path, args.prompt)?);
         }
     }
     let bytes: u64 = gguf.parts().iter().map(|part| part.file_len()).sum();
     let (ours, flops) = (median(ours), median(flops));
-    let share = ours * 2.0 * in_layers(&gguf, |elements, _| elements) / flops;
     print!(
-        "prompt pass of {}: {ours:.1} tokens/s; {share:.2} of the {:.0} GFLOP/s of {} threads from registers",
+        "prompt pass of {}: {ours:.1} tokens/s; {} of the {:.0} GFLOP/s of {} threads from registers",
         path.display(),
+        Shares(shares),
         flops / 1e9,
         rayon::current_num_threads()
     );
@@ -196,20 +202,25 @@ fn one_token(path: &Path, args: &Args) -> Result<()> {
         }));
         reads.push(seconds(|| stream(head)));
     }
+    let in_head = head.len() as f64 / bytes;
+    let shares = passes
+        .iter()
+        .zip(&reads)
+        .map(|(pass, read)| read / in_head / pass);
+    let shares = Shares(shares.collect());
     let (pass, rate) = (median(passes), head.len() as f64 / median(reads));
     println!(
-        "one token: {:.0} ms, {:.1} GB/s; from memory {:.1} GB/s; share {:.2}",
+        "one token: {:.0} ms, {:.1} GB/s; from memory {:.1} GB/s; share {shares}",
         1e3 * pass,
         bytes / pass / 1e9,
         rate / 1e9,
-        bytes / pass / rate
     );
     Ok(())
 }
 
 /// Multiply-adds a second of all threads, counted as two operations each.
 fn multiply_adds() -> f64 {
-    const ROUNDS: usize = 20_000_000;
+    const ROUNDS: usize = 4_000_000;
     let run = || {
         let threads = rayon::current_num_threads();
         let time = seconds(|| rayon::broadcast(|_| dispatch!(Level::new(), simd => chains(simd, ROUNDS))));
@@ -289,6 +300,18 @@ fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     black_box(work());
     start.elapsed().as_secs_f64()
+}
+
+/// One of each run.
+struct Shares(Vec<f64>);
+
+impl fmt::Display for Shares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, most) = (f64::INFINITY, f64::NEG_INFINITY);
+        let least = self.0.iter().copied().fold(least, f64::min);
+        let most = self.0.iter().copied().fold(most, f64::max);
+        write!(f, "{:.2} ({least:.2} to {most:.2})", median(self.0.clone()))
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
