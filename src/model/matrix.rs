@@ -9,16 +9,14 @@ use super::arithmetic::{Arithmetic, Mode, Pass};
 use super::panels::{EMPTY_STRIP, Panels, TILE_DEPTH};
 use super::prefetch::prefetch;
 use super::steps::{self, STEP_DEPTH, STEP_ROWS, StepTokens};
-use super::tasks;
+use super::tasks::{self, Sizes};
 use super::tensor::Tensor;
 use crate::quant::levels::{Levels, SPAN};
 use crate::quant::{Decoder, GgmlType, Isa};
-use rayon::prelude::*;
 use std::ops::Range;
 use std::slice::ChunksExact;
 
-/// Multiplications below which a step's work is not split further than among the threads: some tiles, for the first of a task
-/// comes unforeseen.
+/// Multiplications that a task of a step has: some tiles, for the first one comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
 
 /// Some columns of one row, the unused ones at the end.
@@ -114,7 +112,7 @@ impl<'a> Matrix<'a> {
         match mode.pass {
             Pass::Prompt => {
                 let panels = Panels::new(self.decoder.isa(), x, self.cols);
-                tasks::by_rows(self.rows, tokens, |rows, out| {
+                tasks::by_rows(self.rows, tokens, Sizes::PROMPT, |rows, out| {
                     let rows = self.slice(rows.start, rows.len());
                     let mut sums = vec![0.0; rows.rows * panels.padded_tokens()];
                     rows.add_to_panels(&panels, &mut sums);
@@ -126,7 +124,7 @@ impl<'a> Matrix<'a> {
                     return product;
                 }
                 if tokens == 1 {
-                    return self.by_step_tasks(1, STEP_ROWS, |rows, out| rows.dot(x, out));
+                    return self.by_step_tasks(1, STEP_ROWS, |rows, out| rows.dot(x, out[0]));
                 }
                 let x = StepTokens::new(x, self.cols);
                 self.by_step_tasks(tokens, STEP_ROWS, |rows, out| rows.step(&x, out))
@@ -134,27 +132,18 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The products of a step, `[tokens, rows]`. Threads take some rows at a time, a multiple of `group`, and make `[rows,
-    /// tokens]`.
+    /// The products of a step, `[tokens, rows]`. Threads take some rows at a time, in groups, and of each token the place of
+    /// its products with them.
     pub(super) fn by_step_tasks(
         &self,
         tokens: usize,
         group: usize,
-        multiply: impl Fn(Matrix<'a>, &mut [f32]) + Sync,
+        multiply: impl Fn(Matrix<'a>, &mut [&mut [f32]]) + Sync,
     ) -> Vec<f32> {
-        let rows = STEP_TASK / (self.cols * tokens.max(1));
-        // Of a small matrix each thread takes a part.
-        let rows = rows.min(self.rows.div_ceil(rayon::current_num_threads()));
-        let rows = rows.max(1).next_multiple_of(group);
-        let mut product = vec![0.0; self.rows * tokens];
-        let tasks = product.par_chunks_mut((rows * tokens).max(1));
-        tasks.enumerate().for_each(|(task, out)| {
-            multiply(self.slice(task * rows, out.len() / tokens), out);
-        });
-        match tokens {
-            1 => product,
-            _ => transpose(&product, tokens),
-        }
+        let sizes = Sizes::new(STEP_TASK / (self.cols * tokens.max(1)), group);
+        tasks::by_rows(self.rows, tokens, sizes, |rows, out| {
+            multiply(self.slice(rows.start, rows.len()), out)
+        })
     }
 
     /// Adds all products, tile by tile.
@@ -175,8 +164,8 @@ impl<'a> Matrix<'a> {
     }
 
     /// Streams the rows once, whatever the number of tokens.
-    fn step(&self, x: &StepTokens, out: &mut [f32]) {
-        steps::step(self.decoder.isa(), x, out, |row, first, tile| {
+    fn step(&self, x: &StepTokens, out: &mut [&mut [f32]]) {
+        steps::step(self.decoder.isa(), self.rows, x, out, |row, first, tile| {
             let count = tile.len().min(self.rows - row);
             let rows = self.slice(row, count);
             rows.decode_columns(first, STEP_DEPTH, (STEP_ROWS, first), tile);
@@ -250,20 +239,6 @@ impl<'a> Matrix<'a> {
             strip[count..depth].fill(0.0);
         }
     }
-}
-
-/// `[rows, cols]` to `[cols, rows]`.
-fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
-    let rows = matrix.len() / cols.max(1);
-    let mut out = vec![0.0; matrix.len()];
-    out.par_chunks_mut(rows.max(1))
-        .enumerate()
-        .for_each(|(col, out)| {
-            for (row, v) in out.iter_mut().enumerate() {
-                *v = matrix[row * cols + col];
-            }
-        });
-    out
 }
 
 #[cfg(test)]

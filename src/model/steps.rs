@@ -67,34 +67,36 @@ impl StepTokens {
     }
 }
 
-/// The products of rows with a few tokens, into `out`, `[rows, tokens]`, each as [`dot`](crate::quant::product::dot) takes
-/// it, however many tokens there are. `decode` fills a tile with up to [`STEP_ROWS`] rows from one on and their columns from
+/// The products of some rows with a few tokens, into `out`, by token, each as [`dot`](crate::quant::product::dot) takes it,
+/// however many tokens there are. `decode` fills a tile with up to [`STEP_ROWS`] rows from one on and their columns from
 /// another on.
 pub fn step(
     isa: Isa,
+    rows: usize,
     x: &StepTokens,
-    out: &mut [f32],
+    out: &mut [&mut [f32]],
     decode: impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
 ) {
-    dispatch!(isa.level(), simd => step_on(simd, x, out, &decode));
+    dispatch!(isa.level(), simd => step_on(simd, rows, x, out, &decode));
 }
 
 #[inline(always)]
 fn step_on<S: Simd>(
     simd: S,
+    rows: usize,
     x: &StepTokens,
-    out: &mut [f32],
+    out: &mut [&mut [f32]],
     decode: &impl Fn(usize, usize, &mut [Strip<STEP_DEPTH>]),
 ) {
-    let (tokens, cols) = (x.count(), x.cols);
+    let cols = x.cols;
     let mut tile = OnLines([[[0.0; CHUNK]; STEP_CHUNKS]; STEP_ROWS]);
-    let mut sums = vec![OnLines([[0.0; CHUNK]; STEP_ROWS]); tokens];
-    for (group, out) in out.chunks_mut(STEP_ROWS * tokens).enumerate() {
+    let mut sums = vec![OnLines([[0.0; CHUNK]; STEP_ROWS]); x.count()];
+    for row in (0..rows).step_by(STEP_ROWS) {
         sums.fill(OnLines([[0.0; CHUNK]; STEP_ROWS]));
         for strip in 0..x.strips {
             let first = strip * STEP_DEPTH;
             decode(
-                group * STEP_ROWS,
+                row,
                 first,
                 tile.0.as_flattened_mut().as_flattened_mut().as_chunks_mut().0,
             );
@@ -103,12 +105,11 @@ fn step_on<S: Simd>(
         }
         // What no vector took, which the tile still holds.
         let left_over = cols % STEP_DEPTH / CHUNK * CHUNK..cols % STEP_DEPTH;
-        for (r, out) in out.chunks_exact_mut(tokens).enumerate() {
-            let row = tile.0[r].as_flattened();
-            for (t, (out, sums)) in out.iter_mut().zip(&sums).enumerate() {
-                let weights = row[left_over.clone()].iter().copied();
-                let x = x.token(t)[cols - left_over.len()..].iter().copied();
-                *out = Product::of(simd, &sums.0[r]).finish(weights, x);
+        for (t, (out, sums)) in out.iter_mut().zip(&sums).enumerate() {
+            let x = &x.token(t)[cols - left_over.len()..];
+            for ((out, sums), weights) in out[row..].iter_mut().zip(&sums.0).zip(&tile.0) {
+                let weights = weights.as_flattened()[left_over.clone()].iter().copied();
+                *out = Product::of(simd, sums).finish(weights, x.iter().copied());
             }
         }
     }

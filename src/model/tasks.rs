@@ -1,6 +1,5 @@
-//! How the product of a matrix with a prompt splits into tasks for threads: rows, in order, as many at a time as keep what a
-//! task makes in the second-level cache, and fewer in the end, so that no thread waits long for the last one. Also the memory
-//! that products are made in.
+//! How the product of a matrix splits into tasks for threads: rows, in order, and fewer of them in the end, so that no thread
+//! waits long for the last one, be it of a slower core. Also the memory that products are made in.
 
 use super::lines::zeros;
 use rayon::prelude::*;
@@ -8,16 +7,33 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Once;
 
-/// Rows that a task takes at the most: of a prompt's kernels a tile of 102 KiB or levels of 48 KiB.
-const ROWS: usize = 96;
-/// Rows that a task takes at the least, if there are as many: whole groups of every kernel.
-const GROUP: usize = 24;
+/// Rows that tasks take.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// So many at the most, a multiple of `group`.
+    most: usize,
+    /// Multiples of so many, which a kernel takes at once.
+    group: usize,
+}
+
+impl Sizes {
+    /// Of a prompt: what a task makes stays in the second-level cache, a tile of 102 KiB or levels of 48 KiB, and `group` are
+    /// whole groups of every kernel.
+    pub const PROMPT: Sizes = Sizes { most: 96, group: 24 };
+
+    /// About `most`, in groups.
+    pub fn new(most: usize, group: usize) -> Sizes {
+        let most = most.max(1).next_multiple_of(group);
+        Sizes { most, group }
+    }
+}
 
 /// The product of so many rows with so many tokens, `[tokens, rows]`. `multiply` is given some rows and, of each token, the
 /// place of its products with them.
 pub fn by_rows(
     rows: usize,
     tokens: usize,
+    sizes: Sizes,
     multiply: impl Fn(Range<usize>, &mut [&mut [f32]]) + Sync,
 ) -> Vec<f32> {
     if rows == 0 || tokens == 0 {
@@ -27,6 +43,7 @@ pub fn by_rows(
     let mut product = zeros(tokens * rows);
     let tasks = Tasks {
         threads: rayon::current_num_threads(),
+        sizes,
         rows: 0..rows,
         left: product.chunks_exact_mut(rows).collect(),
     };
@@ -45,6 +62,7 @@ struct Task<'a> {
 /// The tasks that are not yet taken.
 struct Tasks<'a> {
     threads: usize,
+    sizes: Sizes,
     rows: Range<usize>,
     /// By token, the products with these rows.
     left: Vec<&'a mut [f32]>,
@@ -54,8 +72,9 @@ impl<'a> Iterator for Tasks<'a> {
     type Item = Task<'a>;
 
     fn next(&mut self) -> Option<Task<'a>> {
+        let Sizes { most, group } = self.sizes;
         let share = self.rows.len().div_ceil(2 * self.threads);
-        let count = share.next_multiple_of(GROUP).min(ROWS).min(self.rows.len());
+        let count = share.next_multiple_of(group).min(most).min(self.rows.len());
         let rows = self.rows.start..self.rows.start + count;
         self.rows.start = rows.end;
         let take = |left: &mut &'a mut [f32]| left.split_off_mut(..count);
@@ -95,8 +114,8 @@ mod tests {
                 (3000, 350),
             ] {
                 let product = pool.install(|| {
-                    by_rows(rows, tokens, |rows, out| {
-                        assert!(rows.len() <= ROWS);
+                    by_rows(rows, tokens, Sizes::PROMPT, |rows, out| {
+                        assert!(rows.len() <= Sizes::PROMPT.most);
                         assert!(tokens > 0 && out.len() == tokens);
                         for (token, out) in out.iter_mut().enumerate() {
                             assert_eq!(out.len(), rows.len());
@@ -115,16 +134,26 @@ mod tests {
 
     #[test]
     fn tasks_end_in_smaller_ones() {
-        let tasks = |rows, threads| -> Vec<usize> {
+        let tasks = |rows, threads, sizes| -> Vec<usize> {
             let left = Vec::new();
             let tasks = Tasks {
                 threads,
+                sizes,
                 rows: 0..rows,
                 left,
             };
             tasks.map(|task| task.rows.len()).collect()
         };
-        assert_eq!(tasks(600, 2), [96, 96, 96, 96, 72, 48, 24, 24, 24, 24]);
-        assert_eq!(tasks(50, 1), [48, 2]);
+        assert_eq!(
+            tasks(600, 2, Sizes::PROMPT),
+            [96, 96, 96, 96, 72, 48, 24, 24, 24, 24]
+        );
+        assert_eq!(tasks(50, 1, Sizes::PROMPT), [48, 2]);
+        assert_eq!(tasks(20, 2, Sizes::new(100, 6)), [6, 6, 6, 2]);
+        assert_eq!(
+            tasks(300, 2, Sizes::new(100, 6)),
+            [78, 60, 42, 30, 24, 18, 12, 12, 6, 6, 6, 6]
+        );
+        assert_eq!(tasks(5, 1, Sizes::new(0, 2)), [2, 2, 1]);
     }
 }

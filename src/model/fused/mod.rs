@@ -71,7 +71,6 @@ impl Visit for Multiply<'_> {
 /// Some tokens, [`TOKENS`] behind the other: of each group a chunk of every token behind the same of the one before, as the
 /// kernels take them.
 struct Tokens {
-    tokens: usize,
     cols: usize,
     data: Aligned,
 }
@@ -80,7 +79,6 @@ impl Tokens {
     /// Lays out `x`, rows of `cols` numbers.
     fn new(isa: Isa, x: &[f32], cols: usize) -> Tokens {
         let in_order = dispatch!(isa.level(), simd => has_sixteen_lanes(simd));
-        let tokens = x.len() / cols;
         let mut data = Aligned::zeros(x.len());
         for (data, x) in data.chunks_mut(TOKENS * cols).zip(x.chunks(TOKENS * cols)) {
             let count = x.len() / cols;
@@ -92,11 +90,11 @@ impl Tokens {
                 }
             }
         }
-        Tokens { tokens, cols, data }
+        Tokens { cols, data }
     }
 }
 
-/// Rows with all tokens, into `out`, `[rows, tokens]`.
+/// Rows with all tokens, into `out`, by token.
 #[inline(always)]
 fn multiply<
     S: Simd,
@@ -108,18 +106,16 @@ fn multiply<
     simd: S,
     rows: Matrix<'_>,
     x: &Tokens,
-    out: &mut [f32],
+    out: &mut [&mut [f32]],
 ) {
     // Never called for these: said so that it is not compiled for them either.
     if !has_wide_vectors(simd) {
         return;
     }
     // Those after the first group read the weights from a nearer cache.
-    for (group, x_group) in x.data.chunks(TOKENS * x.cols).enumerate() {
+    for (x_group, out) in x.data.chunks(TOKENS * x.cols).zip(out.chunks_mut(TOKENS)) {
         let columns = x_group.as_chunks::<CHUNK>().0;
-        let put = |row: usize, token: usize, sum: f32| {
-            out[row * x.tokens + group * TOKENS + token] = sum;
-        };
+        let put = |row: usize, token: usize, sum: f32| out[token][row] = sum;
         match columns.len() * CHUNK / x.cols {
             1 => group_of::<S, F, BYTES, UNITS, CHUNKS, 1>(simd, rows, columns, put),
             2 => group_of::<S, F, BYTES, UNITS, CHUNKS, 2>(simd, rows, columns, put),

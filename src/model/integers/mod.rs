@@ -11,7 +11,7 @@ mod spans;
 use super::arithmetic::Quantized;
 use super::matrix::Matrix;
 use super::panels::scatter;
-use super::tasks;
+use super::tasks::{self, Sizes};
 use crate::quant::Isa;
 use crate::quant::levels::{Levels, SPAN, Shape};
 use fearless_simd::{Avx2, Avx512};
@@ -76,7 +76,7 @@ impl Matrix<'_> {
                 [PanelSpan::of(left, spans), PanelSpan::of(right, spans)]
             })
             .collect();
-        tasks::by_rows(rows, tokens.len(), |rows, out| {
+        tasks::by_rows(rows, tokens.len(), Sizes::PROMPT, |rows, out| {
             let taken = self.slice(rows.start, rows.len());
             // Pair of panels behind pair of panels, each `[rows, tokens]`, the rows filled up to whole groups.
             let count = rows.len().next_multiple_of(PANEL_ROWS);
