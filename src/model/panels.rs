@@ -83,17 +83,17 @@ impl Panels {
 
     #[inline(always)]
     fn add_products_on<S: Simd>(&self, simd: S, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
+        // Where panels are narrower, nothing is compiled for more vectors.
+        let wide = panel_vectors(simd) == 4;
         let blocks = self.data[first * self.tokens..].chunks_exact(PANEL_DEPTH * self.tokens);
         for (part, columns) in blocks.take(TILE_DEPTH / PANEL_DEPTH).enumerate() {
             let panels = columns.chunks(PANEL_DEPTH * self.width);
             for (panel, sums) in panels.zip(sums.chunks_mut(self.width * tile.len())) {
                 match panel.len() / (PANEL_DEPTH * self.lanes) {
                     1 => panel_rows::<S, 1>(simd, tile, part, panel, sums),
-                    2 => panel_rows::<S, 2>(simd, tile, part, panel, sums),
-                    // Of what follows nothing is compiled where panels are narrower.
-                    3 if panel_vectors(simd) > 2 => panel_rows::<S, 3>(simd, tile, part, panel, sums),
-                    _ if panel_vectors(simd) > 2 => panel_rows::<S, 4>(simd, tile, part, panel, sums),
-                    _ => {}
+                    3 if wide => panel_rows::<S, 3>(simd, tile, part, panel, sums),
+                    4 if wide => panel_rows::<S, 4>(simd, tile, part, panel, sums),
+                    _ => panel_rows::<S, 2>(simd, tile, part, panel, sums),
                 }
             }
         }
