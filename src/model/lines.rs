@@ -1,4 +1,4 @@
-//! Numbers that start at a line of the cache, so that no vector of them lies in two.
+//! The numbers that kernels read: columns of a row, and what starts at a line of the cache, so that no vector lies in two.
 
 use rayon::prelude::*;
 use std::ops::{Deref, DerefMut};
@@ -7,6 +7,9 @@ use std::ops::{Deref, DerefMut};
 const LINE_BYTES: usize = 64;
 /// Numbers a line of the cache.
 pub const LINE: usize = LINE_BYTES / size_of::<f32>();
+
+/// Some columns of one row, the unused ones at the end.
+pub type Strip<const DEPTH: usize> = [f32; DEPTH];
 
 /// What starts at a line of the cache, so that no vector of it lies in two.
 #[repr(C, align(64))]

@@ -6,6 +6,7 @@
 //! No result depends on the number of threads, and that of a step not on how many tokens it has.
 
 use super::arithmetic::{Arithmetic, Mode, Pass};
+use super::lines::Strip;
 use super::panels::{EMPTY_STRIP, Panels, TILE_DEPTH};
 use super::prefetch::prefetch;
 use super::steps::{self, STEP_DEPTH, STEP_ROWS, StepTokens};
@@ -18,9 +19,6 @@ use std::slice::ChunksExact;
 
 /// Multiplications that a task of a step has: some tiles, for the first one comes unforeseen.
 const STEP_TASK: usize = 1 << 19;
-
-/// Some columns of one row, the unused ones at the end.
-pub(super) type Strip<const DEPTH: usize> = [f32; DEPTH];
 
 /// Rows of weights, all but the innermost dimension taken as one.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,7 @@
 //! Weights come as tiles: some columns of some rows, decoded once for all tokens and small enough to stay in the cache
 //! while these go by.
 
-use super::lines::{Aligned, LINE};
-use super::matrix::Strip;
+use super::lines::{Aligned, LINE, Strip};
 use super::prefetch::{Cache, prefetch_at};
 use crate::quant::Isa;
 use crate::quant::simd::has_many_registers;

@@ -5,8 +5,7 @@
 //! Weights come as tiles: some columns of some rows, decoded once for all tokens and small enough to stay in the cache
 //! while these go by.
 
-use super::lines::{Aligned, OnLines};
-use super::matrix::Strip;
+use super::lines::{Aligned, OnLines, Strip};
 use crate::quant::Isa;
 use crate::quant::product::{CHUNK, Product};
 use crate::quant::simd::has_many_registers;
