@@ -302,14 +302,13 @@ fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// One of each run.
+/// The shares of all runs, told by their median and range.
 struct Shares(Vec<f64>);
 
 impl fmt::Display for Shares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (least, most) = (f64::INFINITY, f64::NEG_INFINITY);
-        let least = self.0.iter().copied().fold(least, f64::min);
-        let most = self.0.iter().copied().fold(most, f64::max);
+        let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         write!(f, "{:.2} ({least:.2} to {most:.2})", median(self.0.clone()))
     }
 }

@@ -31,8 +31,6 @@ pub struct Panels {
     isa: Isa,
     /// Tokens, with those that fill up the last vector.
     tokens: usize,
-    /// Tokens a vector.
-    lanes: usize,
     /// Tokens a panel.
     width: usize,
     data: Aligned,
@@ -63,7 +61,6 @@ impl Panels {
         Panels {
             isa,
             tokens,
-            lanes,
             width,
             data,
         }
@@ -88,7 +85,7 @@ impl Panels {
         for (part, columns) in blocks.take(TILE_DEPTH / PANEL_DEPTH).enumerate() {
             let panels = columns.chunks(PANEL_DEPTH * self.width);
             for (panel, sums) in panels.zip(sums.chunks_mut(self.width * tile.len())) {
-                match panel.len() / (PANEL_DEPTH * self.lanes) {
+                match panel.len() / (PANEL_DEPTH * S::f32s::LEN) {
                     1 => panel_rows::<S, 1>(simd, tile, part, panel, sums),
                     3 if wide => panel_rows::<S, 3>(simd, tile, part, panel, sums),
                     4 if wide => panel_rows::<S, 4>(simd, tile, part, panel, sums),
