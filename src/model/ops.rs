@@ -1,5 +1,5 @@
-//! Small operations on rows of numbers. Sums are taken in `f64`, one after the other, and threads share whole rows, so
-//! that no result depends on their number.
+//! Small operations on rows of numbers. Sums are taken in `f64`, in an order that is always the same, and threads share
+//! whole rows, so that no result depends on their number.
 
 use crate::quant::Isa;
 use rayon::prelude::*;
@@ -26,9 +26,22 @@ pub fn weighted_rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
 }
 
 fn norm(row: &mut [f32], eps: f32) {
-    let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let sum = sum_of_squares(row);
     let scale = (1.0 / (sum / row.len() as f64 + f64::from(eps)).sqrt()) as f32;
     row.iter_mut().for_each(|v| *v *= scale);
+}
+
+/// In several sums that do not wait for each other.
+fn sum_of_squares(row: &[f32]) -> f64 {
+    let square = |v: f32| f64::from(v) * f64::from(v);
+    let (chunks, rest) = row.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for chunk in chunks {
+        for (sum, v) in sums.iter_mut().zip(chunk) {
+            *sum += square(*v);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|v| square(*v)).sum::<f64>()
 }
 
 /// Elements that are worth a thread of their own.
