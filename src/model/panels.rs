@@ -11,11 +11,12 @@ use crate::quant::Isa;
 use crate::quant::simd::has_many_registers;
 use fearless_simd::{Simd, SimdBase, SimdFloat, dispatch};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Columns of a tile for [`Panels`]: whole blocks of every type.
 pub const TILE_DEPTH: usize = 256;
-/// Columns of a panel: one of 64 tokens, 32 KiB, stays in the first-level cache.
-const PANEL_DEPTH: usize = 128;
+/// Columns of a panel: one of 48 tokens, 24 KiB, stays in the first-level cache.
+pub const PANEL_DEPTH: usize = 128;
 /// Columns of a row for [`Panels`], and behind them a line of the cache that is not used: rows of which the same columns lay
 /// a power of two apart would wait for the same bank of the cache, for half of the time on Zen 3.
 pub type PanelStrip = Strip<{ TILE_DEPTH + LINE }>;
@@ -39,15 +40,10 @@ pub struct Panels {
 impl Panels {
     /// Lays out `x`, rows of `cols` numbers.
     pub fn new(isa: Isa, x: &[f32], cols: usize) -> Panels {
-        let (lanes, vectors) = dispatch!(isa.level(), simd => (lanes(simd), panel_vectors(simd)));
-        let (tokens, width) = ((x.len() / cols).next_multiple_of(lanes), vectors * lanes);
-        let mut data = Aligned::zeros(tokens * cols.next_multiple_of(PANEL_DEPTH));
-        let blocks = data.par_chunks_mut(PANEL_DEPTH * tokens).enumerate();
-        blocks.for_each(|(block, data)| {
-            let panels = data.chunks_mut(PANEL_DEPTH * width);
-            for (panel, x) in panels.zip(x.chunks(width * cols)) {
+        Panels::filled(isa, x.len() / cols, cols, |range, width, block| {
+            for (panel, x) in block.chunks_mut(PANEL_DEPTH * width).zip(x.chunks(width * cols)) {
                 let width = panel.len() / PANEL_DEPTH;
-                let first = (block * PANEL_DEPTH..cols).step_by(LINE);
+                let first = range.clone().step_by(LINE);
                 // A few columns at a time, so that what is written stays in the cache until it is whole.
                 for (first, columns) in first.zip(panel.chunks_mut(LINE * width)) {
                     for (token, row) in x.chunks_exact(cols).enumerate() {
@@ -57,6 +53,25 @@ impl Panels {
                     }
                 }
             }
+        })
+    }
+
+    /// What `fill` makes, block by block: it is given the columns of a block, up to [`PANEL_DEPTH`], the tokens of a panel, and
+    /// their place, zeros: panel behind panel, each `[PANEL_DEPTH, panel]`.
+    pub fn filled(
+        isa: Isa,
+        tokens: usize,
+        cols: usize,
+        fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
+    ) -> Panels {
+        let lanes = dispatch!(isa.level(), simd => lanes(simd));
+        let (tokens, width) = (tokens.next_multiple_of(lanes), VECTORS * lanes);
+        let mut data = Aligned::zeros(tokens * cols.next_multiple_of(PANEL_DEPTH));
+        // One at a time, for some may take long.
+        let blocks = data.par_chunks_mut(PANEL_DEPTH * tokens).with_max_len(1);
+        blocks.enumerate().for_each(|(block, data)| {
+            let first = block * PANEL_DEPTH;
+            fill(first..cols.min(first + PANEL_DEPTH), width, data);
         });
         Panels {
             isa,
@@ -79,17 +94,14 @@ impl Panels {
 
     #[inline(always)]
     fn add_products_on<S: Simd>(&self, simd: S, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
-        // Where panels are narrower, nothing is compiled for more vectors.
-        let wide = panel_vectors(simd) == 4;
         let blocks = self.data[first * self.tokens..].chunks_exact(PANEL_DEPTH * self.tokens);
         for (part, columns) in blocks.take(TILE_DEPTH / PANEL_DEPTH).enumerate() {
             let panels = columns.chunks(PANEL_DEPTH * self.width);
             for (panel, sums) in panels.zip(sums.chunks_mut(self.width * tile.len())) {
                 match panel.len() / (PANEL_DEPTH * S::f32s::LEN) {
                     1 => panel_rows::<S, 1>(simd, tile, part, panel, sums),
-                    3 if wide => panel_rows::<S, 3>(simd, tile, part, panel, sums),
-                    4 if wide => panel_rows::<S, 4>(simd, tile, part, panel, sums),
-                    _ => panel_rows::<S, 2>(simd, tile, part, panel, sums),
+                    2 => panel_rows::<S, 2>(simd, tile, part, panel, sums),
+                    _ => panel_rows::<S, VECTORS>(simd, tile, part, panel, sums),
                 }
             }
         }
@@ -125,16 +137,10 @@ fn lanes<S: Simd>(_simd: S) -> usize {
     S::f32s::LEN
 }
 
-/// Rows that are multiplied at once.
-const GROUP: usize = 6;
-
-/// Vectors of tokens that a panel has at the most: the sums of [`GROUP`] rows fill the registers, 32 or 16, with what is
-/// multiplied. Panels as wide and groups as small make fewer instructions of as many products than the other way round, which
-/// counts where another thread runs on the same core.
-#[inline(always)]
-fn panel_vectors<S: Simd>(simd: S) -> usize {
-    if has_many_registers(simd) { 4 } else { 2 }
-}
+/// Vectors of tokens that a panel has at the most. With eight rows, or four, their sums fill the 32 or 16 registers together
+/// with what is multiplied, and the rows that become a block of columns are whole groups. A panel so narrow leaves room in
+/// the first-level cache to another thread on the same core.
+const VECTORS: usize = 3;
 
 /// All rows of a part of a tile with a panel of `V` vectors of tokens.
 #[inline(always)]
@@ -145,31 +151,32 @@ fn panel_rows<S: Simd, const V: usize>(
     columns: &[f32],
     sums: &mut [f32],
 ) {
-    let panel = V * S::f32s::LEN;
-    let (groups, rest) = tile.as_chunks::<GROUP>();
-    let (group_sums, sums) = sums.split_at_mut(groups.len() * GROUP * panel);
-    panel_groups::<S, GROUP, V>(simd, groups, part, columns, group_sums);
-    let (pairs, rest) = rest.as_chunks::<2>();
-    let (pair_sums, sums) = sums.split_at_mut(pairs.len() * 2 * panel);
-    panel_groups::<S, 2, V>(simd, pairs, part, columns, pair_sums);
-    panel_groups::<S, 1, V>(simd, rest.as_chunks().0, part, columns, sums);
+    let mut rest = (tile, sums);
+    if has_many_registers(simd) {
+        rest = panel_groups::<S, 8, V>(simd, rest, part, columns);
+    }
+    rest = panel_groups::<S, 4, V>(simd, rest, part, columns);
+    rest = panel_groups::<S, 2, V>(simd, rest, part, columns);
+    panel_groups::<S, 1, V>(simd, rest, part, columns);
 }
 
-/// `R` rows after the other. Each `R` ask for a share of the next panel.
+/// `R` rows after the other; gives those that are left over, and their sums. Each `R` ask for a share of the next panel.
 #[inline(always)]
-fn panel_groups<S: Simd, const R: usize, const V: usize>(
+fn panel_groups<'a, S: Simd, const R: usize, const V: usize>(
     simd: S,
-    groups: &[[PanelStrip; R]],
+    (tile, sums): (&'a [PanelStrip], &'a mut [f32]),
     part: usize,
     columns: &[f32],
-    sums: &mut [f32],
-) {
+) -> (&'a [PanelStrip], &'a mut [f32]) {
+    let len = R * V * S::f32s::LEN;
+    let (groups, rest) = tile.as_chunks::<R>();
+    let (sums, rest_sums) = sums.split_at_mut(groups.len() * len);
     let share = columns.len() / groups.len().max(1);
-    let sums = sums.chunks_exact_mut(R * V * S::f32s::LEN);
-    for (g, (rows, sums)) in groups.iter().zip(sums).enumerate() {
+    for (g, (rows, sums)) in groups.iter().zip(sums.chunks_exact_mut(len)).enumerate() {
         let ahead = columns.as_ptr_range().end.wrapping_add(g * share);
         panel_block::<S, R, V>(simd, rows, part, columns, (ahead, share), sums);
     }
+    (rest, rest_sums)
 }
 
 /// `R` rows with a panel of `V` vectors of tokens. Meanwhile asks for a share of the next one, which from the third-level
