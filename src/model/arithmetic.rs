@@ -118,24 +118,39 @@ fn rounded_gelu(x: f16) -> f32 {
     TABLE[usize::from(x.to_bits())]
 }
 
-/// `gated = gelu(gated) * up`, element by element.
-pub(super) fn gate(gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
-    const ELEMENTS: usize = 4096;
-    gated
-        .par_chunks_mut(ELEMENTS)
-        .zip(up.par_chunks(ELEMENTS))
-        .for_each(|(gated, up)| {
-            Isa::best().run(
-                #[inline(always)]
-                || {
-                    let pairs = gated.iter_mut().zip(up);
-                    match arithmetic {
-                        Arithmetic::F32 => pairs.for_each(|(g, u)| *g = gelu_tanh(*g) * u),
-                        Arithmetic::LlamaCpp => pairs.for_each(|(g, u)| *g = looked_up_gelu(*g) * u),
+/// What a gate is passed through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    Gelu,
+    Silu,
+}
+
+impl Activation {
+    /// `gated = activation(gated) * up`, element by element.
+    pub(super) fn gate(self, gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
+        Isa::best().run(
+            #[inline(always)]
+            || {
+                let pairs = gated.iter_mut().zip(up);
+                match (self, arithmetic) {
+                    (Activation::Gelu, Arithmetic::F32) => pairs.for_each(|(g, u)| *g = gelu_tanh(*g) * u),
+                    (Activation::Gelu, Arithmetic::LlamaCpp) => {
+                        pairs.for_each(|(g, u)| *g = looked_up_gelu(*g) * u)
                     }
-                },
-            );
-        });
+                    (Activation::Silu, _) => pairs.for_each(|(g, u)| *g = *g / (1.0 + (-*g).exp()) * u),
+                }
+            },
+        );
+    }
+
+    /// The same by all threads.
+    pub(super) fn gate_all(self, gated: &mut [f32], up: &[f32], arithmetic: Arithmetic) {
+        const ELEMENTS: usize = 4096;
+        gated
+            .par_chunks_mut(ELEMENTS)
+            .zip(up.par_chunks(ELEMENTS))
+            .for_each(|(gated, up)| self.gate(gated, up, arithmetic));
+    }
 }
 
 /// Numbers that a thread rounds at once, whole blocks.

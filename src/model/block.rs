@@ -1,8 +1,9 @@
 //! What every layer of target and drafter has in common: queries, the two residual branches, the closing scale.
 
-use super::arithmetic::{Mode, gate};
+use super::arithmetic::{Activation, Mode};
 use super::config::{Config, LayerConfig};
 use super::error::ModelError;
+use super::feed_forward::FeedForward;
 use super::matrix::Matrix;
 use super::ops::{add, weighted_rms_norm};
 use super::rope::Angles;
@@ -25,26 +26,6 @@ pub struct Block<'a> {
     layer_output_scale: f32,
 }
 
-/// The gated feed-forward `down · (gelu(gate · x) * (up · x))`.
-#[derive(Debug)]
-pub struct FeedForward<'a> {
-    /// `[ffn, width]`.
-    pub gate: Matrix<'a>,
-    /// `[ffn, width]`.
-    pub up: Matrix<'a>,
-    /// `[width, ffn]`.
-    pub down: Matrix<'a>,
-}
-
-impl FeedForward<'_> {
-    /// For each row of `x` (`[tokens, width]`), the same shape.
-    pub(super) fn forward(&self, x: &[f32], mode: Mode) -> Vec<f32> {
-        let mut gated = self.gate.mul(x, mode);
-        gate(&mut gated, &self.up.mul(x, mode), mode.arithmetic);
-        self.down.mul(&gated, mode)
-    }
-}
-
 impl<'a> Block<'a> {
     /// Layer `l` of a model.
     pub fn load(weights: &'a dyn Weights, config: &Config, l: usize) -> Result<Block<'a>, ModelError> {
@@ -61,11 +42,7 @@ impl<'a> Block<'a> {
             attn_output: weights.shaped(&name("attn_output"), &[width, heads])?,
             post_attention_norm: weights.vector(&name("post_attention_norm"), width)?,
             ffn_norm: weights.vector(&name("ffn_norm"), width)?,
-            ffn: FeedForward {
-                gate: weights.shaped(&name("ffn_gate"), &[layer.ffn, width])?,
-                up: weights.shaped(&name("ffn_up"), &[layer.ffn, width])?,
-                down: weights.shaped(&name("ffn_down"), &[width, layer.ffn])?,
-            },
+            ffn: FeedForward::load(weights, l, (width, layer.ffn), Activation::Gelu)?,
             post_ffw_norm: weights.vector(&name("post_ffw_norm"), width)?,
             layer_output_scale: scale.map_or(1.0, |scale| scale.decode().iter().product()),
         })

@@ -1,9 +1,9 @@
 //! The mixture of experts beside a layer's dense feed-forward.
 
-use super::arithmetic::Mode;
-use super::block::FeedForward;
+use super::arithmetic::{Activation, Mode};
 use super::config::{Config, ExpertConfig};
 use super::error::ModelError;
+use super::feed_forward::FeedForward;
 use super::matrix::Matrix;
 use super::ops::{add, add_scaled, rms_norm, softmax, top, weighted_rms_norm};
 use super::weights::Weights;
@@ -60,7 +60,12 @@ impl<'a> Experts<'a> {
                 .map(|e| {
                     let (gate, up) = split(e);
                     let down = down.slice(e * width, width);
-                    FeedForward { gate, up, down }
+                    FeedForward {
+                        activation: Activation::Gelu,
+                        gate,
+                        up,
+                        down,
+                    }
                 })
                 .collect(),
             down_scale: down_scale.map_or(vec![1.0; count], |scale| scale.decode()),

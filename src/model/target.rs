@@ -1,6 +1,6 @@
 //! The target: Gemma 4's text model, dense, with per-layer embeddings, or with experts.
 
-use super::arithmetic::{Mode, Pass, gate};
+use super::arithmetic::{Activation, Mode, Pass};
 use super::attention::{KvCache, attend};
 use super::block::Block;
 use super::config::{Config, LayerConfig};
@@ -528,7 +528,7 @@ impl PerLayerInput<'_> {
     /// `y += rms(proj · (gelu(inp_gate · y) * rows)) · w`.
     fn add(&self, y: &mut [f32], rows: Vec<f32>, eps: f32, mode: Mode) {
         let mut gated = self.inp_gate.mul(y, mode);
-        gate(&mut gated, &rows, mode.arithmetic);
+        Activation::Gelu.gate_all(&mut gated, &rows, mode.arithmetic);
         let mut out = self.proj.mul(&gated, mode);
         weighted_rms_norm(&mut out, &self.post_norm, eps);
         add(y, &out);

@@ -91,7 +91,7 @@ fn of_dflash(told: &mut Told, ours: &DFlashConfig, theirs: &DFlashConfig) {
     for (key, ours, theirs) in real {
         told.hold_real(key, ours.into(), theirs.into());
     }
-    told.hold("dflash.hidden_activation (GELU)", &ours.gelu, &theirs.gelu);
+    told.hold("dflash.hidden_activation", &ours.activation, &theirs.activation);
     told.hold("dflash.attention.sliding_window", &ours.sliding, &theirs.sliding);
     told.hold("dflash.attention.causal", &ours.causal, &theirs.causal);
     let key = "dflash.sample_from_anchor";

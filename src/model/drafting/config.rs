@@ -2,7 +2,7 @@
 //! is told by llama.cpp's `src/models/eagle3.cpp` and `src/models/dflash.cpp` (October 2026).
 
 use crate::gguf::{Gguf, Value};
-use crate::model::arithmetic::Compute;
+use crate::model::arithmetic::{Activation, Compute};
 use crate::model::config::{Config, Keys, MAX_LAYERS, config_error};
 use crate::model::error::ModelError;
 use crate::model::weights::Weights;
@@ -80,8 +80,8 @@ pub struct DFlashConfig {
     pub logit_scale: f32,
     /// The bound of DFlash2's logits.
     pub soft_cap: Option<f32>,
-    /// Whether the feed-forward has the GELU, not the SiLU.
-    pub gelu: bool,
+    /// Of the feed-forward.
+    pub activation: Activation,
     /// Positions that a sliding layer sees, its own among them, and which layers slide.
     pub sliding: Option<(usize, Vec<bool>)>,
     /// Whether a token of the block sees only those before it.
@@ -303,9 +303,9 @@ impl DFlashConfig {
                 })?,
             )),
         };
-        let gelu = match keys.optional_string("hidden_activation")?.as_deref() {
-            None | Some("silu") => false,
-            Some("gelu" | "gelu_pytorch_tanh") => true,
+        let activation = match keys.optional_string("hidden_activation")?.as_deref() {
+            None | Some("silu") => Activation::Silu,
+            Some("gelu" | "gelu_pytorch_tanh") => Activation::Gelu,
             Some(other) => return Err(keys.error(format!("hidden activation {other} is not computed here"))),
         };
         let selector = match keys.optional_uint("selector_top_k")? {
@@ -327,7 +327,7 @@ impl DFlashConfig {
             value_scale: float("attention.value_scale")?.unwrap_or(1.0),
             logit_scale: float("logit_scale")?.unwrap_or(1.0),
             soft_cap: float("final_logit_softcapping")?.filter(|cap| *cap > 0.0),
-            gelu,
+            activation,
             sliding,
             causal: keys.optional_bool("attention.causal")?.unwrap_or(false),
             sample_from_anchor: keys.optional_bool("sample_from_anchor")?.unwrap_or(true),

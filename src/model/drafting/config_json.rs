@@ -5,7 +5,7 @@
 use super::config::{DEFAULT_BLOCK, DFlashConfig, Eagle3Config, Numbers, RopeNumbers, SelectorConfig};
 use super::kind::DrafterConfig;
 use crate::checkpoint::Checkpoint;
-use crate::model::arithmetic::Compute;
+use crate::model::arithmetic::{Activation, Compute};
 use crate::model::config::{Config, config_error};
 use crate::model::config_json::Keys;
 use crate::model::error::ModelError;
@@ -238,7 +238,11 @@ fn dflash(path: &Path, keys: &Keys, target: &Config) -> Result<DFlashConfig, Mod
         soft_cap: float("final_logit_softcapping")?
             .map(|cap| cap as f32)
             .filter(|cap| *cap > 0.0),
-        gelu: is_gemma,
+        activation: if is_gemma {
+            Activation::Gelu
+        } else {
+            Activation::Silu
+        },
         sliding: window
             .filter(|_| is_sliding)
             .map(|window| (window, (0..layers).map(slides).collect())),

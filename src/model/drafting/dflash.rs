@@ -8,13 +8,14 @@
 
 use super::config::DFlashConfig;
 use super::heads::{Markov, Selector};
-use super::layer::{Attention, Gated, Pairs, normed, rope};
+use super::layer::{Attention, Pairs, normed, rope};
 use super::short_conv::ShortConv;
 use super::vocabulary::Vocabulary;
 use super::{DraftStep, Drafter, Memory, Moment};
 use crate::model::arithmetic::Pass;
 use crate::model::attention::KvCache;
 use crate::model::error::ModelError;
+use crate::model::feed_forward::FeedForward;
 use crate::model::finite::{Place, Watch};
 use crate::model::matrix::Matrix;
 use crate::model::ops::{add, soft_cap, weighted_rms_norm};
@@ -48,7 +49,7 @@ struct Layer<'a> {
     attn_conv: Option<ShortConv<'a>>,
     post_attention_norm: Option<Vec<f32>>,
     ffn_norm: Vec<f32>,
-    ffn: Gated<'a>,
+    ffn: FeedForward<'a>,
     ffn_conv: Option<ShortConv<'a>>,
     post_ffw_norm: Option<Vec<f32>>,
     scale: f32,
@@ -219,7 +220,7 @@ impl<'a> Layer<'a> {
             attn_conv: conv("attn")?,
             post_attention_norm: norm("post_attention_norm")?,
             ffn_norm: weights.vector(&name("ffn_norm"), width)?,
-            ffn: Gated::load(weights, numbers, l, config.gelu)?,
+            ffn: FeedForward::load(weights, l, (numbers.width, numbers.ffn), config.activation)?,
             ffn_conv: conv("ffn")?,
             post_ffw_norm: norm("post_ffw_norm")?,
             scale: scale.map_or(1.0, |scale| scale.decode().iter().product()),

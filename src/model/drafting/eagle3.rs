@@ -5,12 +5,13 @@
 //! (October 2026).
 
 use super::config::Eagle3Config;
-use super::layer::{Attention, Gated, Pairs, normed, rope};
+use super::layer::{Attention, Pairs, normed, rope};
 use super::vocabulary::Vocabulary;
 use super::{DraftStep, Drafter, Memory, Moment};
-use crate::model::arithmetic::Pass;
+use crate::model::arithmetic::{Activation, Pass};
 use crate::model::attention::KvCache;
 use crate::model::error::ModelError;
+use crate::model::feed_forward::FeedForward;
 use crate::model::finite::{Place, Watch};
 use crate::model::matrix::Matrix;
 use crate::model::ops::{add, weighted_rms_norm};
@@ -30,7 +31,7 @@ pub struct Eagle3<'a> {
     attn_norm_2: Vec<f32>,
     attention: Attention<'a>,
     ffn_norm: Vec<f32>,
-    ffn: Gated<'a>,
+    ffn: FeedForward<'a>,
     output_norm: Vec<f32>,
     rope: Rope,
     watch: Watch,
@@ -61,7 +62,7 @@ impl<'a> Eagle3<'a> {
             attn_norm_2: weights.vector("blk.0.attn_norm_2.weight", width)?,
             attention: Attention::load(weights, numbers, 0, 2 * width, scale, (Pairs::Neighbours, false))?,
             ffn_norm: weights.vector("blk.0.ffn_norm.weight", width)?,
-            ffn: Gated::load(weights, numbers, 0, false)?,
+            ffn: FeedForward::load(weights, 0, (width, numbers.ffn), Activation::Silu)?,
             output_norm: weights.vector("output_norm.weight", width)?,
             rope: rope(numbers),
             watch: Watch::default(),

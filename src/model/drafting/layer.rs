@@ -1,7 +1,7 @@
 //! The parts that layers of EAGLE-3 and DFlash are made of. `x` below is `[tokens, width]`.
 
 use super::config::Numbers;
-use crate::model::arithmetic::{Mode, gate};
+use crate::model::arithmetic::Mode;
 use crate::model::attention::{KvCache, attend};
 use crate::model::error::ModelError;
 use crate::model::matrix::Matrix;
@@ -121,48 +121,6 @@ impl<'a> Attention<'a> {
     /// The projection of what was found.
     pub fn project(&self, found: &[f32], mode: Mode) -> Vec<f32> {
         self.output.mul(found, mode)
-    }
-}
-
-/// The gated feed-forward `down · (act(gate · x) * (up · x))`.
-#[derive(Debug)]
-pub struct Gated<'a> {
-    gelu: bool,
-    gate: Matrix<'a>,
-    up: Matrix<'a>,
-    down: Matrix<'a>,
-}
-
-impl<'a> Gated<'a> {
-    /// That of layer `l`, with the GELU or the SiLU.
-    pub fn load(
-        weights: &'a dyn Weights,
-        numbers: &Numbers,
-        l: usize,
-        gelu: bool,
-    ) -> Result<Gated<'a>, ModelError> {
-        let (width, ffn) = (numbers.width, numbers.ffn);
-        let name = |part: &str| format!("blk.{l}.{part}.weight");
-        Ok(Gated {
-            gelu,
-            gate: weights.shaped(&name("ffn_gate"), &[ffn, width])?,
-            up: weights.shaped(&name("ffn_up"), &[ffn, width])?,
-            down: weights.shaped(&name("ffn_down"), &[width, ffn])?,
-        })
-    }
-
-    /// For each row of `x`.
-    pub fn forward(&self, x: &[f32], mode: Mode) -> Vec<f32> {
-        let mut gated = self.gate.mul(x, mode);
-        let up = self.up.mul(x, mode);
-        match self.gelu {
-            true => gate(&mut gated, &up, mode.arithmetic),
-            false => gated
-                .iter_mut()
-                .zip(&up)
-                .for_each(|(g, u)| *g = *g / (1.0 + (-*g).exp()) * u),
-        }
-        self.down.mul(&gated, mode)
     }
 }
 

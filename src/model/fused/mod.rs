@@ -21,7 +21,7 @@ const TOKENS: usize = 4;
 /// cache.
 const STRIP: usize = 128;
 /// Rows and tokens together that meet the same strip: the sums of all are 4 KiB.
-const GROUP: usize = 32;
+pub(super) const GROUP: usize = 32;
 
 /// What is asked for ahead on vectors of sixteen lanes: more would displace the tokens.
 const AHEAD: Ahead = Ahead {
@@ -41,43 +41,58 @@ const AHEAD_IN_STRIDES: Ahead = Ahead {
 };
 
 impl Matrix<'_> {
-    /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where it cannot be done so.
-    pub(super) fn mul_fused(&self, x: &[f32]) -> Option<Vec<f32>> {
+    /// Whether its products are taken so.
+    pub(super) fn is_fused(&self) -> bool {
         let is_wide = dispatch!(self.isa().level(), simd => has_wide_vectors(simd));
-        is_wide.then(|| self.ty().fused(Multiply { matrix: self, x }))?
+        is_wide && self.ty().fused(Exists).is_some()
+    }
+
+    /// The products of all rows, by token; of a matrix that [`is_fused`](Matrix::is_fused).
+    pub(super) fn multiply_fused(&self, x: &Tokens, out: &mut [&mut [f32]]) {
+        self.ty().fused(Multiply { rows: *self, x, out });
     }
 }
 
-/// The product of a matrix with some tokens.
-struct Multiply<'a> {
-    matrix: &'a Matrix<'a>,
-    x: &'a [f32],
-}
+/// Whether there is a format.
+struct Exists;
 
-impl Visit for Multiply<'_> {
-    type Output = Vec<f32>;
+impl Visit for Exists {
+    type Output = ();
 
     fn visit<F: Fused<BYTES, UNITS, CHUNKS>, const BYTES: usize, const UNITS: usize, const CHUNKS: usize>(
         self,
-    ) -> Vec<f32> {
-        let (matrix, tokens) = (self.matrix, self.x.len() / self.matrix.cols());
-        let x = Tokens::new(matrix.isa(), self.x, matrix.cols());
-        matrix.by_step_tasks(tokens, GROUP, |rows, out| {
-            dispatch!(rows.isa().level(), simd => multiply::<_, F, BYTES, UNITS, CHUNKS>(simd, rows, &x, out));
-        })
+    ) {
+    }
+}
+
+/// The products of rows with some tokens, by token.
+struct Multiply<'a, 'out> {
+    rows: Matrix<'a>,
+    x: &'a Tokens,
+    out: &'a mut [&'out mut [f32]],
+}
+
+impl Visit for Multiply<'_, '_> {
+    type Output = ();
+
+    fn visit<F: Fused<BYTES, UNITS, CHUNKS>, const BYTES: usize, const UNITS: usize, const CHUNKS: usize>(
+        self,
+    ) {
+        let Multiply { rows, x, out } = self;
+        dispatch!(rows.isa().level(), simd => multiply::<_, F, BYTES, UNITS, CHUNKS>(simd, rows, x, out));
     }
 }
 
 /// Some tokens, [`TOKENS`] behind the other: of each group a chunk of every token behind the same of the one before, as the
 /// kernels take them.
-struct Tokens {
+pub(super) struct Tokens {
     cols: usize,
     data: Aligned,
 }
 
 impl Tokens {
     /// Lays out `x`, rows of `cols` numbers.
-    fn new(isa: Isa, x: &[f32], cols: usize) -> Tokens {
+    pub(super) fn new(isa: Isa, x: &[f32], cols: usize) -> Tokens {
         let in_order = dispatch!(isa.level(), simd => has_sixteen_lanes(simd));
         let mut data = Aligned::zeros(x.len());
         for (data, x) in data.chunks_mut(TOKENS * cols).zip(x.chunks(TOKENS * cols)) {
@@ -286,34 +301,18 @@ mod tests {
                     let (matrix, decoder) = (matrix.on(isa), ty.decoder_on(isa));
                     let products = |x| matrix.each_row().map(move |row| decoder.dot(row, x).to_bits());
                     let expected: Vec<u32> = x.chunks_exact(cols).flat_map(products).collect();
-                    for count in 1..=tokens {
-                        let Some(found) = matrix.mul_fused(&x[..count * cols]) else {
-                            assert!(!matches!(isa.name(), "AVX2" | "AVX-512"));
-                            break;
-                        };
+                    assert_eq!(matrix.is_fused(), matches!(isa.name(), "AVX2" | "AVX-512"));
+                    for count in (1..=tokens).take_while(|_| matrix.is_fused()) {
+                        let x = Tokens::new(isa, &x[..count * cols], cols);
+                        let mut found = vec![0.0f32; count * rows];
+                        let mut out: Vec<_> = found.chunks_exact_mut(rows).collect();
+                        matrix.multiply_fused(&x, &mut out);
                         let found: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
                         assert_eq!(found, expected[..count * rows], "{ty} {count} {}", isa.name());
                     }
                 }
             }
         }
-        assert_eq!(F16.fused(Name), None);
-    }
-
-    /// Whether a format is shown.
-    struct Name;
-
-    impl Visit for Name {
-        type Output = ();
-
-        fn visit<
-            F: Fused<BYTES, UNITS, CHUNKS>,
-            const BYTES: usize,
-            const UNITS: usize,
-            const CHUNKS: usize,
-        >(
-            self,
-        ) {
-        }
+        assert_eq!(F16.fused(Exists), None);
     }
 }

@@ -11,7 +11,6 @@ mod spans;
 use super::arithmetic::Quantized;
 use super::matrix::Matrix;
 use super::panels::scatter;
-use super::tasks::{self, Sizes};
 use crate::quant::Isa;
 use crate::quant::levels::{Levels, SPAN, Shape};
 use fearless_simd::{Avx2, Avx512};
@@ -53,46 +52,57 @@ impl Kernels {
 /// A row's sums for the tokens of two panels.
 type PairSums = [[f32; PANEL]; 2];
 
-impl Matrix<'_> {
-    /// The products of all rows with each row of `x`, `[tokens, rows]`; `None` where the type's rows cannot be taken apart or
-    /// the processor lacks the instructions.
-    pub(super) fn mul_integers(&self, x: &[f32]) -> Option<Vec<f32>> {
-        let kernels = Kernels::of(self.isa())?;
-        let shape = self.ty().level_shape()?;
-        let tokens: Vec<Vec<TokenSpan>> = x
-            .par_chunks_exact(self.cols())
-            .map(|row| TokenSpan::of(&Quantized::new(self.ty(), self.isa(), row)))
-            .collect();
-        Some(self.prompt_integers(kernels, shape, &tokens))
-    }
+/// The activations of a prompt in 8 bit, as they go with matrices of one type.
+pub(super) struct Tokens {
+    kernels: Kernels,
+    shape: Shape,
+    /// Of so many tokens at a time, by span.
+    panels: Vec<[Vec<PanelSpan>; 2]>,
+}
 
-    /// Four rows at once with two panels of tokens.
-    fn prompt_integers(&self, kernels: Kernels, shape: Shape, tokens: &[Vec<TokenSpan>]) -> Vec<f32> {
-        let (rows, spans) = (self.rows(), self.cols().div_ceil(SPAN));
-        let panels: Vec<[Vec<PanelSpan>; 2]> = tokens
+impl Tokens {
+    /// Of `x` (`[tokens, cols]`); `None` where the matrix's rows cannot be taken apart or the processor lacks the instructions.
+    pub(super) fn new(matrix: &Matrix<'_>, x: &[f32]) -> Option<Tokens> {
+        let kernels = Kernels::of(matrix.isa())?;
+        let shape = matrix.ty().level_shape()?;
+        let spans = matrix.cols().div_ceil(SPAN);
+        let tokens: Vec<Vec<TokenSpan>> = x
+            .par_chunks_exact(matrix.cols())
+            .map(|row| TokenSpan::of(&Quantized::new(matrix.ty(), matrix.isa(), row)))
+            .collect();
+        let panels = tokens
             .par_chunks(2 * PANEL)
             .map(|tokens| {
                 let (left, right) = tokens.split_at(PANEL.min(tokens.len()));
                 [PanelSpan::of(left, spans), PanelSpan::of(right, spans)]
             })
             .collect();
-        tasks::by_rows(rows, tokens.len(), Sizes::PROMPT, |rows, out| {
-            let taken = self.slice(rows.start, rows.len());
-            // Pair of panels behind pair of panels, each `[rows, tokens]`, the rows filled up to whole groups.
-            let count = rows.len().next_multiple_of(PANEL_ROWS);
-            let mut sums: Vec<PairSums> = vec![[[0.0; PANEL]; 2]; count * panels.len()];
-            let mut levels = vec![Levels::ZERO; count];
-            for span in 0..spans {
-                taken.levels(span, &mut levels);
-                taken.foresee(rows.len(), &taken.blocks((span + 1) * SPAN, SPAN));
-                for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&panels) {
-                    let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
-                    for (levels, sums) in groups {
-                        kernels.panel_span(levels, shape, &left[span], &right[span], sums);
-                    }
+        Some(Tokens {
+            kernels,
+            shape,
+            panels,
+        })
+    }
+}
+
+impl Matrix<'_> {
+    /// The products of all rows, by token: four rows at once with two panels of tokens.
+    pub(super) fn multiply_integers(&self, x: &Tokens, out: &mut [&mut [f32]]) {
+        // Pair of panels behind pair of panels, each `[rows, tokens]`, the rows filled up to whole groups.
+        let count = self.rows().next_multiple_of(PANEL_ROWS);
+        let mut sums: Vec<PairSums> = vec![[[0.0; PANEL]; 2]; count * x.panels.len()];
+        let mut levels = vec![Levels::ZERO; count];
+        for span in 0..self.cols().div_ceil(SPAN) {
+            self.levels(span, &mut levels);
+            self.foresee(self.rows(), &self.blocks((span + 1) * SPAN, SPAN));
+            for (sums, [left, right]) in sums.chunks_exact_mut(count).zip(&x.panels) {
+                let groups = levels.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
+                for (levels, sums) in groups {
+                    x.kernels
+                        .panel_span(levels, x.shape, &left[span], &right[span], sums);
                 }
             }
-            scatter(sums.as_flattened().as_flattened(), (count, 2 * PANEL), out);
-        })
+        }
+        scatter(sums.as_flattened().as_flattened(), (count, 2 * PANEL), out);
     }
 }
