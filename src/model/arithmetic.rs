@@ -121,7 +121,9 @@ fn rounded_gelu(x: f16) -> f32 {
 /// What a gate is passed through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
+    /// The GELU in its tanh form.
     Gelu,
+    /// `x / (1 + exp(-x))`.
     Silu,
 }
 

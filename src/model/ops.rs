@@ -162,6 +162,12 @@ mod tests {
     }
 
     #[test]
+    fn every_square_is_in_the_sum() {
+        let row: Vec<f32> = (1..=19u8).map(f32::from).collect();
+        assert_eq!(sum_of_squares(&row), 2470.0);
+    }
+
+    #[test]
     fn a_normed_row_has_mean_square_one() {
         let mut row = [3.0, -4.0, 0.0, 0.0];
         weighted_rms_norm(&mut row, &[1.0, 2.0, 1.0, 1.0], 0.0);

@@ -5,14 +5,14 @@
 //! go from the decoder into the products without being written ([`crate::quant::fused`]); those of the others into a tile
 //! first. No result depends on the number of threads, and that of a step not on how many tokens it has.
 
-use super::arithmetic::{Arithmetic, Mode, Pass};
+use super::arithmetic::{Mode, Pass};
 use super::fused;
-#[cfg(target_arch = "x86_64")]
-use super::integers;
 use super::matrix::Matrix;
 use super::panels::{EMPTY_STRIP, Panels, TILE_DEPTH};
 use super::steps::{self, STEP_DEPTH, STEP_ROWS, StepTokens};
 use super::tasks::{self, Sizes};
+#[cfg(target_arch = "x86_64")]
+use super::{arithmetic::Arithmetic, integers};
 use std::borrow::Cow;
 
 /// Multiplications that a task of a step has: some tiles, for the first one comes unforeseen.
@@ -117,6 +117,7 @@ impl Matrix<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::arithmetic::Arithmetic;
     use crate::model::tensor::Tensor;
     use crate::quant::{GgmlType, Isa};
 
