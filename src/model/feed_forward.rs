@@ -65,7 +65,7 @@ impl<'a> FeedForward<'a> {
 
     /// What `down` is multiplied with. Sums lie in panels as activations do, so that they become a block of these in place.
     fn gated_panels(&self, x: &Panels, tokens: usize) -> Panels {
-        Panels::filled(self.gate.isa(), tokens, self.gate.rows(), |rows, _, gated| {
+        Panels::filled(self.gate.isa(), tokens, self.gate.rows(), |rows, gated| {
             let add = |matrix: &Matrix<'_>, sums: &mut [f32]| {
                 matrix.slice(rows.start, rows.len()).add_to_panels(x, sums);
             };
@@ -81,33 +81,16 @@ impl<'a> FeedForward<'a> {
 mod tests {
     use super::*;
     use crate::model::arithmetic::Pass;
-    use crate::model::tensor::Tensor;
+    use crate::model::products::tests::{encoded, matrix, numbers};
     use crate::quant::{GgmlType, Isa};
-
-    fn numbers(count: usize) -> Vec<f32> {
-        (0..count)
-            .map(|i| (i * 7919 % 211) as f32 / 100.0 - 1.0)
-            .collect()
-    }
-
-    /// Rows of blocks.
-    fn matrix((ty, data): &(GgmlType, Vec<u8>), shape: [usize; 2], isa: Isa) -> Matrix<'_> {
-        let (ty, shape) = (*ty, shape.to_vec());
-        Matrix::new(Tensor { ty, shape, data }).unwrap().on(isa)
-    }
 
     #[test]
     fn it_is_made_of_its_products() {
         use GgmlType::{F16, Q4_K, Q6_K};
         // So many blocks of inner columns that one thread leaves them in panels and two do not, and some columns.
         let (width, ffn, tokens) = (256, BLOCKS_A_THREAD * PANEL_DEPTH + 60, 53);
-        let encoded = |ty: GgmlType| {
-            let mut data = vec![0; ty.bytes((ffn * width) as u64).unwrap() as usize];
-            ty.encode(&numbers(ffn * width), width, None, &mut data).unwrap();
-            data
-        };
-        let x = numbers(tokens * width);
-        let [half, short, long] = [F16, Q4_K, Q6_K].map(|ty| (ty, encoded(ty)));
+        let x = numbers(tokens * width, 2);
+        let [half, short, long] = [F16, Q4_K, Q6_K].map(|ty| (ty, encoded(ty, ffn, width)));
         for [gate, up] in [[&short, &short], [&short, &long], [&half, &long]] {
             for (isa, activation) in Isa::available()
                 .into_iter()
@@ -115,9 +98,9 @@ mod tests {
             {
                 let layer = FeedForward {
                     activation,
-                    gate: matrix(gate, [ffn, width], isa),
-                    up: matrix(up, [ffn, width], isa),
-                    down: matrix(&half, [width, ffn], isa),
+                    gate: matrix(gate.0, ffn, width, &gate.1, isa),
+                    up: matrix(up.0, ffn, width, &up.1, isa),
+                    down: matrix(half.0, width, ffn, &half.1, isa),
                 };
                 for arithmetic in [Arithmetic::F32, Arithmetic::LlamaCpp] {
                     for (pass, count) in [(Pass::Step, 1), (Pass::Step, 5), (Pass::Prompt, tokens)] {

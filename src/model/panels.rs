@@ -32,15 +32,14 @@ pub struct Panels {
     isa: Isa,
     /// Tokens, with those that fill up the last vector.
     tokens: usize,
-    /// Tokens a panel.
-    width: usize,
     data: Aligned,
 }
 
 impl Panels {
     /// Lays out `x`, rows of `cols` numbers.
     pub fn new(isa: Isa, x: &[f32], cols: usize) -> Panels {
-        Panels::filled(isa, x.len() / cols, cols, |range, width, block| {
+        let width = panel_width(isa);
+        Panels::filled(isa, x.len() / cols, cols, |range, block| {
             for (panel, x) in block.chunks_mut(PANEL_DEPTH * width).zip(x.chunks(width * cols)) {
                 let width = panel.len() / PANEL_DEPTH;
                 let first = range.clone().step_by(LINE);
@@ -56,29 +55,23 @@ impl Panels {
         })
     }
 
-    /// What `fill` makes, block by block: it is given the columns of a block, up to [`PANEL_DEPTH`], the tokens of a panel, and
-    /// their place, zeros: panel behind panel, each `[PANEL_DEPTH, panel]`.
+    /// What `fill` makes, block by block: it is given the columns of a block, up to [`PANEL_DEPTH`], and their place, zeros:
+    /// panel behind panel, each `[PANEL_DEPTH, panel]`.
     pub fn filled(
         isa: Isa,
         tokens: usize,
         cols: usize,
-        fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
+        fill: impl Fn(Range<usize>, &mut [f32]) + Sync,
     ) -> Panels {
-        let lanes = dispatch!(isa.level(), simd => lanes(simd));
-        let (tokens, width) = (tokens.next_multiple_of(lanes), VECTORS * lanes);
+        let tokens = tokens.next_multiple_of(panel_width(isa) / VECTORS);
         let mut data = Aligned::zeros(tokens * cols.next_multiple_of(PANEL_DEPTH));
         // One at a time, for some may take long.
         let blocks = data.par_chunks_mut(PANEL_DEPTH * tokens).with_max_len(1);
         blocks.enumerate().for_each(|(block, data)| {
             let first = block * PANEL_DEPTH;
-            fill(first..cols.min(first + PANEL_DEPTH), width, data);
+            fill(first..cols.min(first + PANEL_DEPTH), data);
         });
-        Panels {
-            isa,
-            tokens,
-            width,
-            data,
-        }
+        Panels { isa, tokens, data }
     }
 
     /// Number of tokens with those that fill up the last vector.
@@ -94,10 +87,11 @@ impl Panels {
 
     #[inline(always)]
     fn add_products_on<S: Simd>(&self, simd: S, first: usize, tile: &[PanelStrip], sums: &mut [f32]) {
+        let width = VECTORS * S::f32s::LEN;
         let blocks = self.data[first * self.tokens..].chunks_exact(PANEL_DEPTH * self.tokens);
         for (part, columns) in blocks.take(TILE_DEPTH / PANEL_DEPTH).enumerate() {
-            let panels = columns.chunks(PANEL_DEPTH * self.width);
-            for (panel, sums) in panels.zip(sums.chunks_mut(self.width * tile.len())) {
+            let panels = columns.chunks(PANEL_DEPTH * width);
+            for (panel, sums) in panels.zip(sums.chunks_mut(width * tile.len())) {
                 match panel.len() / (PANEL_DEPTH * S::f32s::LEN) {
                     1 => panel_rows::<S, 1>(simd, tile, part, panel, sums),
                     2 => panel_rows::<S, 2>(simd, tile, part, panel, sums),
@@ -110,7 +104,7 @@ impl Panels {
     /// Puts what [`Panels::add_products`] made of some rows where each token's products with them belong.
     pub fn scatter(&self, sums: &[f32], out: &mut [&mut [f32]]) {
         let rows = sums.len() / self.tokens;
-        scatter(sums, (rows, self.width), out);
+        scatter(sums, (rows, panel_width(self.isa)), out);
     }
 }
 
@@ -138,9 +132,13 @@ fn lanes<S: Simd>(_simd: S) -> usize {
 }
 
 /// Vectors of tokens that a panel has at the most. With eight rows, or four, their sums fill the 32 or 16 registers together
-/// with what is multiplied, and the rows that become a block of columns are whole groups. A panel so narrow leaves room in
-/// the first-level cache to another thread on the same core.
+/// with what is multiplied, and the rows that become a block of columns are whole groups.
 const VECTORS: usize = 3;
+
+/// Tokens that a panel has at the most.
+fn panel_width(isa: Isa) -> usize {
+    VECTORS * dispatch!(isa.level(), simd => lanes(simd))
+}
 
 /// All rows of a part of a tile with a panel of `V` vectors of tokens.
 #[inline(always)]

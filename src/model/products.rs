@@ -115,7 +115,7 @@ impl Matrix<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::arithmetic::Arithmetic;
     use crate::model::tensor::Tensor;
@@ -130,21 +130,21 @@ mod tests {
         ..STEP
     };
 
-    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    pub fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count)
             .map(|i| ((i * 7919 + seed) % 211) as f32 / 100.0 - 1.0)
             .collect()
     }
 
     /// A matrix's bytes: neither the rows nor, where blocks allow it, the columns fill the last vectors and tiles.
-    fn encoded(ty: GgmlType, rows: usize, cols: usize) -> Vec<u8> {
+    pub fn encoded(ty: GgmlType, rows: usize, cols: usize) -> Vec<u8> {
         let mut data = vec![0; ty.bytes((rows * cols) as u64).unwrap() as usize];
         ty.encode(&numbers(rows * cols, 1), cols, None, &mut data)
             .unwrap();
         data
     }
 
-    fn matrix(ty: GgmlType, rows: usize, cols: usize, data: &[u8], isa: Isa) -> Matrix<'_> {
+    pub fn matrix(ty: GgmlType, rows: usize, cols: usize, data: &[u8], isa: Isa) -> Matrix<'_> {
         let shape = vec![rows, cols];
         Matrix::new(Tensor { ty, shape, data }).unwrap().on(isa)
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn kernels_of_every_instruction_set_agree_with_plain_sums_whatever_the_batch() {
         use GgmlType::{BF16, F32, Q4_0, Q4_K, Q5_K, Q6_K, Q8_0};
-        // Of sixteen lanes a whole panel and most of one.
+        // Of sixteen lanes two whole panels and some of one.
         let (rows, tokens) = (101, 101);
         let types = [
             (F32, 1101),
